@@ -1,0 +1,413 @@
+"""LLVM IR as text: a small builder, much faster than building objects and printing them.
+
+A :class:`Value` is an operand (register or constant) with its LLVM type.  A
+:class:`Function` collects the instructions of one function; a :class:`Module` the
+functions, constants and declarations of one object.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+
+class Value:
+    """An SSA operand: ``ref`` is a register or a literal, ``type`` its LLVM type."""
+
+    __slots__ = ("ref", "type")
+
+    def __init__(self, ref: str, type: str) -> None:
+        self.ref = ref
+        self.type = type
+
+    def __repr__(self) -> str:
+        return f"{self.type} {self.ref}"
+
+
+def vector(lanes: int, element: str) -> str:
+    return f"<{lanes} x {element}>"
+
+
+def lanes_of(type: str) -> int:
+    """Number of lanes of a vector type; 0 for a scalar."""
+    return int(type[1 : type.index(" ")]) if type[0] == "<" else 0
+
+
+def element_of(type: str) -> str:
+    return type[type.index("x ") + 2 : -1] if type[0] == "<" else type
+
+
+def with_element(type: str, element: str) -> str:
+    """The type with as many lanes as ``type`` and another element."""
+    lanes = lanes_of(type)
+    return f"<{lanes} x {element}>" if lanes else element
+
+
+_FLOAT_SIZES = {"half": 2, "bfloat": 2, "float": 4, "double": 8}
+INT_OF = {"half": "i16", "bfloat": "i16", "float": "i32", "double": "i64"}
+
+
+def is_float(element: str) -> bool:
+    return element in _FLOAT_SIZES
+
+
+def bits_of(element: str) -> int:
+    return _FLOAT_SIZES[element] * 8 if element in _FLOAT_SIZES else int(element[1:])
+
+
+def literal(element: str, number: float) -> str:
+    """The text of a scalar constant; floats are written as bits, hence exact."""
+    if element == "double" or element == "float":
+        if element == "float":
+            number = _round_float(number)
+        return "0x%016X" % struct.unpack("<Q", struct.pack("<d", number))[0]
+    if element == "half":
+        return "0xH%04X" % struct.unpack("<H", struct.pack("<e", number))[0]
+    if element == "i1":
+        return "true" if number else "false"
+    return str(int(number))
+
+
+def _round_float(number: float) -> float:
+    if number != number or number in (float("inf"), float("-inf")):
+        return number
+    try:
+        return struct.unpack("<f", struct.pack("<f", number))[0]
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
+def const(type: str, number: float) -> Value:
+    """A constant of a scalar type, or the same number in every lane of a vector type."""
+    if type[0] != "<":
+        return Value(literal(type, number), type)
+    element = element_of(type)
+    text = literal(element, number)
+    if number == 0 and text in ("0", "false", "0x0000000000000000", "0xH0000"):
+        return Value("zeroinitializer", type)
+    return Value(f"splat ({element} {text})", type)
+
+
+def float_bits(type: str, bits: int) -> Value:
+    """A float constant given by its bit pattern (``float`` and ``double`` only)."""
+    element = element_of(type)
+    if element == "float":
+        return const(type, struct.unpack("<f", struct.pack("<I", bits))[0])
+    return const(type, struct.unpack("<d", struct.pack("<Q", bits))[0])
+
+
+def lane_consts(type: str, numbers: Sequence[float]) -> Value:
+    """A constant vector, one number a lane."""
+    element = element_of(type)
+    return Value("<" + ", ".join(f"{element} {literal(element, n)}" for n in numbers) + ">", type)
+
+
+def i64(number: int) -> Value:
+    return Value(str(number), "i64")
+
+
+class Loop:
+    """An open loop: its index, its carried values and its blocks (see Function.loop)."""
+
+    __slots__ = ("body", "done", "head", "index", "latch_mark", "step", "values")
+
+    index: Value
+    values: list[Value]
+
+
+class Module:
+    """The functions and declarations of one object."""
+
+    def __init__(self) -> None:
+        self.functions: list[Function] = []
+        self.declarations: dict[str, str] = {}
+        self.globals: dict[str, str] = {}
+
+    def function(
+        self, name: str, params: Sequence[str], result: str = "void", internal: bool = False
+    ) -> Function:
+        function = Function(self, name, params, result, internal)
+        self.functions.append(function)
+        return function
+
+    def has(self, name: str) -> bool:
+        return any(f.name == name for f in self.functions)
+
+    def declare(self, name: str, result: str, params: Sequence[str]) -> None:
+        if name not in self.declarations:
+            self.declarations[name] = f"declare {result} @{name}({', '.join(params)})"
+
+    def table(self, name: str, element: str, numbers: Sequence[float]) -> Value:
+        """A private constant array; returns its address."""
+        if name not in self.globals:
+            items = ", ".join(f"{element} {literal(element, n)}" for n in numbers)
+            self.globals[name] = (
+                f"@{name} = private unnamed_addr constant [{len(numbers)} x {element}] "
+                f"[{items}], align 64"
+            )
+        return Value(f"@{name}", "ptr")
+
+    def text(self, attributes: str = "") -> str:
+        """The module's IR; ``attributes`` go on every function (target CPU and features)."""
+        parts = list(self.globals.values())
+        parts += [f.text() for f in self.functions]
+        parts += self.declarations.values()
+        parts.append("attributes #0 = { nounwind %s }" % attributes)
+        return "\n".join(parts) + "\n"
+
+
+class Function:
+    """One function under construction; instructions go to its current block."""
+
+    def __init__(
+        self, module: Module, name: str, params: Sequence[str], result: str, internal: bool
+    ) -> None:
+        self.module = module
+        self.name = name
+        self.result = result
+        self.internal = internal
+        self.params = [Value(f"%a{i}", t.split(" ")[0] if t[0] != "<" else t)
+                       for i, t in enumerate(params)]
+        self._signature = ", ".join(f"{t} %a{i}" for i, t in enumerate(params))
+        self.lines: list[str] = []
+        self.block = "entry"
+        self._count = 0
+        self._allocas: list[str] = []
+
+    def text(self) -> str:
+        linkage = "internal " if self.internal else ""
+        inline = " noinline" if self.internal else ""
+        head = f"define {linkage}{self.result} @{self.name}({self._signature}){inline} #0 {{\nentry:"
+        return "\n".join([head, *self._allocas, *self.lines, "}"])
+
+    # -- instructions ------------------------------------------------------------------
+
+    def emit(self, text: str, type: str) -> Value:
+        """Append ``%n = text``; the result has the given type."""
+        self._count += 1
+        ref = f"%{self.name_prefix}{self._count}"
+        self.lines.append(f"  {ref} = {text}")
+        return Value(ref, type)
+
+    name_prefix = "v"
+
+    def do(self, text: str) -> None:
+        """Append an instruction without a result."""
+        self.lines.append("  " + text)
+
+    def _binary(self, op: str, a: Value, b: Value) -> Value:
+        return self.emit(f"{op} {a.type} {a.ref}, {b.ref}", a.type)
+
+    def add(self, a: Value, b: Value) -> Value:
+        return self._binary("fadd" if is_float(element_of(a.type)) else "add", a, b)
+
+    def sub(self, a: Value, b: Value) -> Value:
+        return self._binary("fsub" if is_float(element_of(a.type)) else "sub", a, b)
+
+    def mul(self, a: Value, b: Value) -> Value:
+        return self._binary("fmul" if is_float(element_of(a.type)) else "mul", a, b)
+
+    def fdiv(self, a: Value, b: Value) -> Value:
+        return self._binary("fdiv", a, b)
+
+    def op(self, name: str, a: Value, b: Value) -> Value:
+        """Any two-operand instruction by its LLVM name: sdiv, udiv, shl, lshr, and, or, xor..."""
+        return self._binary(name, a, b)
+
+    def neg(self, a: Value) -> Value:
+        if is_float(element_of(a.type)):
+            return self.emit(f"fneg {a.type} {a.ref}", a.type)
+        return self.sub(const(a.type, 0), a)
+
+    def fcmp(self, predicate: str, a: Value, b: Value) -> Value:
+        return self.emit(f"fcmp {predicate} {a.type} {a.ref}, {b.ref}", with_element(a.type, "i1"))
+
+    def icmp(self, predicate: str, a: Value, b: Value) -> Value:
+        return self.emit(f"icmp {predicate} {a.type} {a.ref}, {b.ref}", with_element(a.type, "i1"))
+
+    def select(self, condition: Value, a: Value, b: Value) -> Value:
+        return self.emit(
+            f"select {condition.type} {condition.ref}, {a.type} {a.ref}, {b.type} {b.ref}", a.type
+        )
+
+    def cast(self, op: str, a: Value, element: str) -> Value:
+        """fpext, fptrunc, sext, zext, trunc, sitofp, uitofp, fptosi, bitcast... lane by lane."""
+        type = with_element(a.type, element)
+        return self.emit(f"{op} {a.type} {a.ref} to {type}", type)
+
+    def bitcast(self, a: Value, type: str) -> Value:
+        return self.emit(f"bitcast {a.type} {a.ref} to {type}", type)
+
+    def intrinsic(self, name: str, *args: Value, result: str | None = None) -> Value:
+        """Call ``llvm.name`` overloaded on the first argument's type, e.g. ``fma``, ``sqrt``."""
+        result = result or args[0].type
+        mangled = f"llvm.{name}.{mangle(args[0].type)}"
+        self.module.declare(mangled, result, [a.type for a in args])
+        listed = ", ".join(f"{a.type} {a.ref}" for a in args)
+        return self.emit(f"call {result} @{mangled}({listed})", result)
+
+    def call(self, name: str, result: str, *args: Value) -> Value:
+        """Call a function of this module, or one declared with Module.declare."""
+        listed = ", ".join(f"{a.type} {a.ref}" for a in args)
+        if result == "void":
+            self.do(f"call void @{name}({listed})")
+            return Value("", "void")
+        return self.emit(f"call {result} @{name}({listed})", result)
+
+    def call_address(self, address: Value, result: str, *args: Value) -> None:
+        listed = ", ".join(f"{a.type} {a.ref}" for a in args)
+        self.do(f"call {result} {address.ref}({listed})")
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        return self.intrinsic("fma", a, b, c)
+
+    def sqrt(self, a: Value) -> Value:
+        return self.intrinsic("sqrt", a)
+
+    def fabs(self, a: Value) -> Value:
+        return self.intrinsic("fabs", a)
+
+    def splat(self, scalar: Value, lanes: int) -> Value:
+        """A vector with ``scalar`` in every lane."""
+        type = vector(lanes, scalar.type)
+        first = self.emit(f"insertelement {type} poison, {scalar.type} {scalar.ref}, i64 0", type)
+        return self.emit(
+            f"shufflevector {type} {first.ref}, {type} poison, <{lanes} x i32> zeroinitializer",
+            type,
+        )
+
+    def shuffle(self, a: Value, b: Value | None, indices: Sequence[int]) -> Value:
+        """Lanes of a then b, picked by constant indices."""
+        other = b.ref if b is not None else "poison"
+        picked = ", ".join(f"i32 {i}" for i in indices)
+        type = vector(len(indices), element_of(a.type))
+        return self.emit(
+            f"shufflevector {a.type} {a.ref}, {a.type} {other}, <{len(indices)} x i32> <{picked}>",
+            type,
+        )
+
+    def extract(self, a: Value, lane: int | Value) -> Value:
+        index = lane.ref if isinstance(lane, Value) else lane
+        return self.emit(f"extractelement {a.type} {a.ref}, i64 {index}", element_of(a.type))
+
+    def insert(self, a: Value, scalar: Value, lane: int) -> Value:
+        return self.emit(
+            f"insertelement {a.type} {a.ref}, {scalar.type} {scalar.ref}, i64 {lane}", a.type
+        )
+
+    # -- memory ------------------------------------------------------------------------
+
+    def gep(self, base: Value, index: Value, element: str = "i8") -> Value:
+        """The address ``base + index * sizeof(element)``."""
+        return self.emit(f"getelementptr {element}, ptr {base.ref}, i64 {index.ref}", "ptr")
+
+    def load(self, address: Value, type: str, align: int = 0) -> Value:
+        suffix = f", align {align}" if align else ""
+        return self.emit(f"load {type}, ptr {address.ref}{suffix}", type)
+
+    def store(self, value: Value, address: Value, align: int = 0, nontemporal: bool = False) -> None:
+        suffix = f", align {align}" if align else ""
+        if nontemporal:
+            suffix += ", !nontemporal !0"
+            self.module.globals["!0"] = "!0 = !{i32 1}"
+        self.do(f"store {value.type} {value.ref}, ptr {address.ref}{suffix}")
+
+    def masked_load(self, address: Value, type: str, mask: Value, align: int, other: Value) -> Value:
+        name = f"llvm.masked.load.{mangle(type)}.p0"
+        self.module.declare(name, type, ["ptr", mask.type, type])
+        return self.emit(
+            f"call {type} @{name}(ptr align {align} {address.ref}, "
+            f"{mask.type} {mask.ref}, {type} {other.ref})",
+            type,
+        )
+
+    def masked_store(self, value: Value, address: Value, mask: Value, align: int) -> None:
+        name = f"llvm.masked.store.{mangle(value.type)}.p0"
+        self.module.declare(name, "void", [value.type, "ptr", mask.type])
+        self.do(
+            f"call void @{name}({value.type} {value.ref}, ptr align {align} {address.ref}, "
+            f"{mask.type} {mask.ref})"
+        )
+
+    def gather(self, addresses: Value, type: str, mask: Value, align: int) -> Value:
+        """Load a lane from each address (a vector of ptr); masked-off lanes are zero."""
+        name = f"llvm.masked.gather.{mangle(type)}.v{lanes_of(type)}p0"
+        self.module.declare(name, type, [addresses.type, mask.type, type])
+        return self.emit(
+            f"call {type} @{name}({addresses.type} align {align} {addresses.ref}, "
+            f"{mask.type} {mask.ref}, {type} zeroinitializer)",
+            type,
+        )
+
+    def alloca(self, type: str, count: int = 1, align: int = 64) -> Value:
+        self._count += 1
+        ref = f"%s{self._count}"
+        self._allocas.append(f"  {ref} = alloca {type}, i64 {count}, align {align}")
+        return Value(ref, "ptr")
+
+    # -- control flow ------------------------------------------------------------------
+
+    def label(self, hint: str) -> str:
+        self._count += 1
+        return f"{hint}{self._count}"
+
+    def start(self, label: str) -> None:
+        """Begin a block; the previous one must have been ended by a branch."""
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    def branch(self, label: str) -> None:
+        self.do(f"br label %{label}")
+
+    def branch_if(self, condition: Value, then: str, otherwise: str) -> None:
+        self.do(f"br i1 {condition.ref}, label %{then}, label %{otherwise}")
+
+    def phi(self, type: str, incoming: Sequence[tuple[Value, str]]) -> Value:
+        text = ", ".join(f"[ {v.ref}, %{block} ]" for v, block in incoming)
+        return self.emit(f"phi {type} {text}", type)
+
+    def ret(self, value: Value | None = None) -> None:
+        self.do("ret void" if value is None else f"ret {value.type} {value.ref}")
+
+    def loop(
+        self, start: Value, stop: Value, step: Value, carried: Sequence[Value] = ()
+    ) -> Loop:
+        """Open ``for index in start..stop by step`` (signed); zero iterations are possible.
+
+        The loop's ``values`` are the carried values inside; close it with ``end_loop``,
+        which takes their next values and returns their final ones.
+        """
+        loop = Loop()
+        before = self.block
+        loop.head, loop.body, loop.done = self.label("head"), self.label("body"), self.label("done")
+        self.branch(loop.head)
+        self.start(loop.head)
+        loop.latch_mark = len(self.lines)
+        loop.step = step
+        loop.index = self.emit(f"phi {start.type} [ {start.ref}, %{before} ], @LATCH@", start.type)
+        loop.values = [
+            self.emit(f"phi {v.type} [ {v.ref}, %{before} ], @LATCH@", v.type) for v in carried
+        ]
+        more = self.icmp("slt", loop.index, stop)
+        self.branch_if(more, loop.body, loop.done)
+        self.start(loop.body)
+        return loop
+
+    def end_loop(self, loop: Loop, next_values: Sequence[Value] = ()) -> list[Value]:
+        following = self.emit(
+            f"add nsw {loop.index.type} {loop.index.ref}, {loop.step.ref}", loop.index.type
+        )
+        for offset, value in enumerate([following, *next_values]):
+            at = loop.latch_mark + offset
+            self.lines[at] = self.lines[at].replace("@LATCH@", f"[ {value.ref}, %{self.block} ]")
+        self.branch(loop.head)
+        self.start(loop.done)
+        return loop.values
+
+
+def mangle(type: str) -> str:
+    """The suffix LLVM gives to an intrinsic overloaded on this type."""
+    lanes, element = lanes_of(type), element_of(type)
+    short = {"half": "f16", "bfloat": "bf16", "float": "f32", "double": "f64", "ptr": "p0"}
+    name = short.get(element, element)
+    return f"v{lanes}{name}" if lanes else name
