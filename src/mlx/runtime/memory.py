@@ -1,0 +1,341 @@
+"""The memory pool: 64-byte aligned blocks, kept by size class, with MLX's memory counters.
+
+Sizes are rounded up to classes at most 12.5 % apart.  Blocks below 1 MiB are carved from
+regions of 16 MiB; larger ones are mapped one by one, 2 MiB-aligned with huge pages advised.
+A freed block goes back to the list of its class.
+
+No lock is taken on the way in or out of a list: ``Storage.__del__`` may run at any time, on
+any thread, also inside ``allocate``.  List ``append`` and ``pop`` are atomic, and CPython
+switches threads only at calls and backward jumps, so ``counter += number`` is whole.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 64
+LARGE = 1 << 20
+_HUGE_PAGE = 2 << 20
+_REGION = 16 << 20
+_FIT_CLASSES = 2  # a cached large block up to two classes (at most 1.27 times) larger is taken
+_SLACK = 64 << 20
+
+
+def size_class(nbytes: int) -> int:
+    """Index of the smallest class that holds ``nbytes``.
+
+    Multiples of 64 up to 1 KiB, then eight classes for each doubling.
+    """
+    if nbytes <= 1024:
+        return (nbytes + 63) >> 6
+    shift = (nbytes - 1).bit_length() - 4
+    return 8 * shift - 47 + ((nbytes - 1) >> shift)
+
+
+def class_bytes(index: int) -> int:
+    """Capacity of a block of class ``index``."""
+    if index <= 16:
+        return max(index, 1) << 6
+    shift, eighth = divmod(index - 17, 8)
+    return (eighth + 9) << (shift + 7)
+
+
+_CLASSES = size_class(1 << 62)
+_FIRST_LARGE = size_class(LARGE)
+_capacity = [class_bytes(index) for index in range(_CLASSES + 1)]
+_free: list[list[int]] = [[] for _ in range(_CLASSES + 1)]
+
+
+def _physical_memory() -> int:
+    """RAM of the machine, or of the container where it has less."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        total = 16 << 30
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path) as file:
+                total = min(total, int(file.read()))
+        except (OSError, ValueError):
+            continue
+    return total
+
+
+class _Counters:
+    __slots__ = ("active", "peak", "cached", "limit", "cache_limit", "wired_limit", "mapped_peak")
+
+    def __init__(self) -> None:
+        self.active = 0
+        self.peak = 0
+        self.cached = 0
+        self.limit = _physical_memory() * 4 // 5
+        self.cache_limit = self.limit
+        self.wired_limit = 0
+        self.mapped_peak = 0  # like peak, never reset: decides how much cache is worth keeping
+
+
+_counters = _Counters()
+_lock = threading.Lock()  # regions and mappings; never held where a __del__ could want it
+_mappings: dict[int, mmap.mmap] = {}  # aligned address -> mapping, regions and large blocks
+
+
+class Storage:
+    """A block of memory; it returns to the pool when nothing refers to it any more."""
+
+    __slots__ = ("address", "nbytes", "_class", "__weakref__")
+
+    def __init__(self, address: int, nbytes: int, index: int) -> None:
+        self.address = address
+        self.nbytes = nbytes
+        self._class = index
+
+    def __del__(
+        self, free: Any = _free, capacity: Any = _capacity, counters: Any = _counters
+    ) -> None:
+        index = self._class
+        size = capacity[index]
+        free[index].append(self.address)
+        counters.active -= size
+        counters.cached += size
+        if counters.cached > counters.cache_limit:
+            _trim(counters.cache_limit)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(address={self.address:#x}, nbytes={self.nbytes})"
+
+
+class Foreign(Storage):
+    """Memory that somebody else owns, kept alive through ``owner``; not counted."""
+
+    __slots__ = ("owner",)
+    owner: Any
+
+    def __del__(self) -> None:  # type: ignore[override]
+        """Nothing to give back: dropping the owner frees the memory."""
+
+
+def allocate(nbytes: int) -> Storage:
+    """A block of at least ``nbytes`` bytes, aligned to 64, with arbitrary content.
+
+    Raises MemoryError beyond the memory limit, or when the system has none to give.
+
+    >>> block = allocate(1000)
+    >>> block.nbytes, block.address % 64
+    (1000, 0)
+    """
+    # size_class, inlined: this is the hottest function of the runtime
+    if nbytes <= 1024:
+        index = (nbytes + 63) >> 6
+    else:
+        shift = (nbytes - 1).bit_length() - 4
+        index = 8 * shift - 47 + ((nbytes - 1) >> shift)
+    size = _capacity[index]
+    counters = _counters
+    if counters.active + size > counters.limit:
+        _refuse(nbytes)
+    try:
+        address = _free[index].pop()
+        counters.cached -= size
+    except IndexError:
+        address, index = _find(index, nbytes)
+        size = _capacity[index]
+    active = counters.active = counters.active + size
+    if active > counters.peak:
+        counters.peak = active
+    return Storage(address, nbytes, index)
+
+
+def wrap(owner: Any, address: int, nbytes: int) -> Storage:
+    """Foreign memory as a Storage that keeps ``owner`` alive."""
+    storage = Foreign(address, nbytes, 0)
+    storage.owner = owner
+    return storage
+
+
+class _View:
+    """An array interface over a storage; NumPy keeps it, and so the storage, alive."""
+
+    __slots__ = ("__array_interface__", "storage")
+
+    def __init__(self, storage: Storage, offset: int, nbytes: int) -> None:
+        self.storage = storage
+        self.__array_interface__ = {
+            "data": (storage.address + offset, False),
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+
+def as_bytes(storage: Storage, offset: int = 0, nbytes: int | None = None) -> np.ndarray:
+    """The memory as a uint8 NumPy array (no copy) that keeps the storage alive.
+
+    >>> as_bytes(allocate(100)).shape
+    (100,)
+    """
+    if nbytes is None:
+        nbytes = storage.nbytes - offset
+    return np.asarray(_View(storage, offset, nbytes))
+
+
+def _refuse(nbytes: int) -> None:
+    raise MemoryError(
+        f"[allocate] Cannot allocate {nbytes} bytes: {_counters.active} bytes are in use and "
+        f"the memory limit is {_counters.limit} bytes (see set_memory_limit)."
+    )
+
+
+def _find(index: int, nbytes: int) -> tuple[int, int]:
+    """Address and class of a block when its own list is empty."""
+    counters = _counters
+    if index >= _FIRST_LARGE:
+        for larger in range(index + 1, index + 1 + _FIT_CLASSES):
+            if counters.active + _capacity[larger] > counters.limit:
+                break
+            try:
+                address = _free[larger].pop()
+            except IndexError:
+                continue
+            counters.cached -= _capacity[larger]
+            return address, larger
+    size = _capacity[index]
+    # What is mapped may exceed the most that was ever in use by a quarter, so that changing
+    # sizes don't pile up in the cache.
+    counters.mapped_peak = max(counters.mapped_peak, counters.peak, counters.active + size)
+    bound = min(counters.mapped_peak * 5 // 4 + _SLACK, counters.limit)
+    if counters.active + counters.cached + size > bound:
+        _trim(max(0, bound - counters.active - size))
+    try:
+        return _fresh(index), index
+    except OSError:
+        clear_cache()
+    try:
+        return _fresh(index), index
+    except OSError:
+        raise MemoryError(
+            f"[allocate] Cannot allocate {nbytes} bytes: the system has no more memory; "
+            f"{counters.active} bytes are in use."
+        ) from None
+
+
+def _map(nbytes: int) -> int:
+    """A new private mapping of zeroed memory, aligned to huge pages."""
+    length = nbytes + _HUGE_PAGE
+    if os.name == "posix":
+        # private: a forked child must not write into its parent's arrays
+        mapping = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    else:
+        mapping = mmap.mmap(-1, length)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        mapping.madvise(mmap.MADV_HUGEPAGE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+    address = -(-start // _HUGE_PAGE) * _HUGE_PAGE
+    _mappings[address] = mapping
+    return address
+
+
+class _Region:
+    """The region that small blocks are being carved from."""
+
+    __slots__ = ("next", "end")
+
+    def __init__(self) -> None:
+        self.next = 0
+        self.end = 0
+
+
+_region = _Region()
+
+
+def _fresh(index: int) -> int:
+    """A block that was never used."""
+    size = _capacity[index]
+    with _lock:
+        if index >= _FIRST_LARGE:
+            return _map(size)
+        if _region.next + size > _region.end:
+            _region.next = _map(_REGION)
+            _region.end = _region.next + _REGION
+        address = _region.next
+        _region.next += size
+        return address
+
+
+def _trim(target: int) -> None:
+    """Unmap cached large blocks, largest first, until at most ``target`` bytes are cached."""
+    counters = _counters
+    for index in range(_CLASSES, _FIRST_LARGE - 1, -1):
+        blocks = _free[index]
+        while blocks and counters.cached > target:
+            try:
+                address = blocks.pop()
+            except IndexError:
+                break
+            counters.cached -= _capacity[index]
+            _mappings.pop(address).close()
+
+
+def clear_cache() -> None:
+    """Give cached memory back to the system."""
+    _trim(0)
+
+
+def get_active_memory() -> int:
+    """Bytes in use by arrays (blocks counted in full)."""
+    return _counters.active
+
+
+def get_peak_memory() -> int:
+    """The most bytes in use at once since the start or ``reset_peak_memory``."""
+    return _counters.peak
+
+
+def reset_peak_memory() -> None:
+    """Let the peak start again from what is in use now."""
+    _counters.mapped_peak = max(_counters.mapped_peak, _counters.peak)
+    _counters.peak = _counters.active
+
+
+def get_cache_memory() -> int:
+    """Bytes in blocks that are free for reuse."""
+    return _counters.cached
+
+
+def get_memory_limit() -> int:
+    """Bytes in use beyond which ``allocate`` raises MemoryError."""
+    return _counters.limit
+
+
+def _checked(name: str, limit: Any) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise TypeError(
+            f"[{name}] limit must be an integer number of bytes, not {type(limit).__name__}."
+        )
+    if limit < 0:
+        raise ValueError(f"[{name}] limit must not be negative, got {limit}.")
+    return limit
+
+
+def set_memory_limit(limit: int) -> int:
+    """Set the limit of memory in use, in bytes; returns the previous one."""
+    previous, _counters.limit = _counters.limit, _checked("set_memory_limit", limit)
+    return previous
+
+
+def set_cache_limit(limit: int) -> int:
+    """Set the limit of cached memory, in bytes; returns the previous one."""
+    previous, _counters.cache_limit = _counters.cache_limit, _checked("set_cache_limit", limit)
+    _trim(_counters.cache_limit)
+    return previous
+
+
+def set_wired_limit(limit: int) -> int:
+    """Kept for compatibility: on the CPU nothing is wired; returns the previous value."""
+    previous, _counters.wired_limit = _counters.wired_limit, _checked("set_wired_limit", limit)
+    return previous
