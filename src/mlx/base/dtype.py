@@ -1,0 +1,169 @@
+"""Data types and the rules of promotion between them."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+
+class DtypeCategory(enum.Enum):
+    """A group of data types, for :func:`issubdtype`."""
+
+    complexfloating = 0
+    floating = 1
+    inexact = 2
+    signedinteger = 3
+    unsignedinteger = 4
+    integer = 5
+    number = 6
+    generic = 7
+
+    def __repr__(self) -> str:
+        return f"mlx.core.{self.name}"
+
+    __str__ = __repr__
+
+
+class Dtype:
+    """A data type: one instance each, compared by identity.
+
+    Attributes:
+        name: its name, such as ``float32``.
+        size: bytes of an element.
+        index: a small integer, used in keys and tables.
+        numpy: the NumPy dtype of the same layout.
+    """
+
+    __slots__ = (
+        "category", "index", "is_complex", "is_float", "is_inexact", "is_integer",
+        "is_signed", "name", "numpy", "size",
+    )  # fmt: skip
+
+    def __init__(self, index: int, name: str, category: DtypeCategory, numpy: Any) -> None:
+        self.index = index
+        self.name = name
+        self.category = category
+        self.numpy = np.dtype(numpy)
+        self.size = self.numpy.itemsize
+        self.is_complex = category is DtypeCategory.complexfloating
+        self.is_float = category is DtypeCategory.floating
+        self.is_inexact = self.is_float or self.is_complex
+        self.is_signed = category is DtypeCategory.signedinteger
+        self.is_integer = self.is_signed or category is DtypeCategory.unsignedinteger
+
+    def __repr__(self) -> str:
+        return f"mlx.core.{self.name}"
+
+    def __reduce__(self) -> Any:
+        return (dtype_named, (self.name,))
+
+    def __copy__(self) -> Dtype:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Dtype:
+        return self
+
+
+_C = DtypeCategory
+bool_ = Dtype(0, "bool", _C.generic, np.bool_)
+uint8 = Dtype(1, "uint8", _C.unsignedinteger, np.uint8)
+uint16 = Dtype(2, "uint16", _C.unsignedinteger, np.uint16)
+uint32 = Dtype(3, "uint32", _C.unsignedinteger, np.uint32)
+uint64 = Dtype(4, "uint64", _C.unsignedinteger, np.uint64)
+int8 = Dtype(5, "int8", _C.signedinteger, np.int8)
+int16 = Dtype(6, "int16", _C.signedinteger, np.int16)
+int32 = Dtype(7, "int32", _C.signedinteger, np.int32)
+int64 = Dtype(8, "int64", _C.signedinteger, np.int64)
+float16 = Dtype(9, "float16", _C.floating, np.float16)
+bfloat16 = Dtype(10, "bfloat16", _C.floating, ml_dtypes.bfloat16)
+float32 = Dtype(11, "float32", _C.floating, np.float32)
+float64 = Dtype(12, "float64", _C.floating, np.float64)
+complex64 = Dtype(13, "complex64", _C.complexfloating, np.complex64)
+
+ALL = (
+    bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64,
+    float16, bfloat16, float32, float64, complex64,
+)  # fmt: skip
+_BY_NAME = {d.name: d for d in ALL} | {"bool_": bool_}
+_BY_NUMPY = {d.numpy: d for d in ALL}
+
+
+def dtype_named(name: str) -> Dtype:
+    return _BY_NAME[name]
+
+
+def from_numpy(dtype: Any) -> Dtype | None:
+    """The data type of a NumPy dtype, or None where there is no such one."""
+    return _BY_NUMPY.get(np.dtype(dtype))
+
+
+def _promote(a: Dtype, b: Dtype) -> Dtype:
+    if a.index > b.index:
+        a, b = b, a
+    if a is b or a is bool_ or b is complex64 or b is float64:
+        return b
+    if b.is_float:
+        return float32 if (a is float16 and b is bfloat16) else b
+    if a.is_signed == b.is_signed:
+        return b
+    # a unsigned, b signed: the narrowest signed type that holds both
+    if a is uint64:
+        return float32
+    if b.size > a.size:
+        return b
+    return {1: int16, 2: int32, 4: int64}[a.size]
+
+
+PROMOTION = tuple(tuple(_promote(a, b) for b in ALL) for a in ALL)
+
+
+def promote(a: Dtype, b: Dtype) -> Dtype:
+    """The data type in which an operation on ``a`` and ``b`` is carried out."""
+    return PROMOTION[a.index][b.index]
+
+
+def scalar_dtype(value: bool | int | float | complex, other: Dtype) -> Dtype:
+    """The data type of an operation between a weak Python scalar and an array of ``other``."""
+    if isinstance(value, bool):
+        return other
+    if isinstance(value, int):
+        return int32 if other is bool_ else other
+    if isinstance(value, float):
+        return other if other.is_inexact else float32
+    return complex64
+
+
+def at_least_float(dtype: Dtype) -> Dtype:
+    """``dtype`` itself where it is inexact, else float32."""
+    return dtype if dtype.is_inexact else float32
+
+
+def real_of(dtype: Dtype) -> Dtype:
+    return float32 if dtype is complex64 else dtype
+
+
+_PARENTS: dict[DtypeCategory, tuple[DtypeCategory, ...]] = {
+    _C.complexfloating: (_C.complexfloating, _C.inexact, _C.number, _C.generic),
+    _C.floating: (_C.floating, _C.inexact, _C.number, _C.generic),
+    _C.inexact: (_C.inexact, _C.number, _C.generic),
+    _C.signedinteger: (_C.signedinteger, _C.integer, _C.number, _C.generic),
+    _C.unsignedinteger: (_C.unsignedinteger, _C.integer, _C.number, _C.generic),
+    _C.integer: (_C.integer, _C.number, _C.generic),
+    _C.number: (_C.number, _C.generic),
+    _C.generic: (_C.generic,),
+}
+
+
+def issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool:
+    """Whether a data type or category lies in another.
+
+    >>> issubdtype(float32, DtypeCategory.inexact)
+    True
+    """
+    if isinstance(arg2, Dtype):
+        return arg1 is arg2
+    category = arg1.category if isinstance(arg1, Dtype) else arg1
+    return arg2 in _PARENTS[category]

@@ -1,0 +1,192 @@
+"""What a primitive is: one frozen class with all its rules, and the families they come in.
+
+A primitive's dataclass fields are its static parameters.  Its rules:
+
+``infer(*inputs)``
+    the only shape and dtype rule: (shape, dtype), or a tuple of such pairs and None for
+    several outputs.  Inputs are nodes; primitives are strict (no promotion, no broadcasting).
+``vjp(node, cotangents, wanted)``
+    cotangents of the inputs: one node or None an input.  ``cotangents`` has one entry an
+    output (None where nothing arrived), ``wanted`` one bool an input.
+``jvp(node, tangents)``
+    tangents of the outputs, one entry (node or None) an output; ``tangents`` has one an input.
+``vmap(size, *inputs)``
+    the batched operation: every input has the batch axis first, and so has the result.
+
+Rules build nodes by applying primitives (never ``ops``); Node has the usual operators, with
+Python numbers as weak constants, for that purpose.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from mlx.base.dtype import Dtype
+from mlx.graph.node import Node, Shape, record
+
+_tokens: dict[Any, int] = {}
+_token_lock = threading.Lock()
+
+
+class Primitive:
+    """Base of all primitives; members are frozen dataclasses."""
+
+    family: ClassVar[str] = ""
+    sizes: ClassVar[frozenset[str]] = frozenset()
+    """Fields that hold sizes: they are left out of the token (the shapes say them)."""
+    outputs: ClassVar[int] = 1
+
+    def __call__(self, *inputs: Node) -> Node:
+        return record(self, *inputs)
+
+    @property
+    def token(self) -> int:
+        """A small integer that stands for class and parameters (sizes left out) in keys."""
+        try:
+            return self.__dict__["_token"]
+        except KeyError:
+            pass
+        fields = tuple(
+            getattr(self, f.name)
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+            if f.name not in self.sizes
+        )
+        with _token_lock:
+            token = _tokens.setdefault((type(self), fields), len(_tokens))
+        self.__dict__["_token"] = token
+        return token
+
+    @property
+    def size_values(self) -> tuple[Any, ...]:
+        """The fields left out of the token that the result's shape does not say."""
+        return ()
+
+    def infer(self, *inputs: Node) -> tuple[Any, Any]:
+        raise TypeError(f"[{self.name}] declares no infer rule.")
+
+    def vjp(
+        self, node: Node, cotangents: Sequence[Node | None], wanted: Sequence[bool]
+    ) -> Sequence[Node | None]:
+        raise TypeError(f"[{self.name}] declares no vjp rule.")
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Sequence[Node | None]:
+        raise TypeError(f"[{self.name}] declares no jvp rule.")
+
+    def vmap(self, size: int, *inputs: Node) -> Node:
+        raise TypeError(f"[{self.name}] declares no vmap rule.")
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+
+def registry(of: type[Primitive] = Primitive) -> Iterator[type[Primitive]]:
+    """Every concrete primitive class."""
+    for cls in of.__subclasses__():
+        if dataclasses.is_dataclass(cls):
+            yield cls
+        yield from registry(cls)
+
+
+def same_type(name: str, inputs: Sequence[Node]) -> tuple[Shape, Dtype]:
+    """Check that inputs have one shape and dtype (a bug in the caller if not)."""
+    first = inputs[0]
+    for other in inputs:
+        if other.shape != first.shape or other.dtype is not first.dtype:
+            raise ValueError(f"[{name}] operands differ: {list(inputs)}.")
+    return first.shape, first.dtype
+
+
+def zeros_like(node: Node) -> Node:
+    return full_like(node, 0)
+
+
+def full_like(node: Node, value: bool | int | float | complex) -> Node:
+    return Node(Full(value), (), node.shape, node.dtype)
+
+
+class Source(Primitive):
+    """Computed from its index and parameters alone; a member says ``scalar(emit, index...)``.
+
+    A source's shape and dtype are given when it is made, not inferred.
+    """
+
+    family = "source"
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Sequence[bool]) -> Sequence[None]:
+        return [None] * len(wanted)
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[None]:
+        return [None]
+
+
+LITERALS = frozenset({0, 1, -1, 2, 0.5})
+"""Numbers that become part of the generated code; all others are arguments at run time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Full(Source):
+    """The same number everywhere."""
+
+    value: bool | int | float | complex
+
+    @property
+    def is_literal(self) -> bool:
+        return self.value in LITERALS
+
+    @property
+    def token(self) -> int:
+        """Sign and type tell 0.0 from -0.0 and True from 1; run-time numbers share one token."""
+        value = self.value
+        if value in LITERALS:
+            key: Any = (Full, type(value), repr(value))
+        else:
+            key = (Full, "argument")
+        token = _tokens.get(key)
+        if token is None:
+            with _token_lock:
+                token = _tokens.setdefault(key, len(_tokens))
+        return token
+
+    def vmap(self, size: int, *inputs: Node) -> Node:
+        raise AssertionError("a source has no inputs to batch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Iota(Source):
+    """The index along one axis."""
+
+    axis: int
+
+
+def full(shape: Shape, dtype: Dtype, value: bool | int | float | complex) -> Node:
+    """A constant node."""
+    return Node(Full(value), (), shape, dtype)
+
+
+def iota(shape: Shape, axis: int, dtype: Dtype) -> Node:
+    return Node(Iota(axis), (), shape, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pick(Primitive):
+    """One output of a node that has several."""
+
+    family = "pick"
+    index: int
+
+    def infer(self, node: Node) -> tuple[Shape, Dtype]:
+        return node.shape[self.index]
+
+    def __reduce__(self) -> Any:
+        return (Pick, (self.index,))
+
+
+def picks(node: Node) -> list[Node]:
+    """The outputs of a node as nodes."""
+    if node.dtype is not None:
+        return [node]
+    return [record(Pick(i), node) for i in range(len(node.shape))]

@@ -1,0 +1,302 @@
+"""The elementwise family, and arithmetic on nodes for derivative rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mlx.base import dtype as dt
+from mlx.base.dtype import Dtype
+from mlx.graph.node import Node, Shape
+from mlx.primitives.base import Primitive, full_like
+
+Partial = Callable[..., Any]
+
+
+class Elementwise(Primitive):
+    """``out[i] = scalar(a[i], b[i], ...)`` on operands of one shape.
+
+    A member declares ``scalar(emit, *values)``, which writes the computation, and
+    ``partials``: for each argument a function of (inputs..., out) that gives the partial
+    derivative as a node, a number, or None where it is zero almost everywhere.
+    """
+
+    family = "elementwise"
+    partials: ClassVar[tuple[Partial | None, ...]] = ()
+    cheap: ClassVar[bool] = False
+    """Whether recomputing it costs less than storing and loading it."""
+
+    def infer(self, *inputs: Node) -> tuple[Shape, Dtype]:
+        first = inputs[0]
+        for other in inputs:
+            if other.shape != first.shape or other.dtype is not first.dtype:
+                raise ValueError(f"[{self.name}] operands differ: {list(inputs)}.")
+        return first.shape, self.result(first.dtype)
+
+    def result(self, dtype: Dtype) -> Dtype:
+        """The result's dtype for operands of ``dtype``."""
+        return dtype
+
+    def scalar(self, emit: Any, *values: Any) -> Any:
+        raise TypeError(f"[{self.name}] declares no scalar rule.")
+
+    def vjp(
+        self, node: Node, cotangents: Sequence[Node | None], wanted: Sequence[bool]
+    ) -> Sequence[Node | None]:
+        (cotangent,) = cotangents
+        result: list[Node | None] = []
+        for argument, (want, partial) in enumerate(zip(wanted, self.partials, strict=True)):
+            if not want or partial is None or cotangent is None:
+                result.append(None)
+                continue
+            slope = partial(*node.inputs, node)
+            result.append(_scale(cotangent, slope, node.inputs[argument], conjugate=True))
+        return result
+
+    def jvp(self, node: Node, tangents: Sequence[Node | None]) -> Sequence[Node | None]:
+        total: Node | None = None
+        for tangent, partial in zip(tangents, self.partials, strict=True):
+            if tangent is None or partial is None:
+                continue
+            term = _scale(tangent, partial(*node.inputs, node), node, conjugate=False)
+            total = term if total is None or term is None else total + term
+        return [total]
+
+    def vmap(self, size: int, *inputs: Node) -> Node:
+        return self(*inputs)
+
+
+def _scale(direction: Node, slope: Any, like: Node, conjugate: bool) -> Node | None:
+    """``slope * direction``; a slope given as a number costs nothing where it is 1."""
+    if slope is None:
+        return None
+    if isinstance(slope, Node):
+        if conjugate and slope.dtype.is_complex:
+            slope = Conjugate()(slope)
+        return slope * direction
+    if slope == 1:
+        return direction
+    return -direction if slope == -1 else direction * slope
+
+
+def _coerce(value: Any, like: Node) -> Node:
+    return value if isinstance(value, Node) else full_like(like, value)
+
+
+def _operator(make: Callable[[], Primitive], swap: bool = False) -> Callable[[Node, Any], Node]:
+    primitive = make()
+
+    def apply(self: Node, other: Any) -> Node:
+        other = _coerce(other, self)
+        return primitive(other, self) if swap else primitive(self, other)
+
+    return apply
+
+
+@dataclass(frozen=True)
+class Add(Elementwise):
+    """a + b (logical or for bool)."""
+
+    cheap = True
+    partials = (lambda a, b, out: 1, lambda a, b, out: 1)
+
+    def scalar(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.add(a, b)
+
+
+@dataclass(frozen=True)
+class Subtract(Elementwise):
+    """a - b."""
+
+    cheap = True
+    partials = (lambda a, b, out: 1, lambda a, b, out: -1)
+
+    def scalar(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.sub(a, b)
+
+
+@dataclass(frozen=True)
+class Multiply(Elementwise):
+    """a * b (logical and for bool)."""
+
+    cheap = True
+    partials = (lambda a, b, out: b, lambda a, b, out: a)
+
+    def scalar(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.mul(a, b)
+
+
+@dataclass(frozen=True)
+class Divide(Elementwise):
+    """a / b of inexact operands."""
+
+    partials = (lambda a, b, out: 1 / b, lambda a, b, out: -(out / b))
+
+    def scalar(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.div(a, b)
+
+
+@dataclass(frozen=True)
+class Negative(Elementwise):
+    """-a."""
+
+    cheap = True
+    partials = (lambda a, out: -1,)
+
+    def scalar(self, emit: Any, a: Any) -> Any:
+        return emit.neg(a)
+
+
+@dataclass(frozen=True)
+class Conjugate(Elementwise):
+    """The complex conjugate."""
+
+    cheap = True
+
+    def scalar(self, emit: Any, a: Any) -> Any:
+        return emit.complex(emit.real(a), emit.neg(emit.imag(a)))
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        return [Conjugate()(cotangents[0])]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        return [Conjugate()(tangents[0])]
+
+
+@dataclass(frozen=True)
+class Cast(Elementwise):
+    """The same number in another dtype."""
+
+    cheap = True
+    dtype: Dtype
+
+    def result(self, dtype: Dtype) -> Dtype:
+        return self.dtype
+
+    def scalar(self, emit: Any, a: Any) -> Any:
+        return emit.cast(a, self.dtype)
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        return [cast(cotangents[0], node.inputs[0].dtype)] if _smooth(node) else [None]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        return [cast(tangents[0], self.dtype)] if _smooth(node) else [None]
+
+
+def _smooth(node: Node) -> bool:
+    return node.dtype.is_inexact and node.inputs[0].dtype.is_inexact
+
+
+def cast(node: Node, dtype: Dtype) -> Node:
+    """``node`` in ``dtype``; itself where it is already."""
+    return node if node.dtype is dtype else Cast(dtype)(node)
+
+
+class Comparison(Elementwise):
+    """A relation of two operands: bool, and no derivative."""
+
+    cheap = True
+    partials = (None, None)
+    predicate: ClassVar[str] = ""
+
+    def result(self, dtype: Dtype) -> Dtype:
+        return dt.bool_
+
+    def scalar(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.compare(self.predicate, a, b)
+
+
+@dataclass(frozen=True)
+class Equal(Comparison):
+    """a == b."""
+
+    predicate = "eq"
+
+
+@dataclass(frozen=True)
+class NotEqual(Comparison):
+    """a != b."""
+
+    predicate = "ne"
+
+
+@dataclass(frozen=True)
+class Less(Comparison):
+    """a < b."""
+
+    predicate = "lt"
+
+
+@dataclass(frozen=True)
+class LessEqual(Comparison):
+    """a <= b."""
+
+    predicate = "le"
+
+
+@dataclass(frozen=True)
+class Greater(Comparison):
+    """a > b."""
+
+    predicate = "gt"
+
+
+@dataclass(frozen=True)
+class GreaterEqual(Comparison):
+    """a >= b."""
+
+    predicate = "ge"
+
+
+@dataclass(frozen=True)
+class Select(Elementwise):
+    """a where the condition holds, else b."""
+
+    cheap = True
+
+    def infer(self, condition: Node, a: Node, b: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        if condition.dtype is not dt.bool_ or a.dtype is not b.dtype:
+            raise ValueError(f"[Select] operands differ: {[condition, a, b]}.")
+        if not condition.shape == a.shape == b.shape:
+            raise ValueError(f"[Select] operands differ: {[condition, a, b]}.")
+        return a.shape, a.dtype
+
+    def scalar(self, emit: Any, condition: Any, a: Any, b: Any) -> Any:
+        return emit.select(condition, a, b)
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        condition, (cotangent,) = node.inputs[0], cotangents
+        zero = full_like(cotangent, 0)
+        a = Select()(condition, cotangent, zero) if wanted[1] else None
+        b = Select()(condition, zero, cotangent) if wanted[2] else None
+        return [None, a, b]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        _, a, b = tangents
+        if a is None and b is None:
+            return [None]
+        zero = full_like(node, 0)
+        return [Select()(node.inputs[0], zero if a is None else a, zero if b is None else b)]
+
+
+def where(condition: Node, a: Any, b: Any) -> Node:
+    """Select with numbers allowed for one branch."""
+    like = a if isinstance(a, Node) else b
+    return Select()(condition, _coerce(a, like), _coerce(b, like))
+
+
+def install_operators() -> None:
+    """Give nodes the arithmetic that derivative rules are written in."""
+    table = {
+        "add": Add, "sub": Subtract, "mul": Multiply, "truediv": Divide,
+        "lt": Less, "le": LessEqual, "gt": Greater, "ge": GreaterEqual,
+    }  # fmt: skip
+    for name, make in table.items():
+        setattr(Node, f"__{name}__", _operator(make))
+        if name in ("add", "sub", "mul", "truediv"):
+            setattr(Node, f"__r{name}__", _operator(make, swap=True))
+    Node.__neg__ = lambda self: Negative()(self)  # type: ignore[attr-defined]
+
+
+install_operators()

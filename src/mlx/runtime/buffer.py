@@ -1,0 +1,46 @@
+"""Evaluated data of a node: a place in a storage, row-major."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlx.base.dtype import Dtype
+from mlx.runtime.memory import Storage
+
+
+class Buffer:
+    """Contiguous elements at ``storage.address + offset`` bytes; ``ticket`` is the unfinished
+    submission that writes them, or None."""
+
+    __slots__ = ("offset", "storage", "ticket")
+
+    def __init__(self, storage: Storage, offset: int = 0, ticket: Any = None) -> None:
+        self.storage = storage
+        self.offset = offset
+        self.ticket = ticket
+
+    @property
+    def address(self) -> int:
+        return self.storage.address + self.offset
+
+    def wait(self) -> None:
+        """Block until the data is there; raises what computing it raised."""
+        if self.ticket is not None:
+            self.ticket.wait()
+            self.ticket = None
+
+
+def numpy_view(buffer: Buffer, shape: tuple[int, ...], dtype: Dtype) -> np.ndarray:
+    """A NumPy array on the same memory, which it keeps alive."""
+    count = 1
+    for n in shape:
+        count *= n
+    if count == 0:
+        return np.empty(shape, dtype.numpy)
+    buffer.wait()
+    from_memory = np.frombuffer(
+        _Exporter(buffer, count * dtype.size), dtype=dtype.numpy, count=count
+    )
+    return from_memory.reshape(shape)
