@@ -1,82 +1,373 @@
-"""Programs and their execution by a team of threads, in order of submission."""
+"""Programs and their execution by a team of threads, strictly in order of submission.
+
+The calling thread takes part in what it waits for.  The other threads of the team live in
+native code (``backend.llvm.executor``) and never need the interpreter's lock.
+"""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
+import os
+import sys
+import threading
+import time
 from array import array
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from mlx.backend.llvm.executor import SYMBOLS, executor_ir
+from mlx.backend.llvm import parking
+from mlx.backend.llvm.executor import BUSY, FOREVER, SYMBOLS, executor_ir
 from mlx.backend.llvm.jit import Library, compile_cached
+from mlx.backend.llvm.target import host
 
 _I64 = ctypes.c_int64
-
-
-@cache
-def _library() -> Library:
-    return compile_cached("executor", executor_ir, SYMBOLS)
-
-
-@cache
-def _run_inline() -> Any:
-    prototype = ctypes.PYFUNCTYPE(_I64, _I64, _I64, _I64)
-    return prototype(_library().address("run_inline"))
+_SPIN_NS = 30_000
+_NUMBER = 4  # place of the program's number in a ticket's block, behind the status
+MAX_TASKS = (1 << 31) - 1
 
 
 class Program:
-    """A table of commands and the constants of each; immutable, may run many times at once."""
+    """A table of commands and the constants of each; immutable, may be queued many times.
 
-    __slots__ = ("small", "_consts", "_table", "_address", "_count")
+    ``commands`` are (kernel address, consts, number of tasks).  A ``small`` program runs on the
+    calling thread with the interpreter's lock held: right for what takes less than about 20 us.
+    """
+
+    __slots__ = ("small", "parallel", "address", "count", "_consts", "_table")
 
     def __init__(
         self, commands: Iterable[tuple[int, Sequence[int], int]], small: bool = False
     ) -> None:
-        """``commands``: (kernel address, consts, number of tasks) each."""
         self.small = small
-        self._consts = [(address, array("q", consts), tasks) for address, consts, tasks in commands]
+        self.parallel = False
+        self._consts: list[array[int]] = []
         self._table = array("q")
-        for address, consts, tasks in self._consts:
-            self._table.extend((address, consts.buffer_info()[0], tasks, 0))
-        self._address = self._table.buffer_info()[0]
-        self._count = len(self._consts)
+        for kernel, consts, tasks in commands:
+            if not 0 <= tasks <= MAX_TASKS:
+                raise ValueError(f"[Program] A command of {tasks} tasks; at most {MAX_TASKS}.")
+            block = array("q", consts)
+            self._consts.append(block)
+            self._table.extend((kernel, block.buffer_info()[0], tasks, 0))
+            self.parallel |= tasks > 1
+        self.address = self._table.buffer_info()[0]
+        self.count = len(self._consts)
 
 
 class Ticket:
-    """A submitted program: ``wait`` for it."""
+    """A submitted program; ``wait`` for it.  Keeps alive what the program uses until then."""
 
-    __slots__ = ("status",)
+    __slots__ = ("_block", "_program", "_bases", "_keep")
 
-    def __init__(self, status: int) -> None:
-        self.status = status
+    def __init__(self, program: Program, bases: array[int], keep: Any) -> None:
+        self._block = array("q", (0, 0, 0, 0, 0))
+        self._program: Program | None = program
+        self._bases: array[int] | None = bases
+        self._keep = keep
+
+    @property
+    def number(self) -> int:
+        """Position in the queue, from 1; 0 before it is queued."""
+        return self._block[_NUMBER]
+
+    @property
+    def status(self) -> tuple[int, ...]:
+        """The program's status block: error code (0 if all went well) and three details."""
+        return tuple(self._block[:_NUMBER])
+
+    def _let_go(self) -> None:
+        self._program = self._bases = self._keep = None
+
+
+class _Native:
+    """The executor's functions; compiled, or loaded, on first use and never unloaded."""
+
+    def __init__(self) -> None:
+        sleeping = _sleeping()
+        processor = host().triple.split("-")[0]
+        symbols = [*SYMBOLS, *parking.SYMBOLS[sleeping]]
+        self.library = compile_cached(
+            f"executor {processor} {sleeping}", lambda: executor_ir(processor, sleeping), symbols
+        )
+        _connect(self.library, sleeping)
+        self.run = self._function("run", 3, releasing=True)
+        self.run_inline = self._function("run_inline", 3)
+        self.submit = self._function("submit", 4)
+        self.serve = self._function("serve", 2, releasing=True)
+        self.acquire = self._function("acquire", 0, result=ctypes.c_bool)
+        self.release = self._function("release", 0)
+        self.configure = self._function("configure", 2)
+        self.reset = self._function("reset", 0)
+        self.completed = _I64.from_address(self.library.address("completed"))
+        self.tail = _I64.from_address(self.library.address("tail"))
+        self.spins = self._calibrate()
+        self.configure(1, self.spins)
+
+    def _function(
+        self, name: str, arguments: int, releasing: bool = False, result: Any = _I64
+    ) -> Any:
+        """A native function; with ``releasing`` it runs without the interpreter's lock."""
+        make = ctypes.CFUNCTYPE if releasing else ctypes.PYFUNCTYPE
+        return make(result, *[_I64] * arguments)(self.library.address(name))
+
+    def _calibrate(self) -> int:
+        """Turns of the spin loop in the time worth spinning before a thread parks."""
+        spin = self._function("spin", 1)
+        best = 1 << 62
+        for _ in range(3):
+            start = time.perf_counter_ns()
+            spin(200)
+            best = min(best, time.perf_counter_ns() - start)
+        return max(20, _SPIN_NS * 200 // max(best, 1))
+
+
+def _sleeping() -> str:
+    """How threads sleep on this system: a variant of ``parking``."""
+    if sys.platform == "win32":
+        return "address"
+    processor = host().triple.split("-")[0]
+    linux = sys.platform == "linux" and processor in parking.FUTEX_NUMBER
+    return "futex" if linux else "condition"
+
+
+def _connect(library: Library, sleeping: str) -> None:
+    """Hand the addresses of the system's functions to the executor."""
+    if sleeping == "address":
+        system: Any = ctypes.CDLL("api-ms-win-core-synch-l1-2-0")
+    else:
+        system = ctypes.CDLL(None)
+    table = (ctypes.c_void_p * 4).from_address(library.address("system"))
+    for place, name in enumerate(parking.FUNCTIONS[sleeping]):
+        table[place] = ctypes.cast(getattr(system, name), ctypes.c_void_p).value
+    if sleeping == "condition":
+        system.pthread_mutex_init(ctypes.c_void_p(library.address("mutex")), None)
+        system.pthread_cond_init(ctypes.c_void_p(library.address("condition")), None)
+
+
+def _default_threads() -> int:
+    """``MLX_NUM_THREADS``, or the cores that this process may use."""
+    if text := os.environ.get("MLX_NUM_THREADS"):
+        if not text.isdecimal() or int(text) < 1:
+            raise ValueError(f"[MLX_NUM_THREADS] must be a positive integer, not {text!r}.")
+        return int(text)
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, _quota()))
+
+
+def _quota() -> int:
+    """Cores' worth of time that a container grants, rounded up."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        return -(-int(quota) // int(period))
+    except (OSError, ValueError):
+        return 1 << 16
+
+
+class _Team:
+    """The resident threads, by number, and the tickets of programs not known to be done."""
+
+    def __init__(self) -> None:
+        self.native = _Native()
+        self.lock = threading.RLock()
+        self.threads = _default_threads()
+        self.residents: dict[int, threading.Thread] = {}
+        self.pending: deque[Ticket] = deque()
+        self.short = self.threads > 1  # workers are missing
+        self.native.configure(self.threads, self.native.spins)
+
+    def start(self, numbers: Iterable[int]) -> None:
+        """Start the resident threads that are missing."""
+        with self.lock:
+            for number in numbers:
+                if number not in self.residents:
+                    thread = threading.Thread(
+                        target=self.native.serve,
+                        args=(number, FOREVER),
+                        name=f"mlx-{number}",
+                        daemon=True,
+                    )
+                    self.residents[number] = thread
+                    thread.start()
+
+    def start_workers(self) -> None:
+        self.start(range(1, self.threads))
+        self.short = False
+
+    def hold(self) -> None:
+        """Wait until nothing is queued or running, and keep it so until ``release``."""
+        while not self.native.acquire():
+            self.native.serve(0, self.native.tail.value)
+
+    def resize(self, threads: int) -> int:
+        with self.lock:
+            previous = self.threads
+            self.hold()
+            try:
+                self.threads = threads
+                self.native.configure(threads, self.native.spins)
+                for number in [n for n in self.residents if n >= threads]:
+                    self.residents.pop(number).join()
+                self.short = len(self.residents.keys() - {0}) < threads - 1
+            finally:
+                self.native.release()
+        return previous
+
+    def stop(self) -> None:
+        """Finish what is queued and end the resident threads (at exit)."""
+        with self.lock:
+            self.native.serve(0, self.native.tail.value)
+            self.native.configure(0, self.native.spins)
+            for thread in self.residents.values():
+                thread.join(1.0)
+            self.residents.clear()
+
+    def before_fork(self) -> None:
+        self.lock.acquire()
+        self.hold()
+
+    def after_in_parent(self) -> None:
+        self.native.release()
+        self.lock.release()
+
+    def after_in_child(self) -> None:
+        self.native.reset()
+        self.residents.clear()
+        self.short = self.threads > 1
+        self.lock.release()
+
+    def prune(self) -> None:
+        """Let go of what completed programs kept alive."""
+        done = []
+        with self.lock:
+            completed = self.native.completed.value
+            while self.pending and 0 < self.pending[0].number <= completed:
+                done.append(self.pending.popleft())
+        for ticket in done:  # outside the lock: this may run any finalizer
+            ticket._let_go()
+
+
+_team: _Team | None = None
+_starting = threading.Lock()
+
+
+def _get_team() -> _Team:
+    global _team, _inline
+    if _team is None:
+        with _starting:
+            if _team is None:
+                team = _Team()
+                if hasattr(os, "register_at_fork"):
+                    os.register_at_fork(
+                        before=team.before_fork,
+                        after_in_parent=team.after_in_parent,
+                        after_in_child=team.after_in_child,
+                    )
+                atexit.register(team.stop)
+                _inline = team.native.run_inline
+                _team = team
+    return _team
+
+
+def _first_inline(table: int, count: int, bases: int) -> int:
+    return _get_team().native.run_inline(table, count, bases)
+
+
+_inline: Callable[[int, int, int], int] = _first_inline
 
 
 def run(program: Program, bases: array[int] | list[int]) -> int:
-    """Run to the end; returns status[0], 0 if all went well.
+    """Run to the end, after everything submitted before; returns status[0], 0 if all went well.
 
-    ``bases[0]`` is the address of a status block of four int64, or 0 for one of ours.
+    ``bases[0]`` is the address of a status block of four int64, or 0 if only status[0] is of
+    interest; the other bases are the addresses of the program's buffers.
     """
     if type(bases) is list:
         bases = array("q", bases)
-    return _run_inline()(program._address, program._count, bases.buffer_info()[0])
+    address = bases.buffer_info()[0]  # type: ignore[union-attr]
+    if program.small:
+        status = _inline(program.address, program.count, address)
+        if status != BUSY:
+            return status
+    team = _get_team()
+    if team.short and program.parallel:
+        team.start_workers()
+    status = team.native.run(program.address, program.count, address)
+    if team.pending:
+        team.prune()
+    return status
 
 
-def submit(program: Program, bases: array[int] | list[int], keep: Any) -> Ticket:
-    """Queue a program; ``keep`` stays alive until it has run."""
-    return Ticket(run(program, bases))
+def submit(program: Program, bases: array[int] | list[int], keep: Any = None) -> Ticket:
+    """Queue a program and return at once; ``keep`` (its buffers) stays alive until it has run.
+
+    The status block is the ticket's own: ``bases[0]`` is ignored.
+    """
+    team = _get_team()
+    if team.short and program.parallel:
+        team.start_workers()
+    if 0 not in team.residents:
+        team.start([0])
+    own = array("q", bases)
+    ticket = Ticket(program, own, keep)
+    block = ticket._block.buffer_info()[0]
+    own[0] = block
+    place = block + _NUMBER * ticket._block.itemsize
+    team.pending.append(ticket)  # before it is queued: an interrupt must not lose it
+    try:
+        while team.native.submit(program.address, program.count, own.buffer_info()[0], place) < 0:
+            team.native.serve(0, team.native.completed.value + 1)
+    except BaseException:
+        if not ticket.number:
+            team.pending.remove(ticket)
+        raise
+    team.prune()
+    return ticket
 
 
 def wait(ticket: Ticket) -> int:
-    """Block until the program has run; returns its status[0]."""
-    return ticket.status
+    """Block until the program has run, taking part in it; returns its status[0]."""
+    team = _get_team()
+    if team.native.completed.value < ticket.number:
+        team.native.serve(0, ticket.number)
+    team.prune()
+    return ticket.status[0]
+
+
+def is_done(ticket: Ticket) -> bool:
+    """Whether the program has run."""
+    return _get_team().native.completed.value >= ticket.number
+
+
+def synchronize() -> None:
+    """Block until everything submitted so far has run."""
+    if _team is not None:
+        _team.native.serve(0, _team.native.tail.value)
+        _team.prune()
 
 
 def num_threads() -> int:
     """How many threads run a program."""
-    return 1
+    return _get_team().threads
 
 
 def set_num_threads(n: int) -> int:
-    """Set how many threads run a program; returns the previous number."""
-    return 1
+    """Set how many threads run a program, once it is idle; returns the previous number."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"[set_num_threads] needs a positive integer, got {n!r}.")
+    return _get_team().resize(n)
+
+
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Run the programs of a ``with`` block by ``n`` threads."""
+    previous = set_num_threads(n)
+    try:
+        yield
+    finally:
+        set_num_threads(previous)
