@@ -1,0 +1,233 @@
+"""The blocked product: a task owns one block of C and packs what it needs by itself.
+
+For each block of k the task packs its rows of A and its columns of B into the worker's own
+scratch (second-level cache) and runs the micro-kernel over all tiles; tiles of C stay in
+scratch until the last block of k, whose tiles go through the epilogue.  Each element is one
+chain of FMAs over k, whatever the blocks, the tile and the number of workers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlx.backend.llvm.abi import Kernel
+from mlx.backend.llvm.gemm.elements import Element, first_lanes, minimum
+from mlx.backend.llvm.gemm.micro import micro_kernel
+from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
+from mlx.backend.llvm.gemm.pack import UNIT_COL, a_format, pack_a, pack_b
+from mlx.backend.llvm.gemm.tile import Tile, tile_for
+from mlx.backend.llvm.ir import Function, Module, Value, i64, vector
+
+SLOTS = (
+    "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset",
+    "scratch_stride", "b_scratch", "c_scratch", "c_stride", "m", "n", "k",
+    "a_row", "a_col", "b_row", "b_col", "mc", "nc", "kc", "m_blocks", "n_blocks",
+    "b_panel", "direct", "table", "dims",
+)  # fmt: skip
+EPILOGUE_SLOT = len(SLOTS)
+
+
+@dataclass(frozen=True)
+class BlockedSpec:
+    """A kernel for operands of these dtypes and layouts and this epilogue."""
+
+    a_dtype: str
+    a_layout: str
+    b_dtype: str
+    b_layout: str
+    accumulate: str
+    epilogue: Epilogue
+
+    @property
+    def key(self) -> str:
+        return (
+            f"gemm|{self.a_dtype}|{self.a_layout}|{self.b_dtype}|{self.b_layout}|"
+            f"{self.accumulate}|{self.epilogue.key}"
+        )
+
+    def emit(self, module: Module, name: str) -> None:
+        _Blocked(self, module, name).emit()
+
+
+class _Blocked:
+    def __init__(self, spec: BlockedSpec, module: Module, name: str) -> None:
+        self.spec, self.module = spec, module
+        self.tile: Tile = tile_for(spec.accumulate)
+        self.a = Element(spec.a_dtype, spec.accumulate)
+        self.b = Element(spec.b_dtype, spec.accumulate)
+        self.a_format = a_format(spec.a_layout)
+        self.pack_a = pack_a(module, self.tile, self.a, spec.a_layout)
+        self.pack_b = pack_b(module, self.tile, self.b, spec.b_layout)
+        self.micro = {
+            (r, v): micro_kernel(module, self.tile, self.a_format, r, v)
+            for r, v in self.tile.variants
+        }
+        self.kernel = Kernel(module, name)
+        self.f: Function = self.kernel.f
+
+    @property
+    def can_read_b(self) -> bool:
+        """Whether the micro-kernel could read B where it lies."""
+        return self.b.dtype == self.b.accumulate and self.spec.b_layout == UNIT_COL and (
+            self.tile.planes == 1
+        )
+
+    def slot(self, name: str) -> Value:
+        return self.kernel.const(SLOTS.index(name))
+
+    def emit(self) -> None:
+        f, kernel, size = self.f, self.kernel, self.tile.itemsize
+        for name in SLOTS:
+            self.slot(name)
+        a, b, scratch = (kernel.pointer(SLOTS.index(p + "_base")) for p in ("a", "b", "scratch"))
+        scratch = f.gep(scratch, f.mul(kernel.worker, self.slot("scratch_stride")))
+        state = self.spec.epilogue.begin(kernel, EPILOGUE_SLOT)
+        strides = {
+            name: f.mul(self.slot(name), i64((self.a if name[0] == "a" else self.b).size))
+            for name in ("a_row", "a_col", "b_row", "b_col")
+        }
+        batch, row0, rows, col0, cols = self._block()
+        offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 2)
+        a, b = f.gep(a, offsets[0]), f.gep(b, offsets[1])
+        a = f.gep(a, f.mul(row0, strides["a_row"]))
+        b = f.gep(b, f.mul(col0, strides["b_col"]))
+        context = self.spec.epilogue.batch(kernel, state, batch)
+        b_packed = f.gep(scratch, self.slot("b_scratch"))
+        c = f.gep(scratch, self.slot("c_scratch"))
+
+        k, kc = self.slot("k"), self.slot("kc")
+        at_least_one = f.select(f.icmp("sgt", k, i64(1)), k, i64(1))
+        block = f.loop(i64(0), at_least_one, kc, [a, b])
+        a, b = block.values
+        depth = minimum(f, f.sub(k, block.index), kc)
+        more = f.icmp("ne", block.index, i64(0))
+        last = f.icmp("sge", f.add(block.index, kc), k)
+        f.call(self.pack_a, "void", a, strides["a_row"], strides["a_col"], rows, depth, scratch)
+        direct_cols = self._pack_b(b, strides, cols, depth, b_packed)
+
+        row = f.loop(i64(0), rows, i64(self.tile.rows), [scratch, c])
+        a_panel, c_row = row.values
+        height = minimum(f, f.sub(rows, row.index), i64(self.tile.rows))
+        col = f.loop(i64(0), cols, i64(self.tile.cols), [b_packed, c_row])
+        b_panel, c_tile = col.values
+        width = minimum(f, f.sub(cols, col.index), i64(self.tile.cols))
+        right, pitch = self._right(b, strides, col.index, direct_cols, b_panel)
+        self._run_micro(height, width, [a_panel, right, pitch, depth, c_tile, more])
+        self._finish(last, context, c_tile, f.add(row0, row.index), height,
+                     f.add(col0, col.index), width)
+        next_tile = [f.gep(b_panel, self.slot("b_panel")), f.gep(c_tile, self.slot("c_stride"))]
+        _, c_row = f.end_loop(col, next_tile)
+        f.end_loop(row, [f.gep(a_panel, i64(self.tile.a_panel * size)), c_row])
+        moved = [
+            f.gep(a, f.mul(kc, strides["a_col"])), f.gep(b, f.mul(kc, strides["b_row"]))
+        ]
+        f.end_loop(block, moved)
+        f.ret()
+
+    def _block(self) -> tuple[Value, Value, Value, Value, Value]:
+        """The task's batch index, and first row, rows, first column and columns of its block."""
+        f = self.f
+        n_block = f.op("urem", self.kernel.task, self.slot("n_blocks"))
+        rest = f.op("udiv", self.kernel.task, self.slot("n_blocks"))
+        m_block = f.op("urem", rest, self.slot("m_blocks"))
+        batch = f.op("udiv", rest, self.slot("m_blocks"))
+        row0, col0 = f.mul(m_block, self.slot("mc")), f.mul(n_block, self.slot("nc"))
+        rows = minimum(f, f.sub(self.slot("m"), row0), self.slot("mc"))
+        cols = minimum(f, f.sub(self.slot("n"), col0), self.slot("nc"))
+        return batch, row0, rows, col0, cols
+
+    def _pack_b(
+        self, b: Value, strides: dict[str, Value], cols: Value, depth: Value, packed: Value
+    ) -> Value | None:
+        """Pack B; returns how many leading columns are read where they lie instead."""
+        f = self.f
+        args = [strides["b_col"], strides["b_row"]]
+        if not self.can_read_b:
+            f.call(self.pack_b, "void", b, *args, cols, depth, packed, self.slot("b_panel"))
+            return None
+        whole = f.mul(f.op("udiv", cols, i64(self.tile.cols)), i64(self.tile.cols))
+        skipped = f.select(f.icmp("ne", self.slot("direct"), i64(0)), whole, i64(0))
+        start = f.gep(b, f.mul(skipped, strides["b_col"]))
+        panels = f.op("udiv", skipped, i64(self.tile.cols))
+        to = f.gep(packed, f.mul(panels, self.slot("b_panel")))
+        f.call(self.pack_b, "void", start, *args, f.sub(cols, skipped), depth, to,
+               self.slot("b_panel"))
+        return skipped
+
+    def _right(
+        self, b: Value, strides: dict[str, Value], col: Value, direct_cols: Value | None,
+        panel: Value,
+    ) -> tuple[Value, Value]:
+        """Where a panel of B starts and the bytes between its rows."""
+        f, tile = self.f, self.tile
+        packed_pitch = i64(tile.cols * tile.planes * tile.itemsize)
+        if direct_cols is None:
+            return panel, packed_pitch
+        direct = f.icmp("slt", col, direct_cols)
+        here = f.gep(b, f.mul(col, strides["b_col"]))
+        return f.select(direct, here, panel), f.select(direct, strides["b_row"], packed_pitch)
+
+    def _run_micro(self, height: Value, width: Value, args: list[Value]) -> None:
+        """Call the smallest micro-kernel that covers the tile."""
+        f, tile = self.f, self.tile
+        done = f.label("multiplied")
+        for rows, vectors in tile.variants:
+            otherwise = f.label("larger")
+            fits = f.icmp("sle", height, i64(rows))
+            if vectors < tile.vectors:
+                narrow = f.icmp("sle", width, i64(vectors * tile.lanes))
+                fits = f.op("and", fits, narrow)
+            then = f.label("micro")
+            f.branch_if(fits, then, otherwise)
+            f.start(then)
+            f.call(self.micro[rows, vectors], "void", *args)
+            f.branch(done)
+            f.start(otherwise)
+        f.branch(done)
+        f.start(done)
+
+    def _finish(
+        self, last: Value, context: Any, c_tile: Value, row0: Value, height: Value, col0: Value,
+        width: Value,
+    ) -> None:
+        """On the last block of k, hand the tile to the epilogue, row by row."""
+        f, tile = self.f, self.tile
+        then, done = f.label("finish"), f.label("finished")
+        f.branch_if(last, then, done)
+        f.start(then)
+        whole = f.sub(width, f.op("urem", width, i64(tile.lanes)))
+        left = f.sub(width, whole)
+        mask = first_lanes(f, left, tile.lanes)
+        row = f.loop(i64(0), height, i64(1), [c_tile])
+        (source,) = row.values
+        index = f.add(row0, row.index)
+        col = f.loop(i64(0), whole, i64(tile.lanes))
+        self._store(context, source, col.index, index, col0, None)
+        f.end_loop(col)
+        edge, after = f.label("edge"), f.label("after")
+        f.branch_if(f.icmp("sgt", left, i64(0)), edge, after)
+        f.start(edge)
+        self._store(context, source, whole, index, col0, mask)
+        f.branch(after)
+        f.start(after)
+        f.end_loop(row, [f.gep(source, i64(tile.cols * tile.itemsize))])
+        f.branch(done)
+        f.start(done)
+
+    def _store(
+        self, context: Any, source: Value, offset: Value, row: Value, col0: Value,
+        mask: Value | None,
+    ) -> None:
+        f, tile = self.f, self.tile
+        type = vector(tile.lanes, self.a.acc)
+        here = f.gep(source, f.mul(offset, i64(tile.itemsize)))
+        plane = tile.rows * tile.cols * tile.itemsize
+        values = [
+            f.load(f.gep(here, i64(p * plane)), type, tile.lanes * tile.itemsize)
+            for p in range(tile.planes)
+        ]
+        value = tuple(values) if tile.planes == 2 else values[0]
+        self.spec.epilogue.store(self.kernel, context, value, row, f.add(col0, offset), mask)
+
+

@@ -1,0 +1,173 @@
+"""Elements of an operand: how runs of them are loaded and widened to the accumulator type.
+
+A complex number is two *planes* (real, imaginary); every other dtype is one.  All loaders
+return one vector of the accumulator type per plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlx.backend.llvm.ir import (
+    Function,
+    Value,
+    bits_of,
+    const,
+    i64,
+    is_float,
+    lane_consts,
+    lanes_of,
+    vector,
+)
+
+SIZES = {
+    "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4,
+    "int64": 8, "uint64": 8, "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8,
+    "complex64": 8,
+}  # fmt: skip
+_FLOATS = {"float16": "half", "bfloat16": "bfloat", "float32": "float", "float64": "double"}
+
+
+def llvm_type(dtype: str) -> str:
+    """The LLVM type of one element in memory (of one plane, for complex)."""
+    if dtype == "complex64":
+        return "float"
+    return _FLOATS.get(dtype) or f"i{SIZES[dtype] * 8}"
+
+
+def accumulator_of(dtype: str) -> str:
+    """The dtype in which products of this dtype are summed."""
+    if dtype in ("float64", "complex64"):
+        return dtype
+    if dtype in _FLOATS:
+        return "float32"
+    return "int64" if SIZES[dtype] == 8 else "int32"
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """Memory dtype and accumulator dtype of an operand."""
+
+    dtype: str
+    accumulate: str
+
+    @property
+    def size(self) -> int:
+        return SIZES[self.dtype]
+
+    @property
+    def planes(self) -> int:
+        return 2 if self.accumulate == "complex64" else 1
+
+    @property
+    def acc(self) -> str:
+        """LLVM type of one accumulator (of one plane)."""
+        return llvm_type(self.accumulate)
+
+    def widen(self, f: Function, value: Value) -> Value:
+        """Elements as they lie in memory -> accumulator type."""
+        source = llvm_type(self.dtype)
+        if source == self.acc:
+            return value
+        if source == "bfloat":
+            wide = f.cast("zext", value, "i32")
+            bits = f.op("shl", wide, const(wide.type, 16))
+            return f.cast("bitcast", bits, "float")
+        if is_float(source):
+            return f.cast("fpext", value, self.acc)
+        if is_float(self.acc):
+            return f.cast("uitofp" if self._unsigned else "sitofp", value, self.acc)
+        if bits_of(source) > bits_of(self.acc):
+            return f.cast("trunc", value, self.acc)
+        return f.cast("zext" if self._unsigned else "sext", value, self.acc)
+
+    @property
+    def _unsigned(self) -> bool:
+        return self.dtype[0] in "ub"
+
+    @property
+    def _memory(self) -> str:
+        """LLVM type that loads use: bfloat travels as bits."""
+        kind = llvm_type(self.dtype)
+        return "i16" if kind == "bfloat" else kind
+
+    def load_run(
+        self, f: Function, address: Value, lanes: int, count: Value | None = None
+    ) -> list[Value]:
+        """``lanes`` neighbouring elements, or only the first ``count`` of them."""
+        if self.dtype == "complex64":
+            return self._load_complex_run(f, address, lanes, count)
+        type = vector(lanes, self._memory)
+        if count is None:
+            return self._real(f, f.load(address, type, bits_of(self._memory) // 8))
+        mask = first_lanes(f, count, lanes)
+        return self._real(
+            f, f.masked_load(address, type, mask, bits_of(self._memory) // 8, const(type, 0))
+        )
+
+    def _real(self, f: Function, value: Value) -> list[Value]:
+        wide = self.widen(f, value)
+        return [wide, const(wide.type, 0)] if self.planes == 2 else [wide]
+
+    def _load_complex_run(
+        self, f: Function, address: Value, lanes: int, count: Value | None
+    ) -> list[Value]:
+        type = vector(2 * lanes, "float")
+        if count is None:
+            both = f.load(address, type, 4)
+        else:
+            mask = first_lanes(f, f.op("shl", count, i64(1)), 2 * lanes)
+            both = f.masked_load(address, type, mask, 4, const(type, 0))
+        return [f.shuffle(both, None, range(start, 2 * lanes, 2)) for start in (0, 1)]
+
+    def load_strided(
+        self, f: Function, address: Value, stride: Value, lanes: int, count: Value
+    ) -> list[Value]:
+        """The first ``count`` of ``lanes`` elements that lie ``stride`` bytes apart."""
+        index = lane_consts(vector(lanes, "i64"), range(lanes))
+        offsets = f.mul(index, f.splat(stride, lanes))
+        where = vector(lanes, "ptr")
+        addresses = f.emit(
+            f"getelementptr i8, ptr {address.ref}, {offsets.type} {offsets.ref}", where
+        )
+        mask = first_lanes(f, count, lanes)
+        align = bits_of(self._memory) // 8
+        first = f.gather(addresses, vector(lanes, self._memory), mask, align)
+        if self.dtype != "complex64":
+            return self._real(f, first)
+        second = f.emit(f"getelementptr i8, {where} {addresses.ref}, i64 4", where)
+        return [first, f.gather(second, first.type, mask, align)]
+
+
+def first_lanes(f: Function, count: Value, lanes: int) -> Value:
+    """A mask of the first ``count`` lanes; any count from below 0 to above ``lanes``."""
+    index = lane_consts(vector(lanes, "i64"), range(lanes))
+    return f.icmp("slt", index, f.splat(count, lanes))
+
+
+def minimum(f: Function, a: Value, b: Value) -> Value:
+    return f.select(f.icmp("slt", a, b), a, b)
+
+
+def multiply_add(f: Function, a: Value, b: Value, c: Value, fused: bool) -> Value:
+    """a * b + c: one rounding for floats where the target has FMA, wraparound for integers."""
+    if fused and a.type.rstrip(">").endswith(("float", "double")):
+        return f.fma(a, b, c)
+    return f.add(f.mul(a, b), c)
+
+
+def transpose(f: Function, rows: list[Value]) -> list[Value]:
+    """n vectors of n lanes -> their n columns, by log2(n) exchanges of ever larger blocks."""
+    n = len(rows)
+    assert lanes_of(rows[0].type) == n
+    rows = list(rows)
+    distance = 1
+    while distance < n:
+        low = [i if not i & distance else n + i - distance for i in range(n)]
+        high = [i + distance if not i & distance else n + i for i in range(n)]
+        for i in range(n):
+            if not i & distance:
+                a, b = rows[i], rows[i + distance]
+                rows[i], rows[i + distance] = f.shuffle(a, b, low), f.shuffle(a, b, high)
+        distance *= 2
+    return rows

@@ -1,0 +1,175 @@
+"""Packing: one block of an operand, widened, into the panels that the micro-kernel reads.
+
+Columns or rows past the edge of the operand are filled with whatever is at hand: their
+products land in parts of a tile that nobody stores.
+"""
+
+from __future__ import annotations
+
+from mlx.backend.llvm.gemm.elements import Element, minimum, transpose
+from mlx.backend.llvm.gemm.tile import ROW, Tile
+from mlx.backend.llvm.ir import Function, Module, Value, i64
+
+UNIT_ROW, UNIT_COL, GENERAL = "unitrow", "unitcol", "general"
+
+
+def a_format(layout: str) -> str:
+    """The packed format of A that needs no transposition."""
+    return "col" if layout == UNIT_ROW else ROW
+
+
+def pack_a(module: Module, tile: Tile, element: Element, layout: str) -> str:
+    """``void pack(ptr source, i64 stride, i64 k_stride, i64 rows, i64 depth, ptr target)``.
+
+    ``stride`` is the bytes between rows; returns the function's name.
+    """
+    name = f"pack_a_{element.dtype}_{element.accumulate}_{layout}"
+    if not module.has(name):
+        f = module.function(
+            name, ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias"],
+            internal=True,
+        )
+        (_a_columns if layout == UNIT_ROW else _a_rows)(f, tile, element, layout)
+    return name
+
+
+def _a_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
+    """Copy row by row to a constant pitch."""
+    source, stride, k_stride, rows, depth, target = f.params
+    lanes, size = tile.lanes, tile.itemsize
+    row = f.loop(i64(0), rows, i64(1), [source, target])
+    source, target = row.values
+    k = f.loop(i64(0), depth, i64(lanes))
+    left = f.sub(depth, k.index)
+    here = f.gep(source, f.mul(k.index, k_stride))
+
+    def put(planes: list[Value]) -> None:
+        for plane, value in enumerate(planes):
+            offset = f.add(k.index, i64(plane * (tile.row_pitch // tile.planes)))
+            f.store(value, f.gep(target, f.mul(offset, i64(size))), size)
+
+    if layout == GENERAL:
+        put(element.load_strided(f, here, k_stride, lanes, left))
+    else:
+        _whole_or_part(f, f.icmp("sge", left, i64(lanes)),
+                       lambda whole: put(element.load_run(f, here, lanes,
+                                                          None if whole else left)))
+    f.end_loop(k)
+    f.end_loop(row, [f.gep(source, stride), f.gep(target, i64(tile.row_pitch * size))])
+    f.ret()
+
+
+def _a_columns(f: Function, tile: Tile, element: Element, layout: str) -> None:
+    """Copy runs of ``tile.rows`` neighbouring rows, k by k, into every panel.
+
+    Whole vectors are stored: what is too much is overwritten by the next k.
+    """
+    source, _, k_stride, rows, depth, target = f.params
+    lanes, size = tile.lanes, tile.itemsize
+    k = f.loop(i64(0), depth, i64(1), [source, target])
+    source, target = k.values
+    panel = f.loop(i64(0), rows, i64(tile.rows), [target])
+    (to,) = panel.values
+    count = minimum(f, f.sub(rows, panel.index), i64(tile.rows))
+    runs = []
+    for start in range(0, tile.rows, lanes):
+        at = f.mul(f.add(panel.index, i64(start)), i64(element.size))
+        runs.append(element.load_run(f, f.gep(source, at), lanes, f.sub(count, i64(start))))
+    for plane in range(tile.planes):
+        for position, run in enumerate(runs):
+            offset = (plane * tile.rows + position * lanes) * size
+            f.store(run[plane], f.gep(to, i64(offset)), size)
+    f.end_loop(panel, [f.gep(to, i64(tile.a_panel * size))])
+    step = tile.rows * tile.planes * size
+    f.end_loop(k, [f.gep(source, k_stride), f.gep(target, i64(step))])
+    f.ret()
+
+
+def pack_b(module: Module, tile: Tile, element: Element, layout: str) -> str:
+    """``void pack(ptr source, i64 stride, i64 k_stride, i64 cols, i64 depth, ptr target,
+    i64 panel)``; ``stride`` is the bytes between columns, ``panel`` those between panels.
+    """
+    name = f"pack_b_{element.dtype}_{element.accumulate}_{layout}"
+    if not module.has(name):
+        f = module.function(
+            name, ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias", "i64"],
+            internal=True,
+        )
+        (_b_transposed if layout == UNIT_ROW else _b_rows)(f, tile, element, layout)
+    return name
+
+
+def _whole_or_part(f: Function, whole: Value, emit) -> None:  # type: ignore[no-untyped-def]
+    """Emit both cases: the common one without masks, the one at the edge with."""
+    then, otherwise, after = f.label("whole"), f.label("part"), f.label("after")
+    f.branch_if(whole, then, otherwise)
+    f.start(then)
+    emit(True)
+    f.branch(after)
+    f.start(otherwise)
+    emit(False)
+    f.branch(after)
+    f.start(after)
+
+
+def _b_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
+    source, stride, k_stride, cols, depth, target, pitch = f.params
+    lanes, size = tile.lanes, tile.itemsize
+    k = f.loop(i64(0), depth, i64(1), [source, target])
+    source, target = k.values
+    panel = f.loop(i64(0), cols, i64(tile.cols), [target])
+    (to,) = panel.values
+    left = f.sub(cols, panel.index)
+
+    def put(whole: bool) -> None:
+        for v in range(tile.vectors):
+            at = f.add(panel.index, i64(v * lanes))
+            here = f.gep(source, f.mul(at, stride))
+            count = None if whole else f.sub(left, i64(v * lanes))
+            if layout == GENERAL:
+                planes = element.load_strided(f, here, stride, lanes, count or i64(lanes))
+            else:
+                planes = element.load_run(f, here, lanes, count)
+            for plane, value in enumerate(planes):
+                f.store(value, f.gep(to, i64((plane * tile.cols + v * lanes) * size)), size)
+
+    _whole_or_part(f, f.icmp("sge", left, i64(tile.cols)), put)
+    f.end_loop(panel, [f.gep(to, pitch)])
+    step = i64(tile.cols * tile.planes * size)
+    f.end_loop(k, [f.gep(source, k_stride), f.gep(target, step)])
+    f.ret()
+
+
+def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> None:
+    """B^T lies row-major: square blocks are turned in registers."""
+    source, stride, _, cols, depth, target, pitch = f.params
+    lanes, size = tile.lanes, tile.itemsize
+    last = f.sub(cols, i64(1))
+    block = f.loop(i64(0), cols, i64(lanes))
+    panel = f.op("udiv", block.index, i64(tile.cols))
+    inside = f.op("urem", block.index, i64(tile.cols))
+    to = f.gep(f.gep(target, f.mul(panel, pitch)), f.mul(inside, i64(size)))
+    columns = [
+        f.gep(source, f.mul(minimum(f, f.add(block.index, i64(i)), last), stride))
+        for i in range(lanes)
+    ]
+    k = f.loop(i64(0), depth, i64(lanes))
+    left = f.sub(depth, k.index)
+    offset = f.mul(k.index, i64(element.size))
+
+    def put(whole: bool) -> None:
+        runs = [
+            element.load_run(f, f.gep(column, offset), lanes, None if whole else left)
+            for column in columns
+        ]
+        row = f.gep(to, f.mul(k.index, i64(tile.cols * tile.planes * size)))
+        for plane in range(tile.planes):
+            turned = transpose(f, [run[plane] for run in runs])
+            for step, value in enumerate(turned):
+                at = ((step * tile.planes) + plane) * tile.cols * size
+                f.store(value, f.gep(row, i64(at)), size)
+
+    _whole_or_part(f, f.icmp("sge", left, i64(lanes)), put)
+    f.end_loop(k)
+    f.end_loop(block)
+    f.ret()

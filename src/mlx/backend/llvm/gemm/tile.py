@@ -1,0 +1,71 @@
+"""The register tile of a target and accumulator, and the layout of packed panels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlx.backend.llvm.gemm.elements import SIZES
+from mlx.backend.llvm.target import Target, host
+
+ROW, COLUMN = "row", "col"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Shape of the micro-kernel and of what is packed for it.
+
+    A tile of C is ``rows`` x ``cols`` accumulators.  B lies in panels of ``cols`` columns, one
+    row of a panel after the other.  A lies in panels of ``rows`` rows: row by row with a
+    constant pitch where k is the fast axis of the source (format ROW: packing is a copy), else
+    column by column (COLUMN).  With two planes (complex), each such row or column is followed
+    by its imaginary part.
+    """
+
+    accumulate: str
+    lanes: int
+    rows: int
+    vectors: int
+    planes: int
+    depth: int
+    fused: bool
+    itemsize: int
+
+    @property
+    def cols(self) -> int:
+        return self.vectors * self.lanes
+
+    @property
+    def row_pitch(self) -> int:
+        """Elements from one row of A to the next in format ROW; odd in cache lines."""
+        return (self.depth + self.lanes) * self.planes
+
+    @property
+    def a_panel(self) -> int:
+        """Elements of one packed panel of A, the same in both formats."""
+        return self.rows * self.row_pitch
+
+    @property
+    def c_tile(self) -> int:
+        """Elements of one tile of C."""
+        return self.rows * self.cols * self.planes
+
+    @property
+    def variants(self) -> list[tuple[int, int]]:
+        """(rows, vectors) of the micro-kernels, smallest first."""
+        steps = sorted({r for r in (2, 4, 8, 11) if r < self.rows} | {self.rows})
+        return [(r, v) for v in range(1, self.vectors + 1) for r in steps]
+
+
+def tile_for(accumulate: str, target: Target | None = None) -> Tile:
+    target = target or host()
+    planes = 2 if accumulate == "complex64" else 1
+    itemsize = SIZES[accumulate] // planes
+    lanes = target.vector_bytes // itemsize
+    many = target.vector_bytes == 64 or target.has("neon")
+    if planes == 2:
+        rows, vectors = (10, 1) if many else (4, 1)
+    else:
+        rows, vectors = (14, 2) if many else (6, 2)
+    return Tile(
+        accumulate, lanes, rows, vectors, planes, 256 // planes, target.has_fma, itemsize
+    )
