@@ -1,0 +1,36 @@
+"""Embedding: a table of vectors."""
+
+from __future__ import annotations
+
+import math
+
+import mlx.core as mx
+from mlx.nn.layers.base import Module
+
+
+class Embedding(Module):
+    """Look up rows of a table of shape ``(num_embeddings, dims)`` by integer index.
+
+    The rows are drawn from a normal distribution with variance ``1 / dims``.
+
+    >>> nn.Embedding(10, 4)(mx.array([[1, 2, 3]])).shape
+    (1, 3, 4)
+    """
+
+    def __init__(self, num_embeddings: int, dims: int) -> None:
+        super().__init__()
+        self.weight = mx.random.normal((num_embeddings, dims), scale=math.sqrt(1 / dims))
+
+    def _extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}"
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self["weight"][x]
+
+    def as_linear(self, x: mx.array) -> mx.array:
+        """Multiply by the transposed table: the output layer that shares the embedding's weight.
+
+        >>> nn.Embedding(10, 4).as_linear(mx.ones((2, 4))).shape
+        (2, 10)
+        """
+        return x @ self["weight"].T

@@ -1,0 +1,206 @@
+"""Normalization layers. Inputs have their features in the last axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+from mlx.nn.layers.base import Module
+
+
+class InstanceNorm(Module):
+    """Normalize every channel of every sample over its positions (Ulyanov et al. 2016).
+
+    Inputs are ``(N, ..., dims)``; mean and variance are over the axes between. `affine` adds the
+    parameters `weight` and `bias` of shape ``(dims,)``.
+
+    >>> nn.InstanceNorm(4)(mx.ones((2, 5, 4))).shape
+    (2, 5, 4)
+    """
+
+    def __init__(self, dims: int, eps: float = 1e-5, affine: bool = False) -> None:
+        super().__init__()
+        if affine:
+            self.weight = mx.ones((dims,))
+            self.bias = mx.zeros((dims,))
+        self.dims = dims
+        self.eps = eps
+
+    def _extra_repr(self) -> str:
+        return f"{self.dims}, eps={self.eps}, affine={'weight' in self}"
+
+    def __call__(self, x: mx.array) -> mx.array:
+        axes = list(range(1, x.ndim - 1))
+        mean = mx.mean(x, axis=axes, keepdims=True)
+        var = mx.var(x, axis=axes, keepdims=True)
+        x = (x - mean) * mx.rsqrt(var + self.eps)
+        return self.weight * x + self.bias if "weight" in self else x
+
+
+class LayerNorm(Module):
+    """Normalize every row to mean 0 and variance 1 (Ba et al. 2016).
+
+    `affine` adds the parameter `weight` and, unless `bias` is False, `bias`, of shape ``(dims,)``.
+
+    >>> nn.LayerNorm(4)(mx.ones((2, 4))).tolist()[0]
+    [0.0, 0.0, 0.0, 0.0]
+    """
+
+    def __init__(
+        self, dims: int, eps: float = 1e-5, affine: bool = True, bias: bool = True
+    ) -> None:
+        super().__init__()
+        if affine:
+            self.weight = mx.ones((dims,))
+            if bias:
+                self.bias = mx.zeros((dims,))
+        self.eps = eps
+        self.dims = dims
+
+    def _extra_repr(self) -> str:
+        return f"{self.dims}, eps={self.eps}, affine={'weight' in self}"
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return mx.fast.layer_norm(x, self.get("weight"), self.get("bias"), self.eps)
+
+
+class RMSNorm(Module):
+    """Divide every row by its root mean square (Zhang and Sennrich 2019), times `weight`.
+
+    >>> nn.RMSNorm(2)(mx.ones((3, 2))).shape
+    (3, 2)
+    """
+
+    def __init__(self, dims: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = mx.ones((dims,))
+        self.eps = eps
+
+    def _extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}, eps={self.eps}"
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return mx.fast.rms_norm(x, self["weight"], self.eps)
+
+
+class GroupNorm(Module):
+    """Normalize groups of channels of every sample over all positions (Wu and He 2018).
+
+    Inputs are ``(N, ..., dims)``. `pytorch_compatible`: groups are neighbouring channels; else
+    channel ``c`` belongs to group ``c % num_groups``.
+
+    >>> nn.GroupNorm(2, 4)(mx.ones((2, 5, 4))).shape
+    (2, 5, 4)
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        dims: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        pytorch_compatible: bool = False,
+    ) -> None:
+        super().__init__()
+        if affine:
+            self.bias = mx.zeros((dims,))
+            self.weight = mx.ones((dims,))
+        self.num_groups = num_groups
+        self.dims = dims
+        self.eps = eps
+        self.pytorch_compatible = pytorch_compatible
+
+    def _extra_repr(self) -> str:
+        return (
+            f"{self.num_groups}, {self.dims}, eps={self.eps}, "
+            f"affine={'weight' in self}, pytorch_compatible={self.pytorch_compatible}"
+        )
+
+    def _neighbouring(self, x: mx.array) -> mx.array:
+        batch, *positions, dims = x.shape
+        group = dims // self.num_groups
+        x = x.reshape(batch, -1, self.num_groups, group)
+        x = x.transpose(0, 2, 1, 3).reshape(batch, self.num_groups, -1)
+        x = mx.fast.layer_norm(x, None, None, self.eps)
+        x = x.reshape(batch, self.num_groups, -1, group)
+        return x.transpose(0, 2, 1, 3).reshape(batch, *positions, dims)
+
+    def _interleaved(self, x: mx.array) -> mx.array:
+        batch, *positions, dims = x.shape
+        x = x.reshape(batch, -1, self.num_groups)
+        mean = mx.mean(x, axis=1, keepdims=True)
+        var = mx.var(x, axis=1, keepdims=True)
+        x = (x - mean) * mx.rsqrt(var + self.eps)
+        return x.reshape(batch, *positions, dims)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        x = self._neighbouring(x) if self.pytorch_compatible else self._interleaved(x)
+        return self.weight * x + self.bias if "weight" in self else x
+
+
+class BatchNorm(Module):
+    """Normalize every channel over the batch and all positions (Ioffe and Szegedy 2015).
+
+    Inputs have 2 to 4 dimensions, features last. With `track_running_stats` training moves
+    `running_mean` and `running_var` by `momentum` towards those of each batch, and `eval` uses
+    them; they are never trainable.
+
+    Raises ValueError for inputs of other dimensions.
+
+    >>> nn.BatchNorm(4)(mx.ones((5, 4))).shape
+    (5, 4)
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.track_running_stats = track_running_stats
+        if affine:
+            self.weight = mx.ones((num_features,))
+            self.bias = mx.zeros((num_features,))
+        if track_running_stats:
+            self.running_mean = mx.zeros((num_features,))
+            self.running_var = mx.ones((num_features,))
+            self.freeze(keys=["running_mean", "running_var"], recurse=False)
+
+    def unfreeze(self, *args: Any, **kwargs: Any) -> Module:
+        """Make the parameters trainable again, except the running statistics."""
+        super().unfreeze(*args, **kwargs)
+        if self.track_running_stats:
+            self.freeze(keys=["running_mean", "running_var"], recurse=False)
+        return self
+
+    def _extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={'weight' in self}, track_running_stats={self.track_running_stats}"
+        )
+
+    def _statistics(self, x: mx.array) -> tuple[mx.array, mx.array]:
+        if self.track_running_stats and not self.training:
+            return self.running_mean, self.running_var
+        axes = list(range(x.ndim - 1))
+        mean, var = mx.mean(x, axis=axes), mx.var(x, axis=axes)
+        if self.track_running_stats:
+            old = 1 - self.momentum
+            self.running_mean = old * self.running_mean + self.momentum * mean
+            self.running_var = old * self.running_var + self.momentum * var
+        return mean, var
+
+    def __call__(self, x: mx.array) -> mx.array:
+        if not 2 <= x.ndim <= 4:
+            raise ValueError(
+                f"Expected input tensor to have 2, 3 or 4 dimensions, but got {x.ndim}"
+            )
+        mean, var = self._statistics(x)
+        x = (x - mean) * mx.rsqrt(var + self.eps)
+        return self.weight * x + self.bias if "weight" in self else x
