@@ -2,19 +2,21 @@
 
 Sizes are rounded up to classes at most 12.5 % apart.  Blocks below 1 MiB are carved from
 regions of 16 MiB; larger ones are mapped one by one, 2 MiB-aligned with huge pages advised.
-A freed block goes back to the list of its class.
+A freed block goes back to the list of its class; these lists are the cache.
 
-No lock is taken on the way in or out of a list: ``Storage.__del__`` may run at any time, on
-any thread, also inside ``allocate``.  List ``append`` and ``pop`` are atomic, and CPython
-switches threads only at calls and backward jumps, so ``counter += number`` is whole.
+``Storage.__del__`` may run at any time, on any thread, also inside ``allocate``, so it must
+not wait for a lock.  List ``append`` and ``pop`` are atomic, and CPython switches threads only
+at calls and backward jumps, so ``counter += number`` is whole.
 """
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import mmap
 import os
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -46,7 +48,7 @@ def class_bytes(index: int) -> int:
     return (eighth + 9) << (shift + 7)
 
 
-_CLASSES = size_class(1 << 62)
+_CLASSES = size_class(1 << 63)
 _FIRST_LARGE = size_class(LARGE)
 _capacity = [class_bytes(index) for index in range(_CLASSES + 1)]
 _free: list[list[int]] = [[] for _ in range(_CLASSES + 1)]
@@ -81,8 +83,35 @@ class _Counters:
 
 
 _counters = _Counters()
-_lock = threading.Lock()  # regions and mappings; never held where a __del__ could want it
-_mappings: dict[int, mmap.mmap] = {}  # aligned address -> mapping, regions and large blocks
+_lock = threading.Lock()  # guards _ranges
+_mappings: dict[int, mmap.mmap] = {}  # by aligned address: regions and large blocks
+_ranges: list[tuple[int, int]] = []  # (bytes, address) of uncarved memory, the largest last
+
+
+def _give_back(
+    index: int,
+    address: int,
+    capacity: list[int] = _capacity,
+    first_large: int = _FIRST_LARGE,
+    mappings: dict[int, mmap.mmap] = _mappings,
+    lock: Any = _lock,
+    ranges: list[tuple[int, int]] = _ranges,
+    insort: Any = bisect.insort,
+) -> bool:
+    """Take a freed block out of circulation, where that is possible at once.
+
+    Defaults instead of globals: this runs in finalizers, also while the process ends.
+    """
+    if index >= first_large:
+        mappings.pop(address).close()
+        return True
+    if not lock.acquire(blocking=False):
+        return False
+    try:
+        insort(ranges, (capacity[index], address))
+    finally:
+        lock.release()
+    return True
 
 
 class Storage:
@@ -96,15 +125,20 @@ class Storage:
         self._class = index
 
     def __del__(
-        self, free: Any = _free, capacity: Any = _capacity, counters: Any = _counters
+        self,
+        free: list[list[int]] = _free,
+        capacity: list[int] = _capacity,
+        counters: _Counters = _counters,
+        give_back: Any = _give_back,
     ) -> None:
         index = self._class
         size = capacity[index]
-        free[index].append(self.address)
         counters.active -= size
+        cached = counters.cached + size
+        if cached > counters.cache_limit and give_back(index, self.address):
+            return
+        free[index].append(self.address)
         counters.cached += size
-        if counters.cached > counters.cache_limit:
-            _trim(counters.cache_limit)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(address={self.address:#x}, nbytes={self.nbytes})"
@@ -135,10 +169,10 @@ def allocate(nbytes: int) -> Storage:
     else:
         shift = (nbytes - 1).bit_length() - 4
         index = 8 * shift - 47 + ((nbytes - 1) >> shift)
-    size = _capacity[index]
     counters = _counters
-    if counters.active + size > counters.limit:
+    if index > _CLASSES or counters.active + _capacity[index] > counters.limit:
         _refuse(nbytes)
+    size = _capacity[index]
     try:
         address = _free[index].pop()
         counters.cached -= size
@@ -213,11 +247,11 @@ def _find(index: int, nbytes: int) -> tuple[int, int]:
         _trim(max(0, bound - counters.active - size))
     try:
         return _fresh(index), index
-    except OSError:
+    except (OSError, OverflowError):
         clear_cache()
     try:
         return _fresh(index), index
-    except OSError:
+    except (OSError, OverflowError):
         raise MemoryError(
             f"[allocate] Cannot allocate {nbytes} bytes: the system has no more memory; "
             f"{counters.active} bytes are in use."
@@ -232,38 +266,28 @@ def _map(nbytes: int) -> int:
         mapping = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     else:
         mapping = mmap.mmap(-1, length)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        mapping.madvise(mmap.MADV_HUGEPAGE)
     start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
     address = -(-start // _HUGE_PAGE) * _HUGE_PAGE
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        # the last huge page only if most of it is wanted
+        huge = (nbytes + nbytes // 8) // _HUGE_PAGE * _HUGE_PAGE
+        if huge:
+            mapping.madvise(mmap.MADV_HUGEPAGE, address - start, huge)
     _mappings[address] = mapping
     return address
 
 
-class _Region:
-    """The region that small blocks are being carved from."""
-
-    __slots__ = ("next", "end")
-
-    def __init__(self) -> None:
-        self.next = 0
-        self.end = 0
-
-
-_region = _Region()
-
-
 def _fresh(index: int) -> int:
-    """A block that was never used."""
+    """A block from outside the cache.  Raises OSError when the system has no memory."""
     size = _capacity[index]
+    if index >= _FIRST_LARGE:
+        return _map(size)
     with _lock:
-        if index >= _FIRST_LARGE:
-            return _map(size)
-        if _region.next + size > _region.end:
-            _region.next = _map(_REGION)
-            _region.end = _region.next + _REGION
-        address = _region.next
-        _region.next += size
+        if not _ranges or _ranges[-1][0] < size:
+            _ranges.append((_REGION, _map(_REGION)))
+        left, address = _ranges.pop()
+        if left > size:
+            bisect.insort(_ranges, (left - size, address + size))
         return address
 
 
@@ -271,19 +295,49 @@ def _trim(target: int) -> None:
     """Unmap cached large blocks, largest first, until at most ``target`` bytes are cached."""
     counters = _counters
     for index in range(_CLASSES, _FIRST_LARGE - 1, -1):
-        blocks = _free[index]
-        while blocks and counters.cached > target:
+        while _free[index] and counters.cached > target:
             try:
-                address = blocks.pop()
+                address = _free[index].pop()
             except IndexError:
                 break
             counters.cached -= _capacity[index]
             _mappings.pop(address).close()
 
 
+def _uncache_small() -> list[tuple[int, int]]:
+    """Empty the lists of small blocks; (bytes, address) of each."""
+    blocks = []
+    for index in range(_FIRST_LARGE):
+        for _ in range(len(_free[index])):
+            try:
+                address = _free[index].pop()
+            except IndexError:
+                break
+            _counters.cached -= _capacity[index]
+            blocks.append((_capacity[index], address))
+    return blocks
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Adjacent ranges of one region as one range; (bytes, address)."""
+    merged: list[tuple[int, int]] = []
+    for size, address in sorted(ranges, key=lambda item: item[1]):
+        if merged and sum(merged[-1]) == address and address not in _mappings:
+            merged[-1] = (merged[-1][0] + size, merged[-1][1])
+        else:
+            merged.append((size, address))
+    return merged
+
+
 def clear_cache() -> None:
     """Give cached memory back to the system."""
     _trim(0)
+    with _lock:
+        merged = _merged(_ranges + _uncache_small())
+        for size, address in merged:
+            if size == _REGION:
+                _mappings.pop(address).close()
+        _ranges[:] = sorted(item for item in merged if item[0] != _REGION)
 
 
 def get_active_memory() -> int:
@@ -331,7 +385,8 @@ def set_memory_limit(limit: int) -> int:
 def set_cache_limit(limit: int) -> int:
     """Set the limit of cached memory, in bytes; returns the previous one."""
     previous, _counters.cache_limit = _counters.cache_limit, _checked("set_cache_limit", limit)
-    _trim(_counters.cache_limit)
+    if _counters.cached > _counters.cache_limit:
+        clear_cache()
     return previous
 
 
@@ -339,3 +394,9 @@ def set_wired_limit(limit: int) -> int:
     """Kept for compatibility: on the CPU nothing is wired; returns the previous value."""
     previous, _counters.wired_limit = _counters.wired_limit, _checked("set_wired_limit", limit)
     return previous
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )

@@ -34,14 +34,19 @@ class Program:
 
     ``commands`` are (kernel address, consts, number of tasks).  A ``small`` program runs on the
     calling thread with the interpreter's lock held: right for what takes less than about 20 us.
+    ``keep`` is whatever must live as long as the program, such as its kernels' libraries.
     """
 
-    __slots__ = ("small", "parallel", "address", "count", "_consts", "_table")
+    __slots__ = ("small", "parallel", "address", "count", "_consts", "_table", "_keep")
 
     def __init__(
-        self, commands: Iterable[tuple[int, Sequence[int], int]], small: bool = False
+        self,
+        commands: Iterable[tuple[int, Sequence[int], int]],
+        small: bool = False,
+        keep: Any = None,
     ) -> None:
         self.small = small
+        self._keep = keep
         self.parallel = False
         self._consts: list[array[int]] = []
         self._table = array("q")
