@@ -229,7 +229,7 @@ def _find(index: int, nbytes: int) -> tuple[int, int]:
     """Address and class of a block when its own list is empty."""
     counters = _counters
     if index >= _FIRST_LARGE:
-        for larger in range(index + 1, index + 1 + _FIT_CLASSES):
+        for larger in range(index + 1, min(index + _FIT_CLASSES, _CLASSES) + 1):
             if counters.active + _capacity[larger] > counters.limit:
                 break
             try:
@@ -241,8 +241,9 @@ def _find(index: int, nbytes: int) -> tuple[int, int]:
     size = _capacity[index]
     # What is mapped may exceed the most that was ever in use by a quarter, so that changing
     # sizes don't pile up in the cache.
-    counters.mapped_peak = max(counters.mapped_peak, counters.peak, counters.active + size)
-    bound = min(counters.mapped_peak * 5 // 4 + _SLACK, counters.limit)
+    counters.mapped_peak = max(counters.mapped_peak, counters.peak)
+    most = max(counters.mapped_peak, counters.active + size)
+    bound = min(most * 5 // 4 + _SLACK, counters.limit)
     if counters.active + counters.cached + size > bound:
         _trim(max(0, bound - counters.active - size))
     try:
