@@ -51,7 +51,7 @@ def _a_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
     if layout == GENERAL:
         put(element.load_strided(f, here, k_stride, lanes, left))
     else:
-        _whole_or_part(f, f.icmp("sge", left, i64(lanes)),
+        whole_or_part(f, f.icmp("sge", left, i64(lanes)),
                        lambda whole: put(element.load_run(f, here, lanes,
                                                           None if whole else left)))
     f.end_loop(k)
@@ -99,7 +99,7 @@ def pack_b(module: Module, tile: Tile, element: Element, layout: str) -> str:
     return name
 
 
-def _whole_or_part(f: Function, whole: Value, emit) -> None:  # type: ignore[no-untyped-def]
+def whole_or_part(f: Function, whole: Value, emit) -> None:  # type: ignore[no-untyped-def]
     """Emit both cases: the common one without masks, the one at the edge with."""
     then, otherwise, after = f.label("whole"), f.label("part"), f.label("after")
     f.branch_if(whole, then, otherwise)
@@ -133,7 +133,7 @@ def _b_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
             for plane, value in enumerate(planes):
                 f.store(value, f.gep(to, i64((plane * tile.cols + v * lanes) * size)), size)
 
-    _whole_or_part(f, f.icmp("sge", left, i64(tile.cols)), put)
+    whole_or_part(f, f.icmp("sge", left, i64(tile.cols)), put)
     f.end_loop(panel, [f.gep(to, pitch)])
     step = i64(tile.cols * tile.planes * size)
     f.end_loop(k, [f.gep(source, k_stride), f.gep(target, step)])
@@ -169,7 +169,7 @@ def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> Non
                 at = ((step * tile.planes) + plane) * tile.cols * size
                 f.store(value, f.gep(row, i64(at)), size)
 
-    _whole_or_part(f, f.icmp("sge", left, i64(lanes)), put)
+    whole_or_part(f, f.icmp("sge", left, i64(lanes)), put)
     f.end_loop(k)
     f.end_loop(block)
     f.ret()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
 from mlx.backend.llvm.abi import Command, Pointer
+from mlx.backend.llvm.gemm import combine, vector
 from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table
@@ -34,7 +36,13 @@ def plan_gemm(
     """
     if not (m and n and prod(batch)):
         return []
-    return [_blocked(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)]
+    if m > 1 and n > 1:
+        return [_blocked(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)]
+    w, x, outputs = (b.transposed, a.transposed, n) if m == 1 else (a, b, m)
+    place = _Vector(w, x, m == 1, outputs, k, batch, accumulate, workers)
+    if k <= vector.CHUNK:
+        return [place.product(epilogue, scratch, 1)]
+    return place.in_chunks(epilogue, scratch)
 
 
 def _round_up(number: int, step: int) -> int:
@@ -102,3 +110,70 @@ def _blocked(
         items * (m * k * SIZES[a.dtype] + k * n * SIZES[b.dtype]),
         2 * items * m * n * k * (4 if tile.planes == 2 else 1),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Vector:
+    """One matrix-vector problem: ``w`` has a row for each output, ``x`` is a column."""
+
+    w: Matrix
+    x: Matrix
+    row: bool
+    outputs: int
+    k: int
+    batch: tuple[int, ...]
+    accumulate: str
+    workers: int
+
+    def _block(self, items: int) -> int:
+        """Outputs of a task: enough tasks for all workers, yet no tiny ones."""
+        share = -(-self.outputs * items // (4 * self.workers))
+        least = max(32, 16_384 // max(self.k, 1))
+        return min(_round_up(max(share, least), 32), vector.MAX_BLOCK)
+
+    def product(
+        self, epilogue: Epilogue, scratch: Callable[[int], Pointer], chunks: int
+    ) -> Command:
+        """The first kernel; several chunks are the innermost batch dimension."""
+        w, x = self.w, self.x
+        spec = vector.VectorSpec(
+            w.dtype, w.layout, x.dtype, x.row_stride == 1, self.accumulate, self.row, epilogue
+        )
+        batch, w_strides, x_strides = self.batch, w.batch_strides, x.batch_strides
+        if chunks > 1:
+            batch = (*batch, chunks)
+            w_strides = (*w_strides, w.col_stride * vector.CHUNK)
+            x_strides = (*x_strides, x.row_stride * vector.CHUNK)
+        items = prod(batch)
+        block = self._block(items)
+        blocks = -(-self.outputs // block)
+        w_size, x_size = SIZES[w.dtype], SIZES[x.dtype]
+        table = batch_table(
+            batch, [s * w_size for s in w_strides], [s * x_size for s in x_strides]
+        )
+        extra = list(epilogue.consts)
+        stride = _round_up(spec.scratch_bytes(), 64)
+        head = [
+            *w.pointer.consts, *x.pointer.consts, *scratch(stride * self.workers).consts, stride,
+            self.outputs, self.k, chunks, w.row_stride, w.col_stride, x.row_stride, block, blocks,
+            len(vector.SLOTS) + len(extra), len(batch),
+        ]  # fmt: skip
+        total = prod(self.batch) * self.outputs * self.k
+        return Command(
+            spec, [*head, *extra, *table], items * blocks, "gemv", total * w_size, 2 * total
+        )
+
+    def in_chunks(self, epilogue: Epilogue, scratch: Callable[[int], Pointer]) -> list[Command]:
+        """Sums of chunks to scratch, then added pairwise by a second kernel."""
+        tile = tile_for(self.accumulate)
+        chunks, items = -(-self.k // vector.CHUNK), prod(self.batch)
+        pitch = _round_up(self.outputs, tile.lanes)
+        place = scratch(items * chunks * pitch * SIZES[self.accumulate])
+        sums = combine.SumsEpilogue(place, pitch)
+        block = _round_up(min(self.outputs, 256), tile.lanes)
+        blocks = -(-self.outputs // block)
+        head = [*place.consts, self.outputs, pitch, chunks, (chunks - 1).bit_length(), block,
+                blocks]
+        spec = combine.CombineSpec(self.accumulate, self.row, epilogue)
+        second = Command(spec, [*head, *epilogue.consts], items * blocks, "gemv")
+        return [self.product(sums, scratch, chunks), second]

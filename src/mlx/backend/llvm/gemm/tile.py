@@ -31,6 +31,10 @@ class Tile:
     itemsize: int
 
     @property
+    def vector_bytes(self) -> int:
+        return self.lanes * self.itemsize
+
+    @property
     def cols(self) -> int:
         return self.vectors * self.lanes
 
@@ -52,8 +56,9 @@ class Tile:
     @property
     def variants(self) -> list[tuple[int, int]]:
         """(rows, vectors) of the micro-kernels, smallest first."""
-        steps = sorted({r for r in (2, 4, 8, 11) if r < self.rows} | {self.rows})
-        return [(r, v) for v in range(1, self.vectors + 1) for r in steps]
+        steps = sorted({r for r in (4, 8) if r < self.rows} | {self.rows})
+        narrow = [(r, v) for v in range(1, self.vectors) for r in (steps[0], steps[-1])]
+        return narrow + [(r, self.vectors) for r in steps]
 
 
 def tile_for(accumulate: str, target: Target | None = None) -> Tile:

@@ -1,0 +1,198 @@
+"""Products of every dtype, layout and size against float64, and exactly in the promised order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlx.backend.llvm.abi import Pointer
+from mlx.backend.llvm.gemm import Matrix, StoreEpilogue, plan_gemm
+from mlx.backend.llvm.target import host
+from tests.gemm.reference import chain, reduction
+from tests.gemm.runner import dtype_of, matmul
+
+FLOATS = ["float32", "float64", "float16", "bfloat16", "complex64"]
+INTS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+LAYOUTS = ["nn", "nt", "tn", "tt"]
+# Relative to sum |a||b|: rounding of the result, and of the chain where k is long.
+TOLERANCE = {"float32": 2e-6, "float64": 4e-15, "float16": 1e-3, "bfloat16": 8e-3,
+             "complex64": 3e-6}  # fmt: skip
+
+
+def random(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if "int" in dtype:
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+    values = rng.standard_normal(shape)
+    if dtype == "complex64":
+        return (values + 1j * rng.standard_normal(shape)).astype(dtype)
+    return values.astype(dtype_of(dtype))
+
+
+def stored(array: np.ndarray, how: str) -> np.ndarray:
+    """The same matrix stored row-major ("n"), transposed ("t") or with gaps ("g")."""
+    if how == "t":
+        return np.ascontiguousarray(array.swapaxes(-1, -2)).swapaxes(-1, -2)
+    if how == "g":
+        *outer, rows, cols = array.shape
+        wide = np.zeros((*outer, rows * 2, cols * 3), array.dtype)
+        wide[..., ::2, ::3] = array
+        return wide[..., ::2, ::3]
+    return np.ascontiguousarray(array)
+
+
+def check(out: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: str) -> None:
+    if "int" in dtype:
+        assert (out == np.matmul(a, b, dtype=dtype, casting="unsafe")).all()
+        return
+    wide = np.complex128 if dtype == "complex64" else np.float64
+    left, right = a.astype(wide), b.astype(wide)
+    error = np.abs(out.astype(wide) - left @ right)
+    bound = TOLERANCE[dtype] * (np.abs(left) @ np.abs(right)) + 1e-30
+    assert out.shape == error.shape
+    assert (error <= bound).all(), (error / bound).max()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", FLOATS + INTS)
+def test_dtypes_and_layouts(dtype: str, layout: str) -> None:
+    for m, n, k in [(2, 2, 1), (5, 7, 3), (31, 45, 70), (60, 33, 300)]:
+        a, b = random((m, k), dtype, 1), random((k, n), dtype, 2)
+        out = matmul(stored(a, layout[0]), stored(b, layout[1]))
+        check(out, a, b, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS + ["int32"])
+def test_general_strides(dtype: str) -> None:
+    a, b = random((37, 90), dtype, 1), random((90, 41), dtype, 2)
+    expected = matmul(a, b)
+    assert (matmul(stored(a, "g"), stored(b, "g")) == expected).all()
+    flipped = matmul(np.ascontiguousarray(a[::-1])[::-1], np.ascontiguousarray(b[:, ::-1])[:, ::-1])
+    assert (flipped == expected).all()
+    assert (matmul(a, b, transpose_out=True) == expected).all()
+
+
+def test_every_small_size() -> None:
+    sizes = [1, 2, 3, 4, 5, 8, 9, 13, 14, 15, 16, 17, 29, 31, 32, 33, 48, 64, 65, 127, 130]
+    for m in sizes:
+        for n in sizes:
+            k = 1 + (m * 7 + n * 3) % 40
+            a, b = random((m, k), "float32", m), random((k, n), "float32", n)
+            check(matmul(a, b), a, b, "float32")
+
+
+@pytest.mark.parametrize("dtype", FLOATS + ["int64"])
+def test_batches_broadcast(dtype: str) -> None:
+    a, b = random((3, 1, 9, 20), dtype, 1), random((4, 20, 18), dtype, 2)
+    check(matmul(a, b), a, b, dtype)
+    check(matmul(stored(a, "t"), stored(b, "t")), a, b, dtype)
+    check(matmul(a[..., :1, :], b), a[..., :1, :], b, dtype)
+    check(matmul(a, b[..., :1]), a, b[..., :1], dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS + ["int8"])
+@pytest.mark.parametrize("shape", [(3, 4), (1, 40), (40, 1), (1, 1)])
+def test_no_products_give_zeros(dtype: str, shape: tuple[int, int]) -> None:
+    m, n = shape
+    out = matmul(np.zeros((2, m, 0), dtype_of(dtype)), np.zeros((2, 0, n), dtype_of(dtype)))
+    assert out.shape == (2, m, n)
+    assert (out == 0).all()
+
+
+@pytest.mark.parametrize("sizes", [(0, 4, (2,)), (4, 0, (2,)), (4, 4, (0,))])
+def test_nothing_to_compute(sizes: tuple[int, int, tuple[int, ...]]) -> None:
+    m, n, batch = sizes
+    x = Matrix(Pointer(1), "float32", (16,), 4, 1)
+    args = (x, x, m, n, 4, batch, StoreEpilogue(x, batch), "float32", lambda _: Pointer(2), 1)
+    assert plan_gemm(*args) == []
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_element_is_one_chain(layout: str) -> None:
+    for m, n, k in [(2, 2, 5), (19, 37, 100), (6, 70, 700)]:
+        a, b = random((m, k), "float32", 3), random((k, n), "float32", 4)
+        out = matmul(stored(a, layout[0]), stored(b, layout[1]))
+        assert (out == chain(a, b)).all()
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "gg"])
+@pytest.mark.parametrize("k", [1, 31, 32, 33, 127, 128, 1000, 65536, 65537, 400_000])
+def test_vector_products_keep_the_order_of_reductions(layout: str, k: int) -> None:
+    outputs = 37 if k < 2000 else 3
+    w, x = random((outputs, k), "float32", 5), random((k,), "float32", 6)
+    expected = reduction(w, x)
+    down = matmul(stored(w, layout[0]), stored(x[:, None], layout[1]))
+    along = matmul(stored(x[None, :], layout[0]), stored(np.ascontiguousarray(w.T), layout[1]))
+    assert (down[:, 0] == expected).all()
+    assert (along[0] == expected).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", FLOATS + INTS)
+def test_vector_products(dtype: str, layout: str) -> None:
+    for m, n, k in [(1, 1, 1), (1, 70, 33), (70, 1, 33), (1, 600, 200), (600, 1, 200)]:
+        a, b = random((m, k), dtype, 1), random((k, n), dtype, 2)
+        check(matmul(stored(a, layout[0]), stored(b, layout[1])), a, b, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_workers_change_nothing(dtype: str) -> None:
+    for m, n, k in [(120, 200, 300), (1, 900, 70_000 // 50), (300, 1, 500), (1, 2, 140_000)]:
+        a, b = random((m, k), dtype, 7), random((k, n), dtype, 8)
+        one = matmul(a, b)
+        for workers in (2, 3, 16):
+            assert (matmul(a, b, workers) == one).all()
+
+
+def test_results_in_another_dtype() -> None:
+    a, b = random((20, 30), "bfloat16", 1), random((30, 40), "bfloat16", 2)
+    wide = matmul(a, b, out_dtype="float32")
+    check(wide, a, b, "float32")
+    assert (matmul(a, b) == wide.astype(a.dtype)).all()
+
+
+def test_operands_of_different_dtypes() -> None:
+    a, b = random((20, 30), "bfloat16", 1), random((30, 40), "float32", 2)
+    check(matmul(a, b, out_dtype="float32"), a, b, "float32")
+
+
+def test_infinity_and_nan_stay_in_their_rows_and_columns() -> None:
+    a, b = random((20, 300), "float32", 1), random((300, 40), "float32", 2)
+    a[3, 280], b[7, 5] = np.nan, np.inf
+    out = matmul(a, b)
+    bad = ~np.isfinite(out)
+    assert bad[3].all() and bad[:, 5].all()
+    assert bad.sum() == 40 + 20 - 1
+
+
+_DIGEST = """
+import hashlib, numpy as np
+from tests.gemm.test_gemm import random
+from tests.gemm.runner import matmul
+digest = hashlib.sha256()
+for dtype in ("float32", "float64", "float16", "complex64"):
+    for m, n, k in [(33, 70, 300), (1, 70, 300), (70, 1, 300), (3, 1, 70000)]:
+        a, b = random((m, k), dtype, 1), random((k, n), dtype, 2)
+        digest.update(matmul(a, b).tobytes())
+        digest.update(matmul(np.asfortranarray(a), np.asfortranarray(b)).tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.skipif(not host().avx512, reason="needs a machine with AVX-512")
+def test_avx2_gives_the_bits_of_avx512() -> None:
+    root = Path(__file__).parents[2]
+    digests = set()
+    for level in ("", "avx2"):
+        env = os.environ | {"MLX_ISA": level, "PYTHONPATH": f"{root / 'src'}:{root}"}
+        run = subprocess.run(
+            [sys.executable, "-c", _DIGEST], env=env, capture_output=True, text=True, check=True
+        )
+        digests.add(run.stdout)
+    assert len(digests) == 1
