@@ -227,7 +227,9 @@ def clip_grad_norm(grads: Any, max_norm: float) -> tuple[Any, mx.array]:
     >>> norm.item()
     5.0
     """
-    squared = tree_reduce(lambda total, g: total + g.square().sum(), grads, 0.0)
+    squared = tree_reduce(
+        lambda total, g: total + g.astype(mx.float32).square().sum(), grads, mx.array(0.0)
+    )
     total_norm = mx.sqrt(squared)
     scale = mx.minimum(max_norm / (total_norm + 1e-6), 1.0)
-    return tree_map(lambda g: g * scale, grads), total_norm
+    return tree_map(lambda g: (g * scale).astype(g.dtype), grads), total_norm

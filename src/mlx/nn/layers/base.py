@@ -286,11 +286,11 @@ class Module(dict):
 
     def train(self, mode: bool = True) -> Module:
         """Put the module and all modules in it into training mode, or out of it."""
+        return self.apply_to_modules(lambda _, module: module._set_training_mode(mode))
 
-        def set_mode(_: str, module: Module) -> None:
-            module._training = mode
-
-        return self.apply_to_modules(set_mode)
+    def _set_training_mode(self, mode: bool) -> None:
+        """Hook for layers that change with the mode."""
+        self._training = mode
 
     def eval(self) -> Module:
         """Leave training mode: the same as ``train(False)``."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.nn.layers.base import Module
+from mlx.nn.layers.quantized import quantize_linear
 
 
 class Identity(Module):
@@ -44,6 +45,19 @@ class Linear(Module):
         if "bias" in self:
             return mx.addmm(self["bias"], x, self["weight"].T)
         return x @ self["weight"].T
+
+    def to_quantized(
+        self,
+        group_size: int | None = None,
+        bits: int | None = None,
+        mode: str = "affine",
+        quantize_input: bool = False,
+    ) -> Module:
+        """Return a `QuantizedLinear` (or `QQLinear`, with `quantize_input`) of this layer.
+
+        Raises ValueError for `quantize_input` in a mode other than "nvfp4" and "mxfp8".
+        """
+        return quantize_linear(self, group_size, bits, mode, quantize_input)
 
 
 class Bilinear(Module):

@@ -30,6 +30,11 @@ class InstanceNorm(Module):
         return f"{self.dims}, eps={self.eps}, affine={'weight' in self}"
 
     def __call__(self, x: mx.array) -> mx.array:
+        if x.ndim < 3:
+            raise ValueError(
+                "InstanceNorm expects inputs with at least 3 dimensions (N, ..., C) "
+                f"but the input has {x.ndim} dimensions."
+            )
         axes = list(range(1, x.ndim - 1))
         mean = mx.mean(x, axis=axes, keepdims=True)
         var = mx.var(x, axis=axes, keepdims=True)
@@ -134,6 +139,11 @@ class GroupNorm(Module):
         return x.reshape(batch, *positions, dims)
 
     def __call__(self, x: mx.array) -> mx.array:
+        if x.shape[-1] % self.num_groups != 0:
+            raise ValueError(
+                f"The number of features ({x.shape[-1]}) must be evenly divisible by the number "
+                f"of groups ({self.num_groups})."
+            )
         x = self._neighbouring(x) if self.pytorch_compatible else self._interleaved(x)
         return self.weight * x + self.bias if "weight" in self else x
 
@@ -191,9 +201,10 @@ class BatchNorm(Module):
         axes = list(range(x.ndim - 1))
         mean, var = mx.mean(x, axis=axes), mx.var(x, axis=axes)
         if self.track_running_stats:
-            old = 1 - self.momentum
+            old, count = 1 - self.momentum, x.size // x.shape[-1]
+            unbiased = var * (count / (count - 1)) if count > 1 else var
             self.running_mean = old * self.running_mean + self.momentum * mean
-            self.running_var = old * self.running_var + self.momentum * var
+            self.running_var = old * self.running_var + self.momentum * unbiased
         return mean, var
 
     def __call__(self, x: mx.array) -> mx.array:
