@@ -73,6 +73,33 @@ out:
   ret void
 }
 
+; consts: turns.  Two tasks at a time under one worker number: status[0] = 1
+define void @exclusive(ptr %consts, ptr %bases, i64 %task, i64 %worker) {
+entry:
+  %base_at = getelementptr i64, ptr %bases, i64 1
+  %base = load ptr, ptr %base_at
+  %place = getelementptr i64, ptr %base, i64 %worker
+  %before = atomicrmw add ptr %place, i64 1 seq_cst
+  %turns = load i64, ptr %consts
+  br label %body
+body:
+  %turn = phi i64 [ 0, %entry ], [ %after, %body ]
+  %after = add i64 %turn, 1
+  call void asm sideeffect "", "r"(i64 %after)
+  %more = icmp slt i64 %after, %turns
+  br i1 %more, label %body, label %leave
+leave:
+  %gone = atomicrmw sub ptr %place, i64 1 seq_cst
+  %alone = icmp eq i64 %before, 0
+  br i1 %alone, label %out, label %wrong
+wrong:
+  %status = load ptr, ptr %bases
+  store i64 1, ptr %status
+  br label %out
+out:
+  ret void
+}
+
 ; bases[1][task] = bits of 1/3 * 2^-1022, a subnormal unless flushed to zero
 define void @subnormal(ptr %consts, ptr %bases, i64 %task, i64 %worker) {
   %base_at = getelementptr i64, ptr %bases, i64 1
@@ -92,7 +119,8 @@ define void @nothing(ptr %consts, ptr %bases, i64 %task, i64 %worker) {
 
 @cache
 def library() -> Library:
-    return compile_ir(TEXT, ["increment", "ordered", "fail", "busy", "subnormal", "nothing"])
+    names = ["increment", "ordered", "fail", "busy", "exclusive", "subnormal", "nothing"]
+    return compile_ir(TEXT, names)
 
 
 def kernel(name: str) -> int:

@@ -157,6 +157,34 @@ def test_worker_numbers_are_below_the_number_of_threads(threads):
     assert not counters[threads:].any()
 
 
+def test_a_worker_number_is_used_by_one_thread_at_a_time(threads):
+    busy = np.zeros(16, np.int64)
+    program = team.Program([(kernel("exclusive"), [100_000], 200)])
+    ticket = team.submit(program, [0, busy.ctypes.data], busy)
+    callers = [threading.Thread(target=team.wait, args=(ticket,)) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert team.wait(ticket) == 0
+
+
+def test_programs_wait_while_the_team_is_held(threads):
+    counters = np.zeros(8, np.int64)
+    program = team.Program([(kernel("increment"), [1], 8)])
+    team._get_team().hold()
+    try:
+        caller = threading.Thread(target=team.run, args=(program, [0, counters.ctypes.data]))
+        caller.start()
+        time.sleep(0.02)
+        assert not counters.any()
+    finally:
+        team._get_team().native.release()
+    caller.join(60)
+    assert not caller.is_alive()
+    assert counters.tolist() == [1] * 8
+
+
 def test_several_threads_take_part():
     counters = np.zeros(16, np.int64)
     program = team.Program([(kernel("busy"), [100000], 500)])

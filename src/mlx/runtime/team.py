@@ -325,8 +325,9 @@ def submit(program: Program, bases: array[int] | list[int], keep: Any = None) ->
     place = block + _NUMBER * ticket._block.itemsize
     team.pending.append(ticket)  # before it is queued: an interrupt must not lose it
     try:
-        while team.native.submit(program.address, program.count, own.buffer_info()[0], place) < 0:
-            team.native.serve(0, team.native.completed.value + 1)
+        arguments = (program.address, program.count, own.buffer_info()[0], place)
+        while (number := team.native.submit(*arguments)) < 0:
+            team.native.serve(0, -number)  # the queue is full up to this program
     except BaseException:
         if not ticket.number:
             team.pending.remove(ticket)

@@ -150,7 +150,8 @@ no:
   ret i1 false
 }
 
-define i64 @enqueue(ptr %table, i64 %count, ptr %bases) {
+; The program's number; if the queue is full, minus the number that must complete first.
+define internal i64 @enqueue(ptr %table, i64 %count, ptr %bases) {
 entry:
   br label %try
 try:
@@ -176,7 +177,9 @@ fill:
   store atomic i64 %number, ptr %slot seq_cst, align 8
   ret i64 %number
 refuse:
-  ret i64 -1
+  %target = add i64 %completed, 1
+  %refusal = sub i64 0, %target
+  ret i64 %refusal
 }
 """
 
@@ -497,12 +500,11 @@ entry:
   br label %try
 try:
   %number = call i64 @enqueue(ptr %table, i64 %count, ptr %bases)
-  %full = icmp eq i64 %number, -1
+  %full = icmp slt i64 %number, 0
   br i1 %full, label %drain, label %wait
 drain:
-  %completed = load atomic i64, ptr @completed seq_cst, align 8
-  %one_more = add i64 %completed, 1
-  call void @serve(i64 0, i64 %one_more)
+  %oldest = sub i64 0, %number
+  call void @serve(i64 0, i64 %oldest)
   br label %try
 wait:
   call void @serve(i64 0, i64 %number)
@@ -548,12 +550,12 @@ done:
   ret i64 %code
 }
 
-; Queue a program; its number goes to %ticket. -1 if the queue is full.
+; Queue a program; its number goes to %ticket.  If the queue is full: as for enqueue.
 define i64 @submit(ptr %table, i64 %count, ptr %bases, ptr %ticket) {
 entry:
   %status = call ptr @prepare(ptr %bases, ptr null)
   %number = call i64 @enqueue(ptr %table, i64 %count, ptr %bases)
-  %full = icmp eq i64 %number, -1
+  %full = icmp slt i64 %number, 0
   br i1 %full, label %out, label %signal
 signal:
   store i64 %number, ptr %ticket
