@@ -113,9 +113,12 @@ class _Blocked:
         b_panel, c_tile = col.values
         width = minimum(f, f.sub(cols, col.index), i64(self.tile.cols))
         right, pitch = self._right(b, strides, col.index, direct_cols, b_panel)
-        self._run_micro(height, width, [a_panel, right, pitch, depth, c_tile, more])
-        self._finish(last, context, c_tile, f.add(row0, row.index), height,
-                     f.add(col0, col.index), width)
+        at = (f.add(row0, row.index), f.add(col0, col.index))
+        target, c_pitch, finish = self._target(context, at, height, width, c_tile, last)
+        self._run_micro(
+            height, width, [a_panel, right, pitch, depth, target, c_pitch, more]
+        )
+        self._finish(finish, context, c_tile, at, height, width)
         next_tile = [f.gep(b_panel, self.slot("b_panel")), f.gep(c_tile, self.slot("c_stride"))]
         _, c_row = f.end_loop(col, next_tile)
         f.end_loop(row, [f.gep(a_panel, i64(self.tile.a_panel * size)), c_row])
@@ -168,6 +171,31 @@ class _Blocked:
         here = f.gep(b, f.mul(col, strides["b_col"]))
         return f.select(direct, here, panel), f.select(direct, strides["b_row"], packed_pitch)
 
+    def _target(
+        self, context: Any, at: tuple[Value, Value], height: Value, width: Value, c_tile: Value,
+        last: Value,
+    ) -> tuple[Value, Value, Value]:  # fmt: skip
+        """Where the tile of C lies, its pitch, and whether it waits for the epilogue.
+
+        Whole tiles that are only to be stored are summed up where they shall lie.
+        """
+        f, tile = self.f, self.tile
+        buffer_pitch = i64(tile.cols * tile.itemsize)
+        find = getattr(self.spec.epilogue, "destination", None)
+        place = find(self.kernel, context, self.spec.accumulate) if find else None
+        if place is None:
+            return c_tile, buffer_pitch, last
+        pointer, pitch = place
+        whole = f.icmp("eq", width, i64(tile.cols))
+        heights = [r for r, v in tile.variants if v == tile.vectors]
+        fits = Value("false", "i1")
+        for rows in heights:
+            fits = f.op("or", fits, f.icmp("eq", height, i64(rows)))
+        whole = f.op("and", whole, fits)
+        here = f.gep(f.gep(pointer, f.mul(at[0], pitch)), f.mul(at[1], i64(tile.itemsize)))
+        finish = f.select(whole, Value("false", "i1"), last)
+        return f.select(whole, here, c_tile), f.select(whole, pitch, buffer_pitch), finish
+
     def _run_micro(self, height: Value, width: Value, args: list[Value]) -> None:
         """Call the smallest micro-kernel that covers the tile."""
         f, tile = self.f, self.tile
@@ -188,13 +216,14 @@ class _Blocked:
         f.start(done)
 
     def _finish(
-        self, last: Value, context: Any, c_tile: Value, row0: Value, height: Value, col0: Value,
-        width: Value,
-    ) -> None:
+        self, finish: Value, context: Any, c_tile: Value, at: tuple[Value, Value],
+        height: Value, width: Value,
+    ) -> None:  # fmt: skip
         """On the last block of k, hand the tile to the epilogue, row by row."""
         f, tile = self.f, self.tile
+        row0, col0 = at
         then, done = f.label("finish"), f.label("finished")
-        f.branch_if(last, then, done)
+        f.branch_if(finish, then, done)
         f.start(then)
         whole = f.sub(width, f.op("urem", width, i64(tile.lanes)))
         left = f.sub(width, whole)

@@ -171,3 +171,9 @@ def transpose(f: Function, rows: list[Value]) -> list[Value]:
                 rows[i], rows[i + distance] = f.shuffle(a, b, low), f.shuffle(a, b, high)
         distance *= 2
     return rows
+
+
+def prefetch(f: Function, address: Value) -> None:
+    """Ask for a cache line that will be read soon; any address will do."""
+    f.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32 immarg", "i32 immarg", "i32 immarg"])
+    f.do(f"call void @llvm.prefetch.p0(ptr {address.ref}, i32 0, i32 3, i32 1)")

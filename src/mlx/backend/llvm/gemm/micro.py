@@ -1,8 +1,8 @@
 """The micro-kernel: one register tile of C += A panel * B panel, over one block of k.
 
-``void micro(ptr a, ptr b, i64 b_pitch, i64 depth, ptr c, i1 more)``: ``b_pitch`` is the bytes
-from one row of B to the next (so that a row-major B can be read where it lies), ``c`` a tile
-buffer, ``more`` says that the chain of FMAs goes on from what the buffer holds.
+``void micro(ptr a, ptr b, i64 b_pitch, i64 depth, ptr c, i64 c_pitch, i1 more)``: the pitches
+are the bytes from one row to the next (so that a row-major B can be read where it lies, and C
+written where it shall lie); ``more`` says that the chain of FMAs goes on from what C holds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mlx.backend.llvm.gemm.elements import llvm_type, multiply_add
 from mlx.backend.llvm.gemm.tile import ROW, Tile
 from mlx.backend.llvm.ir import Function, Module, Value, const, i64, vector
 
-_UNROLL = 4
+_UNROLL = 2  # of the full tile; the others only see edges
 
 
 class _Micro:
@@ -25,24 +25,30 @@ class _Micro:
 
     def emit(self) -> None:
         f = self.f
-        a, b, b_pitch, depth, c, more = f.params
+        a, b, b_pitch, depth, c, self.c_pitch, more = f.params
         sums = self._start(c, more)
-        main_stop = f.sub(depth, i64(_UNROLL - 1))
-        loop = f.loop(i64(0), main_stop, i64(_UNROLL), [*sums, a, b])
-        *sums, a_now, b_now = loop.values
-        for step in range(_UNROLL):
-            sums = self._step(sums, a_now, step, b_now)
-            b_now = f.gep(b_now, b_pitch)
-        a_next = f.gep(a_now, i64(_UNROLL * self._a_step))
-        *sums, a_now, b_now = f.end_loop(loop, [*sums, a_next, b_now])
-        rest = f.loop(loop.index, depth, i64(1), [*sums, a_now, b_now])
-        *sums, a_now, b_now = rest.values
-        sums = self._step(sums, a_now, 0, b_now)
-        following = [*sums, f.gep(a_now, i64(self._a_step)), f.gep(b_now, b_pitch)]
-        *sums, _, _ = f.end_loop(rest, following)
+        start = i64(0)
+        if (self.rows, self.vectors) == (self.tile.rows, self.tile.vectors):
+            stop = f.sub(depth, i64(_UNROLL - 1))
+            start, sums, a, b = self._loop(start, stop, _UNROLL, sums, a, b, b_pitch)
+        _, sums, _, _ = self._loop(start, depth, 1, sums, a, b, b_pitch)
         for position, value in enumerate(sums):
-            f.store(value, self._c_address(c, position), self.tile.lanes * self.tile.itemsize)
+            f.store(value, self._c_address(c, position), self.tile.itemsize)
         f.ret()
+
+    def _loop(
+        self, start: Value, stop: Value, steps: int, sums: list[Value], a: Value, b: Value,
+        b_pitch: Value,
+    ) -> tuple[Value, list[Value], Value, Value]:  # fmt: skip
+        f = self.f
+        loop = f.loop(start, stop, i64(steps), [*sums, a, b])
+        *sums, a, b = loop.values
+        for step in range(steps):
+            sums = self._step(sums, a, step, b)
+            b = f.gep(b, b_pitch)
+        a = f.gep(a, i64(steps * self._a_step))
+        *sums, a, b = f.end_loop(loop, [*sums, a, b])
+        return loop.index, sums, a, b
 
     @property
     def _a_step(self) -> int:
@@ -52,11 +58,11 @@ class _Micro:
 
     def _c_address(self, c: Value, position: int) -> Value:
         """Sums are ordered by plane, row, vector; a tile buffer is plane after plane."""
-        tile = self.tile
+        f, tile = self.f, self.tile
         plane, rest = divmod(position, self.rows * self.vectors)
         row, v = divmod(rest, self.vectors)
-        offset = (plane * tile.rows + row) * tile.cols + v * tile.lanes
-        return self.f.gep(c, i64(offset * tile.itemsize))
+        start = f.gep(c, f.mul(self.c_pitch, i64(plane * tile.rows + row)))
+        return f.gep(start, i64(v * tile.vector_bytes))
 
     def _start(self, c: Value, more: Value) -> list[Value]:
         f = self.f
@@ -64,8 +70,8 @@ class _Micro:
         before, resume, ready = f.block, f.label("resume"), f.label("ready")
         f.branch_if(more, resume, ready)
         f.start(resume)
-        align = self.tile.lanes * self.tile.itemsize
-        old = [f.load(self._c_address(c, p), self.type, align) for p in range(count)]
+        size = self.tile.itemsize
+        old = [f.load(self._c_address(c, p), self.type, size) for p in range(count)]
         f.branch(ready)
         f.start(ready)
         zero = const(self.type, 0)
@@ -122,7 +128,7 @@ def micro_kernel(module: Module, tile: Tile, a_format: str, rows: int, vectors: 
     name = f"micro_{tile.accumulate}_{a_format}_{rows}x{vectors}"
     if not module.has(name):
         params = ["ptr noalias readonly", "ptr noalias readonly", "i64", "i64", "ptr noalias",
-                  "i1"]
+                  "i64", "i1"]
         f = module.function(name, params, internal=True)
         _Micro(f, tile, a_format, rows, vectors).emit()
     return name

@@ -56,6 +56,11 @@ class Epilogue(Protocol):
     vectors, real and imaginary, for complex64); ``mask`` None means all lanes.  ``begin`` is
     called once in the entry block, with the slot of the first of ``consts``; ``batch`` where
     the flat batch index is known.
+
+    Optional: ``swapped()`` returns the epilogue that takes rows for columns; with it, a column
+    vector of results is stored by whole vectors instead of one by one.
+    ``destination(kernel, context, accumulate)`` returns address and row pitch in bytes of a
+    result that takes accumulators as they are, columns side by side; or None.
     """
 
     @property
@@ -119,6 +124,9 @@ class StoreEpilogue:
         head = [*out.pointer.consts, out.row_stride * size, out.col_stride * size]
         return [*head, len(self.batch_shape), *table]
 
+    def swapped(self) -> StoreEpilogue:
+        return StoreEpilogue(self.out.transposed, self.batch_shape)
+
     def begin(self, kernel: Kernel, slot: int) -> list[Value]:
         return [kernel.pointer(slot), *[kernel.const(slot + n) for n in (2, 3, 4)], i64(slot + 5)]
 
@@ -126,6 +134,12 @@ class StoreEpilogue:
         pointer, row_stride, col_stride, dims, table = state
         (offset,) = batch_offsets(kernel, table, dims, batch_index, 1)
         return [kernel.f.gep(pointer, offset), row_stride, col_stride]
+
+    def destination(
+        self, kernel: Kernel, context: list[Value], accumulate: str
+    ) -> tuple[Value, Value] | None:
+        plain = self.out.dtype == accumulate != "complex64" and self.out.col_stride == 1
+        return (context[0], context[1]) if plain else None
 
     def store(
         self, kernel: Kernel, context: list[Value], value: Any, row: Value, col: Value,

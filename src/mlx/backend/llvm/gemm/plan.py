@@ -12,6 +12,7 @@ from mlx.backend.llvm.gemm import combine, vector
 from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table
+from mlx.backend.llvm.gemm.pack import UNIT_ROW
 from mlx.backend.llvm.gemm.tile import Tile, tile_for
 
 _ROWS, _COLS = 256, 256
@@ -39,9 +40,12 @@ def plan_gemm(
     if m > 1 and n > 1:
         return [_blocked(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)]
     w, x, outputs = (b.transposed, a.transposed, n) if m == 1 else (a, b, m)
-    place = _Vector(w, x, m == 1, outputs, k, batch, accumulate, workers)
+    row = m == 1
+    if not row and hasattr(epilogue, "swapped"):
+        row, epilogue = True, epilogue.swapped()
+    place = _Vector(w, x, m == 1, row, outputs, k, batch, accumulate, workers)
     if k <= vector.CHUNK:
-        return [place.product(epilogue, scratch, 1)]
+        return [place.product(epilogue, scratch, 1, row)]
     return place.in_chunks(epilogue, scratch)
 
 
@@ -118,6 +122,7 @@ class _Vector:
 
     w: Matrix
     x: Matrix
+    x_left: bool
     row: bool
     outputs: int
     k: int
@@ -127,18 +132,21 @@ class _Vector:
 
     def _block(self, items: int) -> int:
         """Outputs of a task: enough tasks for all workers, yet no tiny ones."""
-        share = -(-self.outputs * items // (4 * self.workers))
-        least = max(32, 16_384 // max(self.k, 1))
+        # The column-major form reads rows of a block: the longer, the better memory streams.
+        tasks, least = (2, 256) if self.w.layout == UNIT_ROW else (4, 32)
+        share = -(-self.outputs * items // (tasks * self.workers))
+        least = max(least, 16_384 // max(self.k, 1))
         return min(_round_up(max(share, least), 32), vector.MAX_BLOCK)
 
     def product(
-        self, epilogue: Epilogue, scratch: Callable[[int], Pointer], chunks: int
+        self, epilogue: Epilogue, scratch: Callable[[int], Pointer], chunks: int, row: bool
     ) -> Command:
         """The first kernel; several chunks are the innermost batch dimension."""
         w, x = self.w, self.x
         spec = vector.VectorSpec(
-            w.dtype, w.layout, x.dtype, x.row_stride == 1, self.accumulate, self.row, epilogue
-        )
+            w.dtype, w.layout, x.dtype, x.row_stride == 1, self.accumulate, self.x_left,
+            row, epilogue,
+        )  # fmt: skip
         batch, w_strides, x_strides = self.batch, w.batch_strides, x.batch_strides
         if chunks > 1:
             batch = (*batch, chunks)
@@ -176,4 +184,4 @@ class _Vector:
                 blocks]
         spec = combine.CombineSpec(self.accumulate, self.row, epilogue)
         second = Command(spec, [*head, *epilogue.consts], items * blocks, "gemv")
-        return [self.product(sums, scratch, chunks), second]
+        return [self.product(sums, scratch, chunks, True), second]

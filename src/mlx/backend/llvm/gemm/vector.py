@@ -9,16 +9,30 @@ several, a second kernel adds them up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.gemm.elements import SIZES, Element, first_lanes, minimum, multiply_add
+from mlx.backend.llvm.gemm.elements import (
+    SIZES,
+    Element,
+    first_lanes,
+    minimum,
+    multiply_add,
+)
 from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
 from mlx.backend.llvm.gemm.pack import UNIT_COL, UNIT_ROW, whole_or_part
 from mlx.backend.llvm.gemm.tile import Tile, tile_for
-from mlx.backend.llvm.ir import Module, Value, const, i64, lane_consts, vector, with_element
+from mlx.backend.llvm.ir import (
+    Module,
+    Value,
+    const,
+    i64,
+    lane_consts,
+    lanes_of,
+    vector,
+    with_element,
+)
 
 CHUNK = 65_536
 SLOTS = (
@@ -27,7 +41,7 @@ SLOTS = (
     "table", "dims",
 )  # fmt: skip
 EPILOGUE_SLOT = len(SLOTS)
-MAX_BLOCK = 512
+MAX_BLOCK = 2048
 
 
 def lanes_of_order(accumulate: str) -> int:
@@ -37,13 +51,18 @@ def lanes_of_order(accumulate: str) -> int:
 
 @dataclass(frozen=True)
 class VectorSpec:
-    """W x for a matrix W (one row an output) and a vector x; ``row`` says that M is 1."""
+    """W x for a matrix W (one row an output) and a vector x.
+
+    ``x_left``: x is the left operand (M is 1).  ``row``: the outputs go along the epilogue's
+    columns.
+    """
 
     w_dtype: str
     w_layout: str
     x_dtype: str
     x_unit: bool
     accumulate: str
+    x_left: bool
     row: bool
     epilogue: Epilogue
 
@@ -52,7 +71,8 @@ class VectorSpec:
         x = f"{self.x_dtype}|{'unit' if self.x_unit else 'strided'}"
         return (
             f"gemv|{self.w_dtype}|{self.w_layout}|{x}|{self.accumulate}|"
-            f"{'row' if self.row else 'col'}|{self.epilogue.key}"
+            f"{'x_left' if self.x_left else 'x_right'}|{'row' if self.row else 'col'}|"
+            f"{self.epilogue.key}"
         )
 
     @property
@@ -143,7 +163,7 @@ class _Form:
         f, fused = self.f, self.tile.fused
         if self.planes == 1:
             return [multiply_add(f, x[0], w[0], sums[0], fused)]
-        a, b = (x, w) if self.spec.row else (w, x)
+        a, b = (x, w) if self.spec.x_left else (w, x)
         re = multiply_add(f, a[0], b[0], sums[0], fused)
         im = multiply_add(f, a[0], b[1], sums[1], fused)
         re = multiply_add(f, f.neg(a[1]), b[1], re, fused)
@@ -200,14 +220,13 @@ class _Rows(_Form):
                 f.gep(self.matrix, f.mul(f.add(loop.index, i64(r)), self.w_out))
                 for r in range(rows)
             ]
-            for r, sums in enumerate(self._dot(matrices)):
-                addresses = self._sum_addresses(f.add(loop.index, i64(r)))
-                for value, at in zip(sums, addresses, strict=True):
-                    f.store(value, at, self.size)
+            addresses = self._sum_addresses(loop.index)
+            for value, at in zip(self._dot(matrices), addresses, strict=True):
+                f.store(value, at, self.size)
             f.end_loop(loop)
 
-    def _dot(self, matrices: list[Value]) -> list[list[Value]]:
-        """Sums (one a plane) of some rows of the matrix, each times x."""
+    def _dot(self, matrices: list[Value]) -> list[Value]:
+        """For each plane, the vector of sums of some rows of the matrix, each times x."""
         f = self.f
         per_row = self.order // self.lanes * self.planes
         zeros = [const(self.type, 0)] * (per_row * len(matrices))
@@ -226,7 +245,7 @@ class _Rows(_Form):
             f.phi(self.type, [(a, before), (b, part)]) for a, b in zip(sums, ended, strict=True)
         ]
         rows = [sums[n : n + per_row] for n in range(0, len(sums), per_row)]
-        return [[self._fold(row[p :: self.planes]) for p in range(self.planes)] for row in rows]
+        return [self._fold([row[p :: self.planes] for row in rows]) for p in range(self.planes)]
 
     def _step(
         self, matrices: list[Value], k: Value, sums: list[Value], left: Value | None
@@ -271,43 +290,52 @@ class _Rows(_Form):
         every = count if count is not None else i64(self.lanes)
         return self.w.load_strided(self.f, address, self.w_k, self.lanes, every)
 
-    def _fold(self, sums: list[Value]) -> Value:
-        """Upper half onto lower half, until one lane is left."""
+    def _fold(self, rows: list[list[Value]]) -> Value:
+        """For each row, upper half of its lanes onto the lower half until one is left."""
         f = self.f
-        while len(sums) > 1:
-            half = len(sums) // 2
-            sums = [f.add(sums[n], sums[n + half]) for n in range(half)]
-        value, width = sums[0], self.lanes
+        vectors = []
+        for sums in rows:
+            while len(sums) > 1:
+                half = len(sums) // 2
+                sums = [f.add(sums[n], sums[n + half]) for n in range(half)]
+            vectors.append(sums[0])
+        width = self.lanes
         while width > 1:
             width //= 2
-            low = f.shuffle(value, None, range(width))
-            value = f.add(low, f.shuffle(value, None, range(width, 2 * width)))
-        return f.extract(value, 0)
+            vectors = [
+                self._fold_pair(vectors[n], vectors[n + 1 : n + 2], width)
+                for n in range(0, len(vectors), 2)
+            ]
+        return vectors[0]
+
+    def _fold_pair(self, first: Value, second: list[Value], width: int) -> Value:
+        """Fold segments of 2 * width lanes, of one vector or of two into one."""
+        f, lanes = self.f, lanes_of(first.type)
+        other = second[0] if second else None
+        total = lanes * (1 + len(second))
+        low = [i for i in range(total) if i % (2 * width) < width]
+        high = [i + width for i in low]
+        return f.add(f.shuffle(first, other, low), f.shuffle(first, other, high))
 
 
 class _Columns(_Form):
     """The outputs are the fast axis of the matrix: a row of partial sums for each lane."""
 
-    _TOGETHER = 4
-
     def product(self) -> None:
-        f = self.f
+        f, order = self.f, i64(self.order)
         self.whole = f.sub(self.count, f.op("urem", self.count, i64(self.lanes)))
-        self._for_vectors(i64(self.order), self._clear)
-        period = self._TOGETHER * self.order
-        main = f.sub(self.depth, f.op("urem", self.depth, i64(period)))
-        block = f.loop(i64(0), main, i64(period))
-        lane = f.loop(i64(0), i64(self.order), i64(1))
-        self._accumulate(lane.index, f.add(block.index, lane.index), self._TOGETHER)
-        f.end_loop(lane)
-        f.end_loop(block)
-        rest = f.loop(main, self.depth, i64(1))
-        self._accumulate(f.op("urem", rest.index, i64(self.order)), rest.index, 1)
-        f.end_loop(rest)
-        width = self.order // 2
-        while width:
-            self._for_vectors(i64(width), lambda row, col, w=width: self._fold(row, col, w))
-            width //= 2
+        done = i64(0)
+        for together in (8, 4, 2, 1):
+            period = i64(together * self.order)
+            left = f.sub(self.depth, done)
+            stop = f.add(done, f.sub(left, f.op("urem", left, period)))
+            block = f.loop(done, stop, period)
+            self._accumulate(block.index, order, together)
+            f.end_loop(block)
+            done = stop
+        self._accumulate(done, f.sub(self.depth, done), 1)
+        self._clear(minimum(f, self.depth, order))
+        self._fold()
 
     def _address(self, row: Value, col: Value, plane: int = 0) -> Value:
         f = self.f
@@ -315,36 +343,46 @@ class _Columns(_Form):
         at = f.gep(self.sums, f.mul(offset, i64(self.size)))
         return f.gep(at, i64(plane * self.sums_plane))
 
-    def _for_vectors(self, rows: Value, body: Callable[[Value, Value], None]) -> None:
-        """``body(row, col)`` for every vector of some rows of partial sums."""
-        row = self.f.loop(i64(0), rows, i64(1))
-        col = self.f.loop(i64(0), self.count, i64(self.lanes))
-        body(row.index, col.index)
-        self.f.end_loop(col)
-        self.f.end_loop(row)
-
-    def _clear(self, row: Value, col: Value) -> None:
-        for plane in range(self.planes):
-            self.f.store(const(self.type, 0), self._address(row, col, plane), self.size)
-
-    def _fold(self, row: Value, col: Value, width: int) -> None:
+    def _clear(self, start: Value) -> None:
+        """Lanes from ``start`` on got no element."""
         f = self.f
+        row = f.loop(start, i64(self.order), i64(1))
+        col = f.loop(i64(0), self.count, i64(self.lanes))
         for plane in range(self.planes):
-            at = self._address(row, col, plane)
-            other = self._address(f.add(row, i64(width)), col, plane)
-            total = f.add(f.load(at, self.type, self.size), f.load(other, self.type, self.size))
-            f.store(total, at, self.size)
+            f.store(const(self.type, 0), self._address(row.index, col.index, plane), self.size)
+        f.end_loop(col)
+        f.end_loop(row)
 
-    def _accumulate(self, lane: Value, k: Value, together: int) -> None:
-        """Rows k, k + order, ... of the matrix onto the partial sums of one lane."""
+    def _fold(self) -> None:
         f = self.f
-        rows = [f.add(k, i64(n * self.order)) for n in range(together)]
+        col = f.loop(i64(0), self.count, i64(self.lanes))
+        for plane in range(self.planes):
+            total = self._subtree(col.index, plane, 0, 1)
+            f.store(total, self._address(i64(0), col.index, plane), self.size)
+        f.end_loop(col)
+
+    def _subtree(self, col: Value, plane: int, lane: int, step: int) -> Value:
+        """The sum of lanes ``lane`` + multiples of ``step``, as folding halves leaves it."""
+        if step == self.order:
+            return self.f.load(self._address(i64(lane), col, plane), self.type, self.size)
+        low = self._subtree(col, plane, lane, 2 * step)
+        return self.f.add(low, self._subtree(col, plane, lane + step, 2 * step))
+
+    def _accumulate(self, start: Value, lanes: Value, together: int) -> None:
+        """Rows k, k + order, ... of the matrix, k from ``start``, onto the sums of its lane."""
+        f = self.f
+        lane = f.loop(i64(0), lanes, i64(1))
+        fresh = f.icmp("slt", start, i64(self.order))
+        rows = [f.add(f.add(start, lane.index), i64(n * self.order)) for n in range(together)]
         xs = [self._broadcast(row) for row in rows]
         matrices = [f.gep(self.matrix, f.mul(row, self.w_k)) for row in rows]
 
         def step(col: Value, left: Value | None) -> None:
-            addresses = [self._address(lane, col, p) for p in range(self.planes)]
-            sums = [f.load(at, self.type, self.size) for at in addresses]
+            addresses = [self._address(lane.index, col, p) for p in range(self.planes)]
+            zero = const(self.type, 0)
+            sums = [
+                f.select(fresh, zero, f.load(at, self.type, self.size)) for at in addresses
+            ]
             for x, matrix in zip(xs, matrices, strict=True):
                 here = f.gep(matrix, f.mul(col, i64(self.w.size)))
                 sums = self.multiply(x, self.w.load_run(f, here, self.lanes, left), sums)
@@ -361,6 +399,7 @@ class _Columns(_Form):
         step(self.whole, left)
         f.branch(after)
         f.start(after)
+        f.end_loop(lane)
 
     def _broadcast(self, k: Value) -> list[Value]:
         f = self.f
