@@ -1,0 +1,84 @@
+"""Reverse and forward derivatives of a recorded graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlx.graph.node import Node
+from mlx.primitives.base import Pick
+from mlx.primitives.elementwise import Add
+from mlx.transforms.walk import dependents
+
+_ADD = Add()
+
+
+def _plus(a: Node | None, b: Node) -> Node:
+    return b if a is None else Node(_ADD, (a, b), a.shape, a.dtype)
+
+
+def vjp(
+    outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Sequence[Node | None], start: int
+) -> list[Node | None]:
+    """Cotangents of ``inputs`` from those of ``outputs``; None where nothing arrives.
+
+    One walk in falling order of serial: when it reaches a node, all that use the node have
+    given their share.  A node with several outputs is older than its picks, hence has them all.
+    """
+    order, marked = dependents(outputs, inputs, start, smooth=True)
+    single: dict[Node, Node] = {}
+    several: dict[Node, list[Node | None]] = {}
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        if cotangent is not None and output in marked:
+            single[output] = _plus(single.get(output), cotangent)
+    while order:
+        node = order.pop()
+        if node.dtype is None:
+            arrived = several.pop(node, None)
+        else:
+            one = single.pop(node, None)
+            arrived = None if one is None else [one]
+        if arrived is None:
+            continue
+        primitive, sources = node.primitive, node.inputs
+        if type(primitive) is Pick:
+            _arrive(several, sources[0], primitive.index, arrived[0])
+            continue
+        wanted = [source in marked for source in sources]
+        shares = primitive.vjp(node, arrived, wanted)  # type: ignore[union-attr]
+        for source, share, want in zip(sources, shares, wanted, strict=True):
+            if want and share is not None:
+                before = single.get(source)
+                single[source] = share if before is None else _plus(before, share)
+    return [single.get(node) for node in inputs]
+
+
+def _arrive(
+    several: dict[Node, list[Node | None]], node: Node, index: int, cotangent: Node | None
+) -> None:
+    slots = several.setdefault(node, [None] * len(node.shape))
+    if cotangent is not None:
+        slots[index] = _plus(slots[index], cotangent)
+
+
+def jvp(
+    outputs: Sequence[Node], inputs: Sequence[Node], tangents: Sequence[Node | None], start: int
+) -> list[Node | None]:
+    """Tangents of ``outputs`` from those of ``inputs``; None where nothing arrives."""
+    known: dict[Node, Node | None] = dict(zip(inputs, tangents, strict=True))
+    several: dict[Node, Sequence[Node | None]] = {}
+    order, _ = dependents(outputs, inputs, start, smooth=True)
+    for node in order:
+        primitive, sources = node.primitive, node.inputs
+        if type(primitive) is Pick:
+            slots = several.get(sources[0])
+            known[node] = None if slots is None else slots[primitive.index]
+            continue
+        given = [known.get(source) for source in sources]
+        if all(tangent is None for tangent in given):
+            continue
+        made = primitive.jvp(node, given)  # type: ignore[union-attr]
+        if node.dtype is None:
+            several[node] = made
+        else:
+            known[node] = made[0]
+    return [known.get(node) for node in outputs]

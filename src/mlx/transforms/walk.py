@@ -1,0 +1,31 @@
+"""What every transformation reads: the nodes between the outputs and the inputs of a function."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from mlx.graph.node import Node, ancestors
+
+
+def dependents(
+    outputs: Iterable[Node], inputs: Collection[Node], start: int, smooth: bool = False
+) -> tuple[list[Node], set[Node]]:
+    """Nodes that ``outputs`` need and that depend on ``inputs``, in topological order, and a
+    set of these with the inputs.
+
+    Nothing older than ``start`` depends on the inputs.  With ``smooth``, dependence through
+    integers and booleans does not count: no derivative passes them.
+    """
+    marked = set(inputs)
+    order = []
+    for node in ancestors(outputs, start):
+        if node in marked:
+            continue
+        if smooth and node.dtype is not None and not node.dtype.is_inexact:
+            continue
+        for source in node.inputs:
+            if source in marked:
+                marked.add(node)
+                order.append(node)
+                break
+    return order, marked
