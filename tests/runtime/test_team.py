@@ -313,6 +313,56 @@ print("end")
     assert python(code) == "end"
 
 
+def test_process_ends_while_daemon_threads_run():
+    code = (
+        PREAMBLE
+        + """
+import threading, time
+def loop():
+    while True:
+        work()
+for _ in range(2):
+    threading.Thread(target=loop, daemon=True).start()
+time.sleep(0.02)
+print("end")
+"""
+    )
+    for _ in range(5):
+        assert python(code) == "end"
+
+
+def test_evaluation_in_an_exit_handler():
+    code = "import atexit\natexit.register(lambda: print(work(), counters.sum()))\n" + PREAMBLE
+    assert python(code) == "0 128"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs Unix signals")
+def test_interrupt_comes_after_the_program():
+    code = (
+        PREAMBLE
+        + """
+import signal
+def interrupt(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+slow = team.Program([(kernel("busy"), [2_000_000], 64)])
+for submitting in (False, True):
+    counters[:] = 0
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        if submitting:
+            team.wait(team.submit(slow, [0, counters.ctypes.data], counters))
+        else:
+            team.run(slow, [0, counters.ctypes.data])
+        print("missed")
+    except KeyboardInterrupt:
+        team.synchronize()
+        print(counters.sum(), work())
+"""
+    )
+    assert python(code) == "64 0\n64 0"
+
+
 def test_number_of_threads_from_the_environment():
     assert python("print(team.num_threads())", MLX_NUM_THREADS="3") == "3"
     assert python("print(team.num_threads())", MLX_NUM_THREADS="1") == "1"

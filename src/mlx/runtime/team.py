@@ -90,7 +90,7 @@ class _Native:
     """The executor's functions; compiled, or loaded, on first use and never unloaded."""
 
     def __init__(self) -> None:
-        sleeping = _sleeping()
+        self.sleeping = sleeping = _sleeping()
         processor = host().triple.split("-")[0]
         symbols = [*SYMBOLS, *parking.SYMBOLS[sleeping]]
         self.library = compile_cached(
@@ -104,7 +104,7 @@ class _Native:
         self.acquire = self._function("acquire", 0, result=ctypes.c_bool)
         self.release = self._function("release", 0)
         self.configure = self._function("configure", 2)
-        self.reset = self._function("reset", 0)
+        self._reset = self._function("reset", 0)
         self.completed = _I64.from_address(self.library.address("completed"))
         self.tail = _I64.from_address(self.library.address("tail"))
         self.spins = self._calibrate()
@@ -116,6 +116,11 @@ class _Native:
         """A native function; with ``releasing`` it runs without the interpreter's lock."""
         make = ctypes.CFUNCTYPE if releasing else ctypes.PYFUNCTYPE
         return make(result, *[_I64] * arguments)(self.library.address(name))
+
+    def reset(self) -> None:
+        """In a forked child: nothing queued, no thread but this one."""
+        _connect(self.library, self.sleeping)
+        self._reset()
 
     def _calibrate(self) -> int:
         """Turns of the spin loop in the time worth spinning before a thread parks."""

@@ -78,14 +78,14 @@ _STATE = """
 @current = internal global %Current zeroinitializer, align 128
 @program = internal global %Program zeroinitializer, align 128
 @active = internal global i64 0, align 128
-@tail = global i64 0, align 128
-@completed = global i64 0, align 128
+@tail = dso_local global i64 0, align 128
+@completed = dso_local global i64 0, align 128
 @events = internal global i32 0, align 128
 @parked = internal global i64 0, align 128
 @seat = internal global i64 0, align 128
 @threads = internal global i64 1, align 128
 @spins = internal global i64 0, align 8
-@system = global [4 x ptr] zeroinitializer, align 8
+@system = dso_local global [4 x ptr] zeroinitializer, align 8
 @ring = internal global [$RING x %Slot] zeroinitializer, align 128
 """
 

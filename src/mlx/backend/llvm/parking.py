@@ -31,8 +31,8 @@ define internal void @rouse(i32 %bits, i32 %count) {
 """
 
 CONDITION = """
-@mutex = global [16 x i64] zeroinitializer, align 64
-@condition = global [16 x i64] zeroinitializer, align 64
+@mutex = dso_local global [16 x i64] zeroinitializer, align 64
+@condition = dso_local global [16 x i64] zeroinitializer, align 64
 
 define internal void @sleep(i32 %expected, i32 %bits) {
 entry:
