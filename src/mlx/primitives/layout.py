@@ -44,7 +44,7 @@ class Layout:
             if start == 0 and step == 1 and size == whole:
                 out.append(factors)
                 continue
-            factors = _merge(factors)
+            factors = merge(factors)
             if size == 1 and len(factors) > 1:
                 offset += _locate(factors, start)
                 out.append(((1, 0),))
@@ -60,7 +60,7 @@ class Layout:
         """None where sizes do not divide one another."""
         if 0 in shape:
             return contiguous(shape)
-        pending = [f for factors in self.axes for f in factors if f[0] != 1][::-1]
+        pending = list(merge(tuple(f for factors in self.axes for f in factors)))[::-1]
         out: list[Factors] = []
         for size in reversed(shape):
             factors: list[tuple[int, int]] = []
@@ -82,7 +82,7 @@ class Layout:
         """One stride an axis; None where an axis needs more than one."""
         out = []
         for factors in self.axes:
-            merged = _merge(factors)
+            merged = merge(factors)
             if len(merged) > 1:
                 return None
             out.append(merged[0][1] if merged else 0)
@@ -99,7 +99,8 @@ class Layout:
         return True
 
 
-def _merge(factors: Factors) -> Factors:
+def merge(factors: Factors) -> Factors:
+    """The same axis with as few factors as possible."""
     out: list[tuple[int, int]] = []
     for n, stride in factors:
         if n == 1:

@@ -84,3 +84,13 @@ class Kernel:
         for position, detail in enumerate(details):
             f.store(detail, f.gep(status, i64(position + 1), "i64"), 8)
         f.store(code, status, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A strided array as a kernel sees it; strides in elements."""
+
+    pointer: Pointer
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]

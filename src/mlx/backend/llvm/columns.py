@@ -1,0 +1,256 @@
+"""The columns kernel: reductions over an outer axis, with fused producers.
+
+The last outer loop of the structure is the reduced one.  Each task owns a block of columns (and
+a chunk of the reduced axis) and keeps, in its worker's scratch, as many rows of accumulators as
+the promised order has lanes: element k is added to row k mod lanes, then the upper half of the
+rows is folded onto the lower until one is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlx.backend.llvm import memory
+from mlx.backend.llvm.abi import Kernel
+from mlx.backend.llvm.expressions import (
+    CONST,
+    ROW,
+    Structure,
+    accumulator,
+    accumulator_lanes,
+)
+from mlx.backend.llvm.ir import Module, Value, i64
+from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.rows import RowsSpec, _min, _Rows
+from mlx.backend.llvm.target import host
+from mlx.compiler.nest import CHUNK, Reduce
+
+BLOCK = 128
+"""Columns of a task: 32 accumulator rows of them stay in the first-level cache."""
+OUTERS, INNER, DEPTH, INNER_BLOCKS, CHUNKS = range(5)
+
+
+@dataclass(frozen=True)
+class ColumnsSpec(RowsSpec):
+    """Consts: number of outer indices, inner size, reduced size, inner blocks, chunks of the
+    reduced axis; then the sizes of all outer loops, arguments, accesses and scratch (base,
+    offset, bytes a worker, unused) as for rows."""
+
+    @property
+    def key(self) -> str:
+        return "columns " + self.structure.text
+
+    @property
+    def lanes(self) -> int:
+        return min(2 * host().lanes, 32)
+
+    def emit(self, module: Module, name: str) -> None:
+        _Columns(self, Kernel(module, name)).emit()
+
+
+def scratch_bytes(structure: Structure) -> int:
+    """Accumulators of one worker."""
+    total = 0
+    for e in structure.values:
+        if isinstance(e, Reduce):
+            total += accumulator_lanes(e.dtype) * BLOCK * accumulator(e.dtype).size
+    return total
+
+
+class _Columns(_Rows):
+    """Emission of one columns kernel."""
+
+    def emit(self) -> None:
+        k, f, spec, s = self.k, self.f, self.spec, self.s
+        for slot in range(spec.scratch_slot + 4):
+            k.const(slot)
+        self.bases = [
+            k.pointer(spec.access_slot + spec.access_size * a) for a in range(len(s.accesses))
+        ]
+        area = k.pointer(spec.scratch_slot)
+        self.area = f.gep(area, f.mul(k.worker, k.const(spec.scratch_slot + 2)))
+        self.reduces = [v for v, e in enumerate(s.values) if isinstance(e, Reduce)]
+        self._divide_task()
+        self._fill(CONST, 0)
+        self._clear()
+        outer = self.bases
+        rest = self.outer_index
+        for dim in reversed(range(s.depth - 1)):
+            size = k.const(5 + dim)
+            quotient = f.op("udiv", rest, size)
+            outer = self._moved(outer, dim, f.sub(rest, f.mul(quotient, size)))
+            rest = quotient
+        loop = f.loop(self.k0, self.k1, i64(1))
+        self._depth_step(self._moved(outer, s.depth - 1, loop.index), loop.index)
+        f.end_loop(loop)
+        for position, v in enumerate(self.reduces):
+            self._fold_rows(position, v)
+            self._write(position, v, outer)
+        f.ret()
+
+    def _divide_task(self) -> None:
+        k, f = self.k, self.f
+        rest = f.op("udiv", k.task, k.const(CHUNKS))
+        self.chunk = f.sub(k.task, f.mul(rest, k.const(CHUNKS)))
+        self.outer_index = f.op("udiv", rest, k.const(INNER_BLOCKS))
+        block = f.sub(rest, f.mul(self.outer_index, k.const(INNER_BLOCKS)))
+        self.j0 = f.mul(block, i64(BLOCK))
+        self.j1 = _min(f, f.add(self.j0, i64(BLOCK)), k.const(INNER))
+        self.k0 = f.mul(self.chunk, i64(CHUNK))
+        self.k1 = _min(f, f.add(self.k0, i64(CHUNK)), k.const(DEPTH))
+
+    # -- accumulators ------------------------------------------------------------------
+
+    def _base_of(self, position: int) -> Value:
+        """Accumulators of one reduction."""
+        before = 0
+        for v in self.reduces[:position]:
+            e = self.s.values[v]
+            before += accumulator_lanes(e.dtype) * BLOCK * accumulator(e.dtype).size
+        return self.f.gep(self.area, i64(before))
+
+    def _clear(self) -> None:
+        f = self.f
+        for position, v in enumerate(self.reduces):
+            expression = self.s.values[v]
+            assert isinstance(expression, Reduce)
+            acc = accumulator(expression.dtype)
+            neutral = self.e.const(expression.primitive.identity(acc), acc)  # type: ignore[attr-defined]
+            count = accumulator_lanes(expression.dtype) * BLOCK
+            base = self._base_of(position)
+            loop = f.loop(i64(0), i64(count), i64(self.spec.lanes))
+            memory.store_unit(self.e, neutral, f.gep(base, f.mul(loop.index, i64(acc.size))), None)
+            f.end_loop(loop)
+
+    def _depth_step(self, pointers: list[Value], k_index: Value) -> None:
+        """One index of the reduced axis: all columns of the block."""
+        f, lanes = self.f, self.spec.lanes
+        self.pointers = pointers
+        outside = dict(self.fixed)
+        self._fill(ROW, 0)
+        whole = f.add(self.j0, f.op("and", f.sub(self.j1, self.j0), i64(-lanes)))
+        loop = f.loop(self.j0, whole, i64(lanes))
+        self._columns_body(loop.index, None, k_index)
+        f.end_loop(loop)
+        some, done = f.label("tail"), f.label("whole")
+        f.branch_if(f.icmp("slt", whole, self.j1), some, done)
+        f.start(some)
+        self._columns_body(whole, memory.below(f, f.sub(self.j1, whole), lanes), k_index)
+        f.branch(done)
+        f.start(done)
+        self.fixed = outside
+
+    def _columns_body(self, j: Value, mask: Value | None, k_index: Value) -> None:
+        f = self.f
+        known: dict[int, Lane] = {}
+        for value, access in self.s.stores:
+            if value not in self.reduces:
+                self._store(self._value(value, 0, j, mask, known), access, j, mask)
+        for position, v in enumerate(self.reduces):
+            expression = self.s.values[v]
+            assert isinstance(expression, Reduce)
+            lane = self._value(expression.operand, 0, j, mask, known)
+            acc = accumulator(expression.dtype)
+            lane = Lane(acc, *lane.parts)
+            rows = accumulator_lanes(expression.dtype)
+            row = f.op("and", f.sub(k_index, self.k0), i64(rows - 1))
+            at = f.add(f.mul(row, i64(BLOCK)), f.sub(j, self.j0))
+            address = f.gep(self._base_of(position), f.mul(at, i64(acc.size)))
+            total = memory.load_unit(self.e, address, acc, None)
+            total = expression.primitive.combine(self.e, total, lane)  # type: ignore[attr-defined]
+            memory.store_unit(self.e, total, address, None)
+
+    def _fold_rows(self, position: int, v: int) -> None:
+        f, expression = self.f, self.s.values[v]
+        assert isinstance(expression, Reduce)
+        acc = accumulator(expression.dtype)
+        base = self._base_of(position)
+        half = accumulator_lanes(expression.dtype) // 2
+        while half:
+            count = half * BLOCK
+            loop = f.loop(i64(0), i64(count), i64(self.spec.lanes))
+            low = f.gep(base, f.mul(loop.index, i64(acc.size)))
+            high = f.gep(low, i64(count * acc.size))
+            a = memory.load_unit(self.e, low, acc, None)
+            b = memory.load_unit(self.e, high, acc, None)
+            memory.store_unit(self.e, expression.primitive.combine(self.e, a, b), low, None)  # type: ignore[attr-defined]
+            f.end_loop(loop)
+            half //= 2
+
+    def _write(self, position: int, v: int, outer: list[Value]) -> None:
+        """The result, or for a split nest this chunk's part at [chunk, outer, column]."""
+        f, expression, lanes = self.f, self.s.values[v], self.spec.lanes
+        assert isinstance(expression, Reduce)
+        access = next(a for value, a in self.s.stores if value == v)
+        acc = accumulator(expression.dtype)
+        pointer = outer[access]
+        if self.s.split:
+            at = f.add(f.mul(self.chunk, self.k.const(OUTERS)), self.outer_index)
+            pointer = f.gep(
+                self.bases[access], f.mul(f.mul(at, self.k.const(INNER)), i64(acc.size))
+            )
+        out = acc if self.s.split else expression.dtype
+        loop = f.loop(self.j0, self.j1, i64(lanes))
+        at = f.mul(f.sub(loop.index, self.j0), i64(acc.size))
+        lane = memory.load_unit(self.e, f.gep(self._base_of(position), at), acc, None)
+        if out is not acc:
+            lane = self.e.rounded(lane.v, out)
+        mask = memory.below(f, f.sub(self.j1, loop.index), lanes)
+        address = f.gep(pointer, f.mul(loop.index, i64(out.size)))
+        memory.store_unit(self.e, lane, address, mask)
+        f.end_loop(loop)
+
+
+@dataclass(frozen=True)
+class CombineSpec:
+    """Folds partial results in place, upper half onto lower, and stores the first.
+
+    Consts: elements, parts, elements a task, element stride and part stride of the partial
+    results (bytes), their base and offset, base and offset of the result.
+    """
+
+    primitive: str
+    dtype: str
+    reduce: Reduce
+
+    @property
+    def key(self) -> str:
+        return f"combine {self.primitive} {self.dtype}"
+
+    def emit(self, module: Module, name: str) -> None:
+        k = Kernel(module, name)
+        f, e = k.f, LaneEmitter(k.f, 2)
+        elements, parts, each, step, gap = (k.const(i) for i in range(5))
+        source, target = k.pointer(5), k.pointer(7)
+        acc = accumulator(self.reduce.dtype)
+        start = f.mul(k.task, each)
+        outer = f.loop(start, _min(f, f.add(start, each), elements), i64(1))
+        base = f.gep(source, f.mul(outer.index, step))
+        before = f.block
+        head, body, done = f.label("fold"), f.label("foldbody"), f.label("folddone")
+        f.branch(head)
+        f.start(head)
+        mark = len(f.lines)
+        n = f.emit(f"phi i64 [ {parts.ref}, %{before} ], @LATCH@", "i64")
+        f.branch_if(f.icmp("sgt", n, i64(1)), body, done)
+        f.start(body)
+        half = f.op("lshr", f.add(n, i64(1)), i64(1))
+        loop = f.loop(i64(0), f.sub(n, half), i64(1))
+        low = f.gep(base, f.mul(loop.index, gap))
+        high = f.gep(base, f.mul(f.add(loop.index, half), gap))
+        a, b = memory.load_splat(e, low, acc), memory.load_splat(e, high, acc)
+        memory.store_first(e, self.reduce.primitive.combine(e, a, b), low)  # type: ignore[attr-defined]
+        f.end_loop(loop)
+        f.lines[mark] = f.lines[mark].replace("@LATCH@", f"[ {half.ref}, %{f.block} ]")
+        f.branch(head)
+        f.start(done)
+        total = memory.load_splat(e, base, acc)
+        if acc is not self.reduce.dtype:
+            total = e.rounded(total.v, self.reduce.dtype)
+        size = i64(self.reduce.dtype.size)
+        memory.store_first(e, total, f.gep(target, f.mul(outer.index, size)))
+        f.end_loop(outer)
+        f.ret()
+
+
+

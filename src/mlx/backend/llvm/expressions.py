@@ -1,0 +1,155 @@
+"""The structure of a nest that decides its code, and the analysis of its values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from mlx.base import dtype as dt
+from mlx.base.dtype import Dtype
+from mlx.compiler.nest import (
+    Apply,
+    Argument,
+    Expression,
+    Index,
+    Literal,
+    Load,
+    Reduce,
+    Start,
+    Tile,
+)
+
+CONST, ROW, FULL = 0, 1, 2
+_CALL_COST = 12
+
+
+def operands(e: Expression) -> tuple[int, ...]:
+    if isinstance(e, Apply):
+        return e.operands
+    return (e.operand,) if isinstance(e, Reduce | Start) else ()
+
+
+def accumulator(dtype: Dtype) -> Dtype:
+    """The dtype in which a reduction accumulates."""
+    return dt.float32 if dtype.is_float and dtype.size == 2 else dtype
+
+
+def accumulator_lanes(dtype: Dtype) -> int:
+    """Lanes of the promised order: 128 bytes; integers may take any."""
+    acc = accumulator(dtype)
+    return 128 // acc.size if acc.is_inexact else 32
+
+
+@dataclass(frozen=True, slots=True)
+class AccessClass:
+    """What of an access decides code: ``unit``, ``zero``, ``strided`` or ``stream`` (unit,
+    non-temporal), and which outer loops move it."""
+
+    kind: str
+    moves: tuple[bool, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A nest without its sizes: equal structures share machine code."""
+
+    depth: int
+    values: tuple[Expression, ...]
+    accesses: tuple[AccessClass, ...]
+    stores: tuple[tuple[int, int], ...]
+    split: bool
+
+    @cached_property
+    def text(self) -> str:
+        parts = [str(self.depth), "split" if self.split else ""]
+        for e in self.values:
+            parts.append(text_of(e))
+        for a in self.accesses:
+            parts.append(f"{a.kind}{''.join('01'[m] for m in a.moves)}{a.dtype}")
+        parts.append(repr(self.stores))
+        return ";".join(parts)
+
+    @cached_property
+    def spaces(self) -> list[int]:
+        """CONST, ROW or FULL for each value."""
+        out: list[int] = []
+        for e in self.values:
+            if isinstance(e, Load | Index):
+                access = self.accesses[e.access]
+                space = ROW if any(access.moves) else CONST
+                out.append(space if access.kind == "zero" else FULL)
+            elif isinstance(e, Reduce):
+                out.append(ROW)
+            else:
+                out.append(max((out[o] for o in operands(e)), default=CONST))
+        return out
+
+    @cached_property
+    def levels(self) -> list[int]:
+        """The pass in which a full value can be computed; for others, passes needed before."""
+        out: list[int] = []
+        for e in self.values:
+            level = max((out[o] for o in operands(e)), default=0)
+            out.append(level + 1 if isinstance(e, Reduce) else level)
+        return out
+
+    @cached_property
+    def passes(self) -> int:
+        """Number of inner passes."""
+        last = [self.levels[v] - 1 for v, e in enumerate(self.values) if isinstance(e, Reduce)]
+        last += [self.levels[v] for v, a in self.stores if self.accesses[a].kind != "zero"]
+        return max(last, default=-1) + 1
+
+    @cached_property
+    def costs(self) -> list[int]:
+        """Instructions, roughly, to compute a full value from memory again."""
+        out: list[int] = []
+        for v, e in enumerate(self.values):
+            if self.spaces[v] != FULL:
+                out.append(0)
+                continue
+            own = 1
+            if isinstance(e, Apply) and not getattr(e.primitive, "cheap", False):
+                own = _CALL_COST
+            out.append(own + sum(out[o] for o in operands(e)))
+        return out
+
+    @cached_property
+    def scratch(self) -> list[int]:
+        """Full values kept in a scratch row because a later pass needs them again."""
+        found: set[int] = set()
+        for v, e in enumerate(self.values):
+            uses = self.levels[v] - (1 if isinstance(e, Reduce) else 0)
+            if self.spaces[v] == FULL or isinstance(e, Reduce):
+                self._keep(e, uses, found)
+        return sorted(found)
+
+    def _keep(self, e: Expression, level: int, found: set[int]) -> None:
+        """Mark what computing ``e`` in pass ``level`` would need from earlier passes."""
+        stack = list(operands(e))
+        while stack:
+            v = stack.pop()
+            if self.spaces[v] != FULL or v in found or self.levels[v] >= level:
+                continue
+            if self.costs[v] > 8 and not isinstance(self.values[v], Load | Index):
+                found.add(v)
+            else:
+                stack += operands(self.values[v])
+
+
+def text_of(e: Expression) -> str:
+    """A stable text of an expression, for keys."""
+    if isinstance(e, Tile):
+        return f"T{e.dtype.name}"
+    if isinstance(e, Load):
+        return f"L{e.access}{e.dtype.name}"
+    if isinstance(e, Argument):
+        return f"A{e.position}{e.dtype.name}"
+    if isinstance(e, Literal):
+        return f"C{e.text}{e.dtype.name}"
+    if isinstance(e, Index):
+        return f"I{e.access}{e.dtype.name}"
+    if isinstance(e, Apply):
+        return f"{e.primitive!r}{e.operands}{e.dtype.name}"
+    return f"{type(e).__name__}{type(e.primitive).__name__}{e.operand}{e.dtype.name}"

@@ -1,0 +1,322 @@
+"""From a plan to commands: kernels chosen by structure, consts filled with sizes and strides.
+
+``bases`` of a program: 0 the status block, 1 zero (for index positions), 2 the arena, then
+leaves, outputs and run-time numbers.
+"""
+
+from __future__ import annotations
+
+
+from dataclasses import dataclass
+from math import prod
+
+
+from mlx.backend.llvm import columns, opaque
+from mlx.backend.llvm.abi import Command, Operand, Pointer
+from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
+from mlx.backend.llvm.epilogue import FusedEpilogue, Place
+from mlx.backend.llvm.expressions import AccessClass, Structure, accumulator
+from mlx.backend.llvm.gemm import Matrix, plan_gemm
+from mlx.backend.llvm.rows import RowsSpec
+from mlx.compiler.nest import CHUNK, Access, Nest, Reduce
+from mlx.compiler.plan import GemmStep, NestStep, OpaqueStep, Plan, Strided
+
+ZERO, ARENA, FIRST = 1, 2, 3
+STREAM_BYTES = 24 << 20
+TASK_ELEMENTS = 16384
+ALIGN = 64
+
+
+@dataclass(slots=True)
+class Lowered:
+    """Commands and the memory they need besides leaves and outputs."""
+
+    commands: list[Command]
+    arena_bytes: int
+    outputs: list[int]
+    """Sizes of the output buffers in bytes, in the order of their bases."""
+    output_index: dict[int, int]
+    """From buffer number to position among outputs."""
+
+
+def lower(plan: Plan, workers: int) -> Lowered:
+    """Lower every step; ``workers`` sizes scratch and tasks, never results."""
+    return _Lowering(plan, workers).run()
+
+
+class _Lowering:
+    def __init__(self, plan: Plan, workers: int) -> None:
+        self.plan = plan
+        self.workers = workers
+        self.commands: list[Command] = []
+        self.pointers: list[Pointer] = []
+        outputs = [i for i, b in enumerate(plan.buffers) if b.kind == "output"]
+        self.output_index = {buffer: i for i, buffer in enumerate(outputs)}
+        self.output_sizes = [plan.buffers[b].nbytes for b in outputs]
+        self.first_output = FIRST + len(plan.leaves)
+        self.first_scalar = self.first_output + len(outputs)
+        self.arena = place_temps(plan)
+        for number, buffer in enumerate(plan.buffers):
+            if buffer.kind == "leaf":
+                pointer = Pointer(FIRST + buffer.position)
+            elif buffer.kind == "output":
+                pointer = Pointer(self.first_output + self.output_index[number])
+            else:
+                pointer = Pointer(ARENA, buffer.position)
+            self.pointers.append(pointer)
+        self.scratch_used = 0
+        self.scratch_most = 0
+
+    def run(self) -> Lowered:
+        for step in self.plan.steps:
+            self.scratch_used = 0
+            before = len(self.commands)
+            if isinstance(step, NestStep):
+                self._nest(step.nest)
+            elif isinstance(step, GemmStep):
+                self._gemm(step)
+            else:
+                self._opaque(step)
+            for command in self.commands[before:]:
+                command.label = command.label or step.label
+        total = self.arena + self.scratch_most
+        return Lowered(self.commands, total, self.output_sizes, self.output_index)
+
+    def scratch(self, nbytes: int) -> Pointer:
+        """Temporary memory of the current step, behind the arena's buffers."""
+        pointer = Pointer(ARENA, self.arena + self.scratch_used)
+        self.scratch_used += -(-nbytes // ALIGN) * ALIGN
+        self.scratch_most = max(self.scratch_most, self.scratch_used)
+        return pointer
+
+    # -- nests -------------------------------------------------------------------------
+
+    def _access(self, access: Access) -> tuple[int, int]:
+        """Base index and byte offset."""
+        if access.buffer < 0:
+            return ZERO, access.offset
+        pointer = self.pointers[access.buffer]
+        return pointer.base, pointer.offset + access.offset * access.dtype.size  # type: ignore[union-attr]
+
+    def _structure(self, nest: Nest) -> Structure:
+        stored = {a for _, a in nest.stores}
+        results = {a for v, a in nest.stores if isinstance(nest.values[v], Reduce)}
+        classes = []
+        for number, access in enumerate(nest.accesses):
+            kind = "zero" if access.inner == 0 else "unit" if access.inner == 1 else "strided"
+            if number in stored and kind == "zero" and nest.inner == 1:
+                kind = "unit"
+            if number in results and nest.columns is None:
+                kind = "zero"
+            if number in stored and kind == "unit" and self._streams(nest, access):
+                kind = "stream"
+            if access.buffer < 0 and kind == "unit":
+                kind = "strided"
+            moves = tuple(s != 0 for s in access.outer)
+            name = access.dtype.name if access.dtype is not None else "index"
+            classes.append(AccessClass(kind, moves, name))
+        return Structure(
+            len(nest.outer), tuple(nest.values), tuple(classes), tuple(nest.stores), nest.split
+        )
+
+    def _streams(self, nest: Nest, access: Access) -> bool:
+        """Whether to write around the caches: a large result, aligned rows."""
+        if nest.columns is not None or access.dtype is None:
+            return False
+        size = access.dtype.size
+        if prod(nest.outer) * nest.inner * size < STREAM_BYTES:
+            return False
+        offsets = (self._access(access)[1], *(s * size for s in access.outer))
+        return all(o % 64 == 0 for o in offsets)
+
+    def _nest(self, nest: Nest) -> None:
+        if nest.columns is not None:
+            self._columns(nest)
+            return
+        rows = prod(nest.outer)
+        if not rows:
+            return
+        structure = self._structure(nest)
+        spec = RowsSpec(structure)
+        reduces = [e for e in nest.values if isinstance(e, Reduce)]
+        chunk, rows_each = self._tasks(nest, rows, bool(reduces))
+        chunks = max(1, -(-nest.inner // chunk))
+        consts = [rows, nest.inner, rows_each, chunk, chunks]
+        consts += self._tail_consts(nest, spec)
+        partials = self._partials(nest, consts, spec, rows * chunks) if nest.split else []
+        if structure.scratch:
+            widest = max(structure.values[v].dtype.size for v in structure.scratch)
+            row_bytes = -(-nest.inner * widest // ALIGN) * ALIGN
+            each = row_bytes * len(structure.scratch)
+            consts += [*self.scratch(each * self.workers).consts, each, row_bytes]
+        tasks = -(-rows // rows_each) * chunks
+        self.commands.append(Command(spec, consts, tasks, bytes=self._traffic(nest)))
+        for reduce, source, target in partials:
+            size = accumulator(reduce.dtype).size
+            self._combine(reduce, rows, chunks, chunks * size, size, source, target)
+
+    def _tasks(self, nest: Nest, rows: int, reduces: bool) -> tuple[int, int]:
+        """(elements of an inner chunk, rows a task)."""
+        if nest.split:
+            return CHUNK, 1
+        inner = max(nest.inner, 1)
+        wanted = max(1, min(rows * inner // TASK_ELEMENTS, 16 * self.workers))
+        if rows >= wanted or reduces:
+            return inner, -(-rows // wanted)
+        pieces = -(-wanted // rows)
+        return -(-inner // pieces // 1024) * 1024 or 1024, 1
+
+    def _tail_consts(self, nest: Nest, spec: RowsSpec) -> list[int]:
+        """Outer sizes, arguments and accesses."""
+        consts = list(nest.outer)
+        consts += [self.first_scalar + position for position in nest.arguments]
+        for access in nest.accesses:
+            size = access.dtype.size if access.dtype is not None else 1
+            consts += self._access(access)
+            consts += [s * size for s in (*access.outer, access.inner)]
+        return consts
+
+    def _partials(
+        self, nest: Nest, consts: list[int], spec: RowsSpec, count: int
+    ) -> list[tuple[Reduce, Pointer, Pointer]]:
+        """Redirect a split nest's results to scratch; (reduction, partial results, target)."""
+        out = []
+        for value, access in nest.stores:
+            reduce = nest.values[value]
+            if not isinstance(reduce, Reduce):
+                continue
+            slot = spec.access_slot + spec.access_size * access
+            target = Pointer(consts[slot], consts[slot + 1])
+            source = self.scratch(count * accumulator(reduce.dtype).size)
+            consts[slot : slot + 2] = source.consts
+            out.append((reduce, source, target))
+        return out
+
+    def _combine(
+        self,
+        reduce: Reduce,
+        elements: int,
+        parts: int,
+        step: int,
+        gap: int,
+        source: Pointer,
+        target: Pointer,
+    ) -> None:
+        spec = CombineSpec(reduce.primitive.name, reduce.dtype.name, reduce)
+        each = max(1, 4096 // max(parts, 1))
+        consts = [elements, parts, each, step, gap, *source.consts, *target.consts]
+        self.commands.append(Command(spec, consts, -(-elements // each), "combine"))
+
+    def _columns(self, nest: Nest) -> None:
+        outer, depth, inner = nest.columns  # type: ignore[misc]
+        if outer * inner == 0:
+            return
+        chunks = max(1, -(-depth // CHUNK))
+        nest.split = chunks > 1
+        structure = self._structure(nest)
+        spec = ColumnsSpec(structure)
+        blocks = -(-inner // columns.BLOCK)
+        consts = [outer, inner, depth, blocks, chunks]
+        consts += self._tail_consts(nest, spec)
+        partials = self._partials(nest, consts, spec, chunks * outer * inner) if chunks > 1 else []
+        each = columns.scratch_bytes(structure)
+        consts += [*self.scratch(each * self.workers).consts, each, 0]
+        self.commands.append(
+            Command(spec, consts, outer * blocks * chunks, bytes=self._traffic(nest))
+        )
+        for reduce, source, target in partials:
+            size = accumulator(reduce.dtype).size
+            gap = outer * inner * size
+            self._combine(reduce, outer * inner, chunks, size, gap, source, target)
+
+    def _traffic(self, nest: Nest) -> int:
+        """Bytes read and written, each element once."""
+        total = 0
+        for access in nest.accesses:
+            if access.dtype is None:
+                continue
+            sizes = zip((*nest.outer, nest.inner), (*access.outer, access.inner), strict=True)
+            total += prod(n for n, s in sizes if s) * access.dtype.size
+        return total
+
+    # -- matrix products ---------------------------------------------------------------
+
+    def _matrix(self, operand: Strided) -> Matrix:
+        *batch, row, col = operand.strides
+        name = "uint8" if operand.dtype.name == "bool" else operand.dtype.name
+        return Matrix(self._pointer(operand), name, tuple(batch), row, col)
+
+    def _pointer(self, operand: Strided) -> Pointer:
+        base = self.pointers[operand.buffer]
+        return Pointer(base.base, base.offset + operand.offset * operand.dtype.size)
+
+    def _gemm(self, step: GemmStep) -> None:
+        *batch, m, n = step.shape
+        places = []
+        for access in step.accesses:
+            base, offset = self._access(access)
+            size = access.dtype.size if access.dtype is not None else 1
+            *outer, row = (s * size for s in access.outer)
+            places.append(Place(base, offset, tuple(outer), row, access.inner * size, size))
+        epilogue = FusedEpilogue(
+            tuple(step.values),
+            tuple(places),
+            tuple(step.stores),
+            tuple(self.first_scalar + a for a in step.arguments),
+            tuple(batch),
+        )
+        commands = plan_gemm(
+            self._matrix(step.a),
+            self._matrix(step.b),
+            m,
+            n,
+            step.depth,
+            tuple(batch),
+            epilogue,
+            accumulate_in(step.a.dtype.name),
+            self.scratch,
+            self.workers,
+        )
+        if commands:
+            commands[-1].flops = 2 * prod(step.shape) * step.depth
+        self.commands += commands
+
+    # -- the rest ----------------------------------------------------------------------
+
+    def _opaque(self, step: OpaqueStep) -> None:
+        inputs = [self._operand(o) for o in step.inputs]
+        outputs = [self._operand(o) for o in step.outputs]
+        self.commands += opaque.lower(
+            step.primitive, inputs, outputs, self.scratch, self.workers
+        )
+
+    def _operand(self, operand: Strided) -> Operand:
+        return Operand(
+            self._pointer(operand), operand.dtype.name, operand.shape, operand.strides
+        )
+
+
+def accumulate_in(dtype: str) -> str:
+    """The dtype in which a matrix product accumulates."""
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+def place_temps(plan: Plan) -> int:
+    """Give temporaries offsets in the arena, reusing what is dead; returns its size."""
+    live: list[tuple[int, int, int]] = []  # (offset, end, last use)
+    most = 0
+    temps = [b for b in plan.buffers if b.kind == "temp"]
+    for buffer in sorted(temps, key=lambda b: b.first):
+        live = [slot for slot in live if slot[2] >= buffer.first]
+        size = -(-buffer.nbytes // ALIGN) * ALIGN
+        at = 0
+        for start, end, _ in sorted(live):
+            if at + size <= start:
+                break
+            at = max(at, end)
+        buffer.position = at
+        live.append((at, at + size, buffer.last))
+        most = max(most, at + size)
+    return most
+
+

@@ -1,0 +1,128 @@
+"""Loads and stores of lanes: unit stride, one element for all lanes, or any stride; masked."""
+
+from __future__ import annotations
+
+from mlx.backend.llvm.ir import Function, Value, const, element_of, i64, lane_consts, vector
+from mlx.backend.llvm.lanes import MEMORY, Lane, LaneEmitter
+from mlx.base.dtype import Dtype
+
+
+def full_mask(lanes: int) -> Value:
+    return const(vector(lanes, "i1"), 1)
+
+
+def below(f: Function, count: Value, lanes: int) -> Value:
+    """The mask of the first ``count`` (i64) lanes."""
+    narrow = f.emit(f"trunc i64 {count.ref} to i32", "i32")
+    ramp = lane_consts(vector(lanes, "i32"), range(lanes))
+    return f.icmp("slt", ramp, f.splat(narrow, lanes))
+
+
+def _doubled(f: Function, mask: Value, lanes: int) -> Value:
+    """Each lane of a mask twice, for interleaved complex numbers."""
+    return f.shuffle(mask, None, [i // 2 for i in range(2 * lanes)])
+
+
+def load_unit(e: LaneEmitter, address: Value, dtype: Dtype, mask: Value | None) -> Lane:
+    """Consecutive elements; masked-off lanes are zero and not touched."""
+    f = e.f
+    count = e.lanes * (2 if dtype.is_complex else 1)
+    element = MEMORY[dtype.name]
+    type = vector(count, element)
+    align = dtype.size // (2 if dtype.is_complex else 1)
+    if mask is None:
+        return e.from_memory(f.load(address, type, align), dtype)
+    if dtype.is_complex:
+        mask = _doubled(f, mask, e.lanes)
+    if element == "half":
+        raw = f.masked_load(
+            address, vector(count, "i16"), mask, align, const(vector(count, "i16"), 0)
+        )
+        return e.from_memory(raw, dtype)
+    return e.from_memory(f.masked_load(address, type, mask, align, const(type, 0)), dtype)
+
+
+def store_unit(
+    e: LaneEmitter, x: Lane, address: Value, mask: Value | None, nontemporal: bool = False
+) -> None:
+    """Consecutive elements; masked-off lanes are not touched."""
+    f = e.f
+    raw = e.to_memory(x)
+    align = x.dtype.size // (2 if x.dtype.is_complex else 1)
+    if mask is None:
+        f.store(raw, address, 64 if nontemporal else align, nontemporal)
+        return
+    if x.dtype.is_complex:
+        mask = _doubled(f, mask, e.lanes)
+    if element_of(raw.type) == "half":
+        raw = f.cast("bitcast", raw, "i16")
+    f.masked_store(raw, address, mask, align)
+
+
+def load_splat(e: LaneEmitter, address: Value, dtype: Dtype) -> Lane:
+    """One element in all lanes."""
+    f = e.f
+    element = MEMORY[dtype.name]
+    if dtype.is_complex:
+        re = f.splat(f.load(address, "float", 4), e.lanes)
+        return Lane(dtype, re, f.splat(f.load(f.gep(address, i64(4)), "float", 4), e.lanes))
+    return e.from_memory(f.splat(f.load(address, element, dtype.size), e.lanes), dtype)
+
+
+def store_first(e: LaneEmitter, x: Lane, address: Value) -> None:
+    """The first lane to one element."""
+    f = e.f
+    narrow = LaneEmitter(f, 2)
+    parts = [f.shuffle(p, None, [0, 1]) for p in x.parts]
+    raw = narrow.to_memory(Lane(x.dtype, *parts))
+    if x.dtype.is_complex:
+        f.store(f.shuffle(raw, None, [0, 1]), address, 4)
+        return
+    f.store(f.extract(raw, 0), address, x.dtype.size)
+
+
+def _word(dtype: Dtype) -> str:
+    """An integer as large as an element: gathers and scatters move bits."""
+    return f"i{8 * dtype.size}"
+
+
+def load_strided(e: LaneEmitter, addresses: Value, dtype: Dtype) -> Lane:
+    """An element from each address; every address must be readable."""
+    f = e.f
+    type = vector(e.lanes, _word(dtype))
+    raw = f.gather(addresses, type, full_mask(e.lanes), dtype.size)
+    return e.from_memory(_as_memory(f, raw, dtype, e.lanes), dtype)
+
+
+def _as_memory(f: Function, raw: Value, dtype: Dtype, lanes: int) -> Value:
+    count = lanes * (2 if dtype.is_complex else 1)
+    type = vector(count, MEMORY[dtype.name])
+    return raw if raw.type == type else f.bitcast(raw, type)
+
+
+def store_strided(e: LaneEmitter, x: Lane, addresses: Value, mask: Value | None) -> None:
+    """An element to each address."""
+    f = e.f
+    raw = f.bitcast(e.to_memory(x), vector(e.lanes, _word(x.dtype)))
+    mask = mask or full_mask(e.lanes)
+    element = element_of(raw.type)
+    name = f"llvm.masked.scatter.v{e.lanes}{element}.v{e.lanes}p0"
+    f.module.declare(name, "void", [raw.type, addresses.type, mask.type])
+    f.do(
+        f"call void @{name}({raw.type} {raw.ref}, "
+        f"{addresses.type} align {x.dtype.size} {addresses.ref}, {mask.type} {mask.ref})"
+    )
+
+
+def strided_addresses(
+    f: Function, base: Value, index: Value, stride: Value, lanes: int, last: Value | None
+) -> Value:
+    """``base + (index + lane) * stride`` for each lane; indices beyond ``last`` are clamped."""
+    ramp = lane_consts(vector(lanes, "i64"), range(lanes))
+    indices = f.add(f.splat(index, lanes), ramp)
+    if last is not None:
+        limit = f.splat(last, lanes)
+        indices = f.select(f.icmp("slt", indices, limit), indices, limit)
+    offsets = f.mul(indices, f.splat(stride, lanes))
+    type = vector(lanes, "ptr")
+    return f.emit(f"getelementptr i8, ptr {base.ref}, {offsets.type} {offsets.ref}", type)

@@ -1,0 +1,25 @@
+"""Primitives with kernels of their own: which planner serves which family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlx.backend.llvm.abi import Command, Operand, Pointer
+
+Planner = Callable[..., list[Command]]
+PLANNERS: dict[str, Planner] = {}
+
+
+def lower(
+    primitive: Any,
+    inputs: list[Operand],
+    outputs: list[Operand],
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    """The commands of one opaque primitive.  Raises TypeError for a family without a kernel."""
+    planner = PLANNERS.get(primitive.family)
+    if planner is None:
+        raise TypeError(f"[{primitive.name}] family {primitive.family!r} has no kernel.")
+    return planner(primitive, inputs, outputs, scratch, workers)

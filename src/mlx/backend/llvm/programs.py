@@ -1,0 +1,109 @@
+"""From a region to an executable: plan, lower, compile what is new, assemble the table."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from mlx.backend.llvm import jit
+from mlx.backend.llvm.abi import Command, KernelSpec
+from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.lower import lower
+from mlx.backend.llvm.target import host
+from mlx.compiler.plan import Plan, make_plan
+from mlx.graph.node import Node
+
+KERNELS = 8192
+SMALL_COST = 150_000
+_kernels: OrderedDict[str, jit.Library] = OrderedDict()
+
+
+def kernel(spec: KernelSpec) -> jit.Library:
+    """The compiled kernel of a spec: from memory, from disk, or compiled now."""
+    key = spec.key
+    found = _kernels.get(key)
+    if found is None:
+        found = jit.compile_cached(key, lambda: kernel_text(spec), ["kernel"])
+        _kernels[key] = found
+        if len(_kernels) > KERNELS:
+            _kernels.popitem(last=False)
+    return found
+
+
+def kernel_text(spec: KernelSpec) -> str:
+    """The IR of one kernel."""
+    module = Module()
+    spec.emit(module, "kernel")
+    return module.text(host().attributes())
+
+
+class Executable:
+    """A bound program: native commands, and how leaves and outputs map to its bases."""
+
+    __slots__ = (
+        "arena_bytes", "commands", "leaf_order", "native", "output_bytes", "results",
+        "scalar_order",
+    )  # fmt: skip
+
+    native: Any
+    commands: list[Command]
+    arena_bytes: int
+    output_bytes: list[int]
+    leaf_order: list[int]
+    scalar_order: list[int]
+    results: list[tuple[str, int, int]]
+    """For each output: ("leaf" or "output", which, byte offset)."""
+
+    def error(self, status: Sequence[int]) -> Exception:
+        """The exception for a status block that a kernel filled."""
+        _, index, size, _ = status
+        return IndexError(
+            f"[gather] index {index} is out of bounds for an axis of size {size}; "
+            f"valid indices are {-size} to {size - 1}."
+        )
+
+
+def assemble(
+    plan: Plan, order: Sequence[Node], live: Sequence[int], leaves: Any, scalars: Any, workers: int
+) -> Executable:
+    """Lower and compile a plan."""
+    lowered = lower(plan, workers)
+    result = Executable()
+    result.commands = lowered.commands
+    result.arena_bytes = lowered.arena_bytes
+    result.output_bytes = lowered.outputs
+    leaf_at = {node: i for i, node in enumerate(leaves)}
+    scalar_at = {node: i for i, node in enumerate(scalars)}
+    result.leaf_order = [leaf_at[node] for node in plan.leaves]
+    result.scalar_order = [scalar_at[node] for node in plan.scalars]
+    result.results = []
+    for i in live:
+        buffer, offset = plan.outputs[order[i]]
+        info = plan.buffers[buffer]
+        if info.kind == "leaf":
+            result.results.append(("leaf", leaf_at[plan.leaves[info.position]], offset))
+        else:
+            result.results.append(("output", lowered.output_index[buffer], offset))
+    return result
+
+
+def build_executable(
+    order: list[Node],
+    live: list[int],
+    leaves: list[Node],
+    scalars: list[Node],
+    workers: int,
+    make_program: Any,
+) -> Executable:
+    """Plan and compile a region."""
+    plan = make_plan(order, {order[i] for i in live})
+    result = assemble(plan, order, live, leaves, scalars, workers)
+    libraries = [kernel(command.spec) for command in result.commands]
+    table = [
+        (library.address("kernel"), command.consts, command.tasks)
+        for library, command in zip(libraries, result.commands, strict=True)
+    ]
+    cost = sum(c.bytes + c.flops // 8 for c in result.commands)
+    result.native = make_program(table, cost < SMALL_COST, libraries)
+    return result

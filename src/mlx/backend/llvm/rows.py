@@ -1,0 +1,463 @@
+"""The rows kernel: parallel rows, and inside each a sequence of inner passes.
+
+Elementwise maps, inner reductions and all that mixes them are this one kind.  What crosses
+passes is a scalar per row, a scratch row in cache, or computed again.
+
+Order of a reduction (design: reproducible): inside a chunk, element k goes to accumulator lane
+k mod (128 bytes of lanes); then the upper half of the lanes is folded onto the lower until one
+is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mlx.backend.llvm import memory
+from mlx.backend.llvm.abi import Kernel
+from mlx.backend.llvm.expressions import (
+    CONST,
+    FULL,
+    ROW,
+    Structure,
+    accumulator,
+    accumulator_lanes,
+    operands,
+)
+from mlx.backend.llvm.ir import Function, Module, Value, const, i64, lane_consts, vector
+from mlx.backend.llvm.lanes import REGISTER, Lane, LaneEmitter
+from mlx.backend.llvm.target import host
+from mlx.base import dtype as dt
+from mlx.base.dtype import Dtype
+from mlx.compiler.nest import Apply, Argument, Expression, Index, Literal, Load, Reduce, Start
+
+ROWS, INNER, ROWS_PER_TASK, INNER_CHUNK, INNER_CHUNKS = range(5)
+OUTER = 5
+
+
+@dataclass(frozen=True)
+class RowsSpec:
+    """Generates the kernel of a structure.
+
+    Consts: rows, inner, rows per task, inner chunk, inner chunks a row, then the outer sizes,
+    a base index an argument, (base, offset, outer strides, inner stride) an access in bytes,
+    and for scratch: base, offset, bytes a worker, bytes a scratch row.
+    """
+
+    structure: Structure
+
+    @property
+    def key(self) -> str:
+        return "rows " + self.structure.text
+
+    @property
+    def argument_slot(self) -> int:
+        return OUTER + self.structure.depth
+
+    @property
+    def access_slot(self) -> int:
+        return self.argument_slot + sum(isinstance(e, Argument) for e in self.structure.values)
+
+    @property
+    def access_size(self) -> int:
+        return 3 + self.structure.depth
+
+    @property
+    def scratch_slot(self) -> int:
+        return self.access_slot + self.access_size * len(self.structure.accesses)
+
+    @property
+    def lanes(self) -> int:
+        """32 where something is reduced (the order's lanes), else two vector registers."""
+        if any(isinstance(e, Reduce) for e in self.structure.values):
+            return 32
+        return 2 * host().lanes
+
+    def emit(self, module: Module, name: str) -> None:
+        _Rows(self, Kernel(module, name)).emit()
+
+
+class _Rows:
+    """Emission of one rows kernel."""
+
+    def __init__(self, spec: RowsSpec, kernel: Kernel) -> None:
+        self.spec = spec
+        self.s = spec.structure
+        self.k = kernel
+        self.f: Function = kernel.f
+        self.e = LaneEmitter(self.f, spec.lanes)
+        self.fixed: dict[int, Lane] = {}  # const and row values, valid where we are
+
+    # -- the frame: tasks and rows -----------------------------------------------------
+
+    def emit(self) -> None:
+        k, f, spec = self.k, self.f, self.spec
+        for slot in range(spec.scratch_slot + (4 if self.s.scratch else 0)):
+            k.const(slot)
+        self.bases = [
+            k.pointer(spec.access_slot + spec.access_size * a)
+            for a in range(len(self.s.accesses))
+        ]
+        if self.s.scratch:
+            area = k.pointer(spec.scratch_slot)
+            self.scratch_area = f.gep(area, f.mul(k.worker, k.const(spec.scratch_slot + 2)))
+        block = f.op("udiv", k.task, k.const(INNER_CHUNKS))
+        self.part = f.sub(k.task, f.mul(block, k.const(INNER_CHUNKS)))
+        row0 = f.mul(block, k.const(ROWS_PER_TASK))
+        row1 = _min(f, f.add(row0, k.const(ROWS_PER_TASK)), k.const(ROWS))
+        self.j0 = f.mul(self.part, k.const(INNER_CHUNK))
+        self.j1 = _min(f, f.add(self.j0, k.const(INNER_CHUNK)), k.const(INNER))
+        self._fill(CONST, 0)
+        if self.s.depth == 0:
+            self._row(self.bases, i64(0))
+        elif self.s.depth == 1:
+            loop = f.loop(row0, row1, i64(1))
+            self._row(self._moved(self.bases, 0, loop.index), loop.index)
+            f.end_loop(loop)
+        else:
+            self._runs(row0, row1)
+        f.ret()
+
+    def _stride(self, access: int, dim: int) -> Value:
+        """Bytes; the inner stride is the last one."""
+        return self.k.const(self.spec.access_slot + self.spec.access_size * access + 2 + dim)
+
+    def _moved(self, pointers: list[Value], dim: int, index: Value) -> list[Value]:
+        """Pointers advanced along one outer loop."""
+        f, out = self.f, []
+        for a, pointer in enumerate(pointers):
+            if self.s.accesses[a].moves[dim]:
+                pointer = f.gep(pointer, f.mul(index, self._stride(a, dim)))
+            out.append(pointer)
+        return out
+
+    def _runs(self, row0: Value, row1: Value) -> None:
+        """Rows in runs along the last outer loop: one division a run."""
+        f, k, depth = self.f, self.k, self.s.depth
+        last_size = k.const(OUTER + depth - 1)
+        before = f.block
+        head, body, done = f.label("run"), f.label("runbody"), f.label("rundone")
+        f.branch(head)
+        f.start(head)
+        mark = len(f.lines)
+        row = f.emit(f"phi i64 [ {row0.ref}, %{before} ], @LATCH@", "i64")
+        f.branch_if(f.icmp("slt", row, row1), body, done)
+        f.start(body)
+        rest, pointers = row, self.bases
+        digits: list[Value] = []
+        for dim in reversed(range(depth)):
+            size = k.const(OUTER + dim)
+            quotient = f.op("udiv", rest, size) if dim else rest
+            digit = f.sub(rest, f.mul(quotient, size)) if dim else rest
+            digits.insert(0, digit)
+            rest = quotient
+        for dim in range(depth - 1):
+            pointers = self._moved(pointers, dim, digits[dim])
+        count = _min(f, f.sub(last_size, digits[-1]), f.sub(row1, row))
+        loop = f.loop(i64(0), count, i64(1))
+        at = f.add(digits[-1], loop.index)
+        self._row(self._moved(pointers, depth - 1, at), f.add(row, loop.index))
+        f.end_loop(loop)
+        following = f.add(row, count)
+        f.lines[mark] = f.lines[mark].replace("@LATCH@", f"[ {following.ref}, %{f.block} ]")
+        f.branch(head)
+        f.start(done)
+
+    # -- one row -----------------------------------------------------------------------
+
+    def _row(self, pointers: list[Value], row: Value) -> None:
+        self.pointers, self.row = pointers, row
+        outside = dict(self.fixed)
+        for number in range(self.s.passes):
+            self._fill(ROW, number)
+            self._pass(number)
+        self._fill(ROW, self.s.passes)
+        for value, access in self.s.stores:
+            if self.s.split and isinstance(self.s.values[value], Reduce):
+                continue
+            if self.s.accesses[access].kind == "zero":
+                memory.store_first(self.e, self.fixed[value], pointers[access])
+        self.fixed = outside
+
+    def _fill(self, space: int, level: int) -> None:
+        """Compute the const or row values that are possible after ``level`` passes."""
+        for v, expression in enumerate(self.s.values):
+            ready = self.s.spaces[v] <= space and self.s.levels[v] <= level
+            if ready and v not in self.fixed and not isinstance(expression, Reduce):
+                self.fixed[v] = self._fixed(v, expression)
+
+    def _fixed(self, v: int, expression: Expression) -> Lane:
+        e = self.e
+        if isinstance(expression, Argument):
+            return self._argument(v, expression)
+        if isinstance(expression, Load):
+            at = self.pointers if self.s.spaces[v] == ROW else self.bases
+            return memory.load_splat(e, at[expression.access], expression.dtype)
+        if isinstance(expression, Index):
+            at = self.pointers if self.s.spaces[v] == ROW else self.bases
+            return self._index(at[expression.access], None, expression)
+        return self._compute(expression, self.fixed)
+
+    def _argument(self, v: int, expression: Argument) -> Lane:
+        slot = self.spec.argument_slot + expression.position
+        address = self.f.gep(self.k.bases, self.k.const(slot), "i64")
+        return memory.load_splat(self.e, address, expression.dtype)
+
+    def _compute(self, expression: Expression, known: dict[int, Lane]) -> Lane:
+        e = self.e
+        if isinstance(expression, Literal):
+            return e.const(number_of(expression), expression.dtype)
+        args = [known[o] for o in operands(expression)]
+        if isinstance(expression, Start):
+            identity = expression.primitive.identity(expression.dtype)  # type: ignore[attr-defined]
+            first = e.const(identity, expression.dtype)
+            return expression.primitive.combine(e, first, args[0])  # type: ignore[attr-defined]
+        assert isinstance(expression, Apply)
+        result = expression.primitive.scalar(e, *args)  # type: ignore[attr-defined]
+        assert result.dtype is expression.dtype, (expression, result.dtype)
+        return result
+
+    # -- one pass over the inner loop --------------------------------------------------
+
+    def _pass(self, number: int) -> None:
+        f, s, lanes = self.f, self.s, self.spec.lanes
+        reduces = [
+            v
+            for v, x in enumerate(s.values)
+            if isinstance(x, Reduce) and s.levels[v] == number + 1
+        ]
+        starts = [self._start_of(s.values[v]) for v in reduces]
+        flat = [p for lane in starts for p in lane.parts]
+        whole = f.sub(self.j1, self.j0)
+        whole = f.add(self.j0, f.op("and", whole, i64(-lanes)))
+        loop = f.loop(self.j0, whole, i64(lanes), flat)
+        merged = self._body(number, loop.index, None, reduces, _regroup(starts, loop.values))
+        flat = f.end_loop(loop, [p for lane in merged for p in lane.parts])
+        totals = self._tail(number, whole, reduces, _regroup(starts, flat))
+        for v, total in zip(reduces, totals, strict=True):
+            self._finish(v, total, reduces.index(v))
+
+    def _tail(
+        self, number: int, whole: Value, reduces: list[int], totals: list[Lane]
+    ) -> list[Lane]:
+        f = self.f
+        before = f.block
+        some, done = f.label("tail"), f.label("whole")
+        f.branch_if(f.icmp("slt", whole, self.j1), some, done)
+        f.start(some)
+        mask = memory.below(f, f.sub(self.j1, whole), self.spec.lanes)
+        merged = self._body(number, whole, mask, reduces, totals)
+        after = f.block
+        f.branch(done)
+        f.start(done)
+        out = []
+        for old, new in zip(totals, merged, strict=True):
+            parts = [
+                f.phi(p.type, [(p, before), (q, after)])
+                for p, q in zip(old.parts, new.parts, strict=True)
+            ]
+            out.append(Lane(old.dtype, *parts))
+        return out
+
+    def _body(
+        self, number: int, j: Value, mask: Value | None, reduces: list[int], totals: list[Lane]
+    ) -> list[Lane]:
+        """One step of the inner loop: what this pass stores, keeps and folds."""
+        s = self.s
+        known: dict[int, Lane] = {}
+        for v in s.scratch:
+            if s.levels[v] == number:
+                self._spill(v, self._value(v, number, j, mask, known), j, mask)
+        for value, access in s.stores:
+            if s.accesses[access].kind != "zero" and self._store_pass(value) == number:
+                self._store(self._value(value, number, j, mask, known), access, j, mask)
+        out = []
+        for v, total in zip(reduces, totals, strict=True):
+            expression = s.values[v]
+            assert isinstance(expression, Reduce)
+            lane = self._value(expression.operand, number, j, mask, known)
+            out.append(self._fold(expression, total, lane, mask))
+        return out
+
+    def _store_pass(self, value: int) -> int:
+        """A row value that fills a whole row is stored in the last pass."""
+        return self.s.levels[value] if self.s.spaces[value] == FULL else self.s.passes - 1
+
+    def _value(
+        self, v: int, number: int, j: Value, mask: Value | None, known: dict[int, Lane]
+    ) -> Lane:
+        """A value inside the inner loop, computing what it needs (iterative post-order)."""
+        stack = [v]
+        while stack:
+            top = stack[-1]
+            if top in known or top in self.fixed:
+                stack.pop()
+                continue
+            if top in self.s.scratch and self.s.levels[top] < number:
+                known[top] = self._unspill(top, j, mask)
+                continue
+            expression = self.s.values[top]
+            missing = [o for o in operands(expression) if o not in known and o not in self.fixed]
+            if missing:
+                stack += missing
+                continue
+            known[top] = self._full(expression, j, mask, known)
+        return known[v] if v in known else self.fixed[v]
+
+    def _full(
+        self, expression: Expression, j: Value, mask: Value | None, known: dict[int, Lane]
+    ) -> Lane:
+        if isinstance(expression, Load):
+            return self._load(expression, j, mask)
+        if isinstance(expression, Index):
+            return self._index(self.pointers[expression.access], j, expression)
+        both = {o: known.get(o) or self.fixed[o] for o in operands(expression)}
+        return self._compute(expression, both)
+
+    def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
+        f, access, dtype = self.f, expression.access, expression.dtype
+        pointer = self.pointers[access]
+        if self.s.accesses[access].kind == "unit":
+            return memory.load_unit(self.e, f.gep(pointer, _scaled(f, j, dtype)), dtype, mask)
+        stride = self._stride(access, self.s.depth)
+        last = None if mask is None else f.sub(self.j1, i64(1))
+        return memory.load_strided(
+            self.e, memory.strided_addresses(f, pointer, j, stride, self.spec.lanes, last), dtype
+        )
+
+    def _store(self, lane: Lane, access: int, j: Value, mask: Value | None) -> None:
+        f, pointer = self.f, self.pointers[access]
+        kind = self.s.accesses[access].kind
+        if kind in ("unit", "stream"):
+            address = f.gep(pointer, _scaled(f, j, lane.dtype))
+            memory.store_unit(self.e, lane, address, mask, kind == "stream")
+            return
+        stride = self._stride(access, self.s.depth)
+        addresses = memory.strided_addresses(f, pointer, j, stride, self.spec.lanes, None)
+        memory.store_strided(self.e, lane, addresses, mask)
+
+    def _index(self, pointer: Value, j: Value | None, expression: Index) -> Lane:
+        """An index access has no buffer: its base is 0, so the 'address' is the position."""
+        f, lanes = self.f, self.spec.lanes
+        at = f.emit(f"ptrtoint ptr {pointer.ref} to i64", "i64")
+        index = f.splat(at, lanes)
+        if j is not None:
+            ramp = lane_consts(vector(lanes, "i64"), range(lanes))
+            position = f.add(f.splat(j, lanes), ramp)
+            stride = f.splat(self._stride(expression.access, self.s.depth), lanes)
+            index = f.add(index, f.mul(position, stride))
+        return self.e.cast(Lane(dt.int64, index), expression.dtype)
+
+    # -- scratch rows ------------------------------------------------------------------
+
+    def _scratch_at(self, v: int, j: Value, dtype: Dtype) -> Value:
+        f = self.f
+        row = f.mul(i64(self.s.scratch.index(v)), self.k.const(self.spec.scratch_slot + 3))
+        return f.gep(f.gep(self.scratch_area, row), _scaled(f, j, dtype))
+
+    def _spill(self, v: int, lane: Lane, j: Value, mask: Value | None) -> None:
+        memory.store_unit(self.e, lane, self._scratch_at(v, j, lane.dtype), mask)
+
+    def _unspill(self, v: int, j: Value, mask: Value | None) -> Lane:
+        dtype = self.s.values[v].dtype
+        return memory.load_unit(self.e, self._scratch_at(v, j, dtype), dtype, mask)
+
+    # -- reductions --------------------------------------------------------------------
+
+    def _start_of(self, expression: Expression) -> Lane:
+        return identity_lane(self.f, expression)
+
+    def _fold(
+        self, expression: Reduce, total: Lane, lane: Lane, mask: Value | None
+    ) -> Lane:
+        e, f = self.e, self.f
+        acc = accumulator(expression.dtype)
+        lane = Lane(acc, *lane.parts)
+        if mask is not None:
+            neutral = e.const(expression.primitive.identity(acc), acc)  # type: ignore[attr-defined]
+            lane = e.select(Lane(dt.bool_, mask), lane, neutral)
+        width = accumulator_lanes(expression.dtype)
+        narrow = LaneEmitter(f, width)
+        for start in range(0, self.spec.lanes, width):
+            piece = Lane(acc, *[slice_lanes(f, p, start, width) for p in lane.parts])
+            total = expression.primitive.combine(narrow, total, piece)  # type: ignore[attr-defined]
+        return total
+
+    def _finish(self, v: int, total: Lane, position: int) -> None:
+        expression = self.s.values[v]
+        assert isinstance(expression, Reduce)
+        single = fold_lanes(self.f, expression.primitive.combine, total)  # type: ignore[attr-defined]
+        parts = [self.f.splat(self.f.extract(p, 0), self.spec.lanes) for p in single.parts]
+        lane = Lane(single.dtype, *parts)
+        if self.s.split:
+            self._store_partial(v, lane)
+            return
+        if lane.dtype is not expression.dtype:
+            lane = self.e.rounded(lane.v, expression.dtype)
+        self.fixed[v] = lane
+
+    def _store_partial(self, v: int, lane: Lane) -> None:
+        """Split: this chunk's partial result goes to its place [row, chunk]."""
+        access = next(a for value, a in self.s.stores if value == v)
+        f = self.f
+        at = f.add(f.mul(self.row, self.k.const(INNER_CHUNKS)), self.part)
+        pointer = f.gep(self.bases[access], f.mul(at, i64(lane.dtype.size)))
+        memory.store_first(self.e, lane, pointer)
+        self.fixed[v] = lane
+
+
+def identity_lane(f: Function, expression: Any) -> Lane:
+    """The accumulator of a reduction before its first element."""
+    acc = accumulator(expression.dtype)
+    narrow = LaneEmitter(f, accumulator_lanes(expression.dtype))
+    return narrow.const(expression.primitive.identity(acc), acc)
+
+
+def fold_lanes(f: Function, combine: Callable[..., Lane], total: Lane) -> Lane:
+    """The upper half of the lanes onto the lower, until one is left (in lane 0 of two)."""
+    width = int(total.v.type[1 : total.v.type.index(" ")])
+    while width > 1:
+        half = width // 2
+        keep = max(half, 2)
+        low = [f.shuffle(p, None, [i % half for i in range(keep)]) for p in total.parts]
+        high = [f.shuffle(p, None, [half + i % half for i in range(keep)]) for p in total.parts]
+        e = LaneEmitter(f, keep)
+        total = combine(e, Lane(total.dtype, *low), Lane(total.dtype, *high))
+        width = half
+    return total
+
+
+def slice_lanes(f: Function, v: Value, start: int, width: int) -> Value:
+    lanes = int(v.type[1 : v.type.index(" ")])
+    return v if lanes == width else f.shuffle(v, None, range(start, start + width))
+
+
+def _regroup(like: list[Lane], flat: list[Value]) -> list[Lane]:
+    out, at = [], 0
+    for lane in like:
+        count = len(lane.parts)
+        out.append(Lane(lane.dtype, *flat[at : at + count]))
+        at += count
+    return out
+
+
+def _min(f: Function, a: Value, b: Value) -> Value:
+    return f.select(f.icmp("slt", a, b), a, b)
+
+
+def _scaled(f: Function, j: Value, dtype: Dtype) -> Value:
+    return f.mul(j, i64(dtype.size))
+
+
+def number_of(expression: Literal) -> Any:
+    """The number of a literal, exactly."""
+    text = expression.text
+    if text in ("True", "False"):
+        return text == "True"
+    if expression.dtype.is_complex:
+        return complex(text)
+    return float(text) if expression.dtype.is_float else int(float(text))
+
+
+

@@ -1,0 +1,126 @@
+"""The loop-nest IR: what one kernel computes, and at which strides its operands lie.
+
+A nest has outer loops over rows (run in parallel), one inner loop, and a list of values, each
+an expression of earlier ones.  A value is ``full`` (one element an inner iteration), ``row``
+(one a row) or ``const``.  Reductions turn a full value into a row value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlx.base.dtype import Dtype
+from mlx.primitives.base import Primitive
+
+CHUNK = 65536
+"""Elements of a reduced axis that are folded in one go; see the order of reductions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """An element read through an access."""
+
+    access: int
+    dtype: Dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A number given at run time (in ``bases``, by position)."""
+
+    position: int
+    dtype: Dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number that is part of the code; the text keeps -0.0 apart from 0.0."""
+
+    text: str
+    dtype: Dtype
+
+    @property
+    def number(self) -> Any:
+        return complex(self.text) if "j" in self.text else _NUMBERS.get(self.text, self.text)
+
+
+_NUMBERS = {"True": True, "False": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The position that an access computes, as a number (the values of iota)."""
+
+    access: int
+    dtype: Dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An elementwise primitive."""
+
+    primitive: Primitive
+    operands: tuple[int, ...]
+    dtype: Dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """A fold of a full value over the inner loop."""
+
+    primitive: Primitive
+    operand: int
+    dtype: Dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """``combine(identity, operand)``: a reduction over an axis of size one."""
+
+    primitive: Primitive
+    operand: int
+    dtype: Dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The result of a matrix product, in its epilogue."""
+
+    dtype: Dtype
+
+
+Expression = Tile | Load | Argument | Literal | Index | Apply | Reduce | Start
+
+
+@dataclass(slots=True)
+class Access:
+    """Where elements lie: a buffer, an offset and strides, all in elements.
+
+    ``outer`` has one stride a row loop, ``inner`` is that of the inner loop.
+    """
+
+    buffer: int
+    offset: int
+    outer: tuple[int, ...]
+    inner: int
+    dtype: Dtype | None
+
+
+@dataclass(slots=True)
+class Nest:
+    """One rows or columns kernel at concrete sizes.
+
+    ``stores`` pairs a value with an access.  In a ``split`` nest the inner loop is cut into
+    chunks of CHUNK and each reduction yields partial results, folded by a second kernel.
+    """
+
+    outer: tuple[int, ...]
+    inner: int
+    values: list[Expression] = field(default_factory=list)
+    accesses: list[Access] = field(default_factory=list)
+    stores: list[tuple[int, int]] = field(default_factory=list)
+    split: bool = False
+    columns: tuple[int, int, int] | None = None
+    arguments: list[int] = field(default_factory=list)
+    label: str = ""

@@ -1,0 +1,359 @@
+"""A region as a list of kernels over planned buffers.
+
+Needs: a region's nodes in serial order and its outputs.  Leaves: steps in execution order,
+each with concrete strides, and for every buffer its kind, size and life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from mlx.compiler.build import ExpressionBuilder, Place, build_nest
+from mlx.compiler.fuse import Fusion, Group, solid_views
+from mlx.compiler.loops import loops_of
+from mlx.compiler.nest import Access, Apply, Expression, Literal, Load, Nest
+from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as
+from mlx.graph.node import Node
+from mlx.primitives.base import Full
+from mlx.primitives.layout import Layout, contiguous
+
+
+@dataclass(slots=True)
+class BufferPlan:
+    """Memory of one node: ``leaf`` (position among leaves), ``output`` or ``temp``."""
+
+    kind: str
+    nbytes: int
+    position: int = 0
+    first: int = 1 << 60
+    last: int = -1
+
+
+@dataclass(slots=True)
+class Strided:
+    """An operand of a kernel that is not a nest: buffer, dtype, shape, element strides."""
+
+    buffer: int
+    offset: int
+    dtype: Any
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class NestStep:
+    """A rows or columns kernel."""
+
+    nest: Nest
+    label: str = ""
+
+
+@dataclass(slots=True)
+class GemmStep:
+    """A matrix product with its epilogue: values over [batch..., row, column]."""
+
+    a: Strided
+    b: Strided
+    shape: tuple[int, ...]
+    depth: int
+    values: list[Expression]
+    accesses: list[Access]
+    stores: list[tuple[int, int]]
+    arguments: list[int]
+    label: str = ""
+
+
+@dataclass(slots=True)
+class OpaqueStep:
+    """A primitive with a kernel of its own."""
+
+    primitive: Any
+    inputs: list[Strided]
+    outputs: list[Strided]
+    label: str = ""
+
+
+Step = NestStep | GemmStep | OpaqueStep
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the backend turns into a program."""
+
+    steps: list[Step] = field(default_factory=list)
+    buffers: list[BufferPlan] = field(default_factory=list)
+    leaves: list[Node] = field(default_factory=list)
+    scalars: list[Node] = field(default_factory=list)
+    outputs: dict[Node, tuple[int, int]] = field(default_factory=dict)
+    """For each output node: buffer and offset in bytes."""
+
+
+def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:
+    """Fuse and plan a region; views that strides can't say are written out."""
+    solid, aliases = solid_views(list(nodes), outputs)
+    wanted = {n for n in outputs if n not in aliases}
+    wanted |= {u.node for u in aliases.values()}
+    unplaced: set[Node] = set()
+    while True:
+        try:
+            return _Planner(list(nodes), wanted, aliases, solid, unplaced).plan()
+        except Unresolvable as stuck:
+            if _can_be_solid(stuck.node) and stuck.node not in solid:
+                solid.add(stuck.node)
+            elif stuck.node not in unplaced:
+                unplaced.add(stuck.node)
+            else:
+                raise AssertionError(f"cannot plan {stuck.node}") from stuck
+
+
+def _can_be_solid(node: Node) -> bool:
+    return is_view(node) or (node.primitive is not None and node.primitive.family == "source")
+
+
+class _Planner:
+    """One attempt at a plan."""
+
+    def __init__(
+        self,
+        nodes: list[Node],
+        wanted: set[Node],
+        aliases: dict[Node, Use],
+        solid: set[Node],
+        unplaced: set[Node],
+    ) -> None:
+        self.result = Plan()
+        self.wanted = {Fusion.producer(n) if n.dtype is None else n for n in wanted}
+        self.aliases = aliases
+        self.unplaced = unplaced
+        extra = {Fusion.producer(n) for n in wanted}
+        self.fusion = Fusion(nodes, wanted | extra, solid)
+        self.nodes = nodes
+        self.places: dict[Node, Place] = {}
+        self.at = 0
+
+    def plan(self) -> Plan:
+        self._place_in_joins()
+        for group in self.fusion.groups:
+            self.at = group.index
+            if group.kind == "gemm":
+                self._gemm(group)
+            elif group.kind == "opaque":
+                self._opaque(group)
+            elif group.kind != "barrier":
+                self._nest(group)
+        result = self.result
+        for node in self.wanted:
+            place = self.place(node)
+            result.buffers[place.buffer].last = 1 << 60
+            result.outputs[node] = (place.buffer, place.layout.offset * node.dtype.size)
+        for node, use in self.aliases.items():
+            place = self.place(use.node)
+            layout = push(place.layout, use.chain)
+            result.buffers[place.buffer].last = 1 << 60
+            result.outputs[node] = (place.buffer, layout.offset * node.dtype.size)
+        return result
+
+    # -- places ------------------------------------------------------------------------
+
+    def place(self, node: Node) -> Place:
+        """Where a stored node or leaf lies; also notes that it is used now."""
+        place = self.places.get(node)
+        if place is None:
+            place = self.places[node] = self._new_place(node)
+        info = self.result.buffers[place.buffer]
+        info.first = min(info.first, self.at)
+        info.last = max(info.last, self.at)
+        return place
+
+    def _new_place(self, node: Node) -> Place:
+        plan = self.result
+        nbytes = node.size * node.dtype.size
+        if node.data is not None:
+            plan.leaves.append(node)
+            buffer = BufferPlan("leaf", nbytes, len(plan.leaves) - 1)
+        else:
+            buffer = BufferPlan("output" if node in self.wanted else "temp", nbytes)
+        plan.buffers.append(buffer)
+        return Place(len(plan.buffers) - 1, contiguous(node.shape))
+
+    def argument(self, node: Node) -> int:
+        """The position of a run-time number among the program's scalars."""
+        scalars = self.result.scalars
+        for position, other in enumerate(scalars):
+            if other is node:
+                return position
+        scalars.append(node)
+        return len(scalars) - 1
+
+    def _place_in_joins(self) -> None:
+        """Producers with one reader, a concatenation, write straight into its result."""
+        counts: dict[Node, int] = {}
+        for uses in self.fusion.operands.values():
+            for use in uses:
+                counts[use.node] = counts.get(use.node, 0) + 1
+        for group in self.fusion.groups:
+            if group.kind != "opaque":
+                continue
+            node = group.members[0]
+            if node.primitive.name != "Concatenate":  # type: ignore[union-attr]
+                continue
+            whole = self._new_join(node)
+            slices = node.primitive.placements(*node.inputs)  # type: ignore[union-attr]
+            for use, part in zip(self.fusion.operands[node], slices, strict=True):
+                if self._places_directly(use, counts):
+                    layout = part.layout(whole.layout)
+                    assert layout is not None
+                    self.places[use.node] = Place(whole.buffer, layout)
+
+    def _new_join(self, node: Node) -> Place:
+        if node not in self.places:
+            self.places[node] = self._new_place(node)
+        return self.places[node]
+
+    def _places_directly(self, use: Use, counts: dict[Node, int]) -> bool:
+        node = use.node
+        group = self.fusion.group_of.get(node)
+        return (
+            not use.chain
+            and group is not None
+            and group.kind == "rows"
+            and not group.closed
+            and counts[node] == 1
+            and node not in self.wanted
+            and node not in self.unplaced
+            and node not in self.places
+        )
+
+    # -- steps -------------------------------------------------------------------------
+
+    def _nest(self, group: Group) -> None:
+        nest = build_nest(self.fusion, group, self.place, self.argument)
+        if nest is not None:
+            self.result.steps.append(NestStep(nest, nest.label))
+
+    def strided(self, use: Use, shape: tuple[int, ...]) -> Strided:
+        """A use as an operand with one stride an axis."""
+        place = self.place(use.node)
+        layout = seen_as(place.layout, use.chain, shape)
+        strides = layout.strides()
+        if strides is None:
+            raise Unresolvable(use.chain[-1] if use.chain else use.node)
+        return Strided(place.buffer, layout.offset, use.node.dtype, shape, strides)
+
+    def _gemm(self, group: Group) -> None:
+        node = group.members[0]
+        a, b = self.fusion.operands[node]
+        stored = [n for n in group.members if n in self.fusion.stored]
+        if not stored:
+            return
+        left = self.strided(a, node.inputs[0].shape)
+        right = self.strided(b, node.inputs[1].shape)
+        builder = ExpressionBuilder(self.fusion, group, self.place, self.argument, node.shape)
+        stores = []
+        for member in stored:
+            value = builder.value(Use(member, ()))
+            stores.append((value, builder.target(member, False)))
+        accesses = []
+        for operand in builder.operands:
+            strides = operand.layout.strides()
+            if strides is None:
+                raise Unresolvable(operand.culprit or node)
+            buffer = -1 if operand.buffer is None else operand.buffer
+            accesses.append(
+                Access(buffer, operand.layout.offset, strides[:-1], strides[-1], operand.dtype)
+            )
+        label = "+".join(n.primitive.name for n in group.members[:6])  # type: ignore[union-attr]
+        self.result.steps.append(
+            GemmStep(
+                left,
+                right,
+                node.shape,
+                node.inputs[0].shape[-1],
+                builder.values,
+                accesses,
+                stores,
+                builder.arguments,
+                label,
+            )
+        )
+
+    def _opaque(self, group: Group) -> None:
+        node = group.members[0]
+        primitive = node.primitive
+        assert primitive is not None
+        if primitive.family == "join":
+            self._join(node)
+            return
+        inputs = [
+            self.strided(use, original.shape)
+            for use, original in zip(self.fusion.operands[node], node.inputs, strict=True)
+        ]
+        outputs = [self._output(target) for target in self._results(node)]
+        self.result.steps.append(OpaqueStep(primitive, inputs, outputs, primitive.name))
+
+    def _results(self, node: Node) -> list[Node]:
+        """The nodes that name the outputs: itself, or the picks of the region."""
+        if node.dtype is not None:
+            return [node]
+        found = {
+            n.primitive.index: n  # type: ignore[union-attr]
+            for n in self.nodes
+            if n.primitive is not None and n.primitive.family == "pick" and n.inputs[0] is node
+        }
+        return [
+            found.get(i) or Node(None, (), shape, dtype)
+            for i, (shape, dtype) in enumerate(node.shape)
+        ]
+
+    def _output(self, node: Node) -> Strided:
+        place = self.place(node)
+        strides = contiguous(node.shape).strides()
+        assert strides is not None
+        return Strided(place.buffer, 0, node.dtype, node.shape, strides)
+
+    def _join(self, node: Node) -> None:
+        place = self.place(node)
+        slices = node.primitive.placements(*node.inputs)  # type: ignore[union-attr]
+        if node.primitive.name == "Embed":  # type: ignore[union-attr]
+            self._copy(None, place.buffer, contiguous(node.shape), node)
+        for use, part in zip(self.fusion.operands[node], slices, strict=True):
+            layout = part.layout(place.layout)
+            assert layout is not None
+            if self.places.get(use.node) == Place(place.buffer, layout):
+                continue
+            self._copy(use, place.buffer, layout, node)
+
+    def _copy(self, use: Use | None, buffer: int, target: Layout, node: Node) -> None:
+        """A kernel that writes a use (or zeros) to a layout of a buffer."""
+        size = prod(target.shape)
+        layouts, culprits = [_flat(target, size)], [None]
+        values: list[Expression] = [Literal("0", node.dtype)]
+        sources: list[tuple[int, Any]] = []
+        if use is not None:
+            if use.node.primitive is not None and use.node.primitive.family == "source":
+                raise Unresolvable(use.node)
+            place = self.place(use.node)
+            layouts.append(seen_as(place.layout, use.chain, (size,)))
+            culprits.append(use.chain[-1] if use.chain else use.node)  # type: ignore[arg-type]
+            values = [Load(1, use.node.dtype)]
+            sources.append((place.buffer, use.node.dtype))
+        outer, inner, strides = loops_of(layouts, culprits, (size,), False)
+        buffers = [(buffer, node.dtype), *sources]
+        accesses = [
+            Access(b, layout.offset, tuple(s[:-1]), s[-1], dtype)
+            for (b, dtype), layout, s in zip(buffers, layouts, strides, strict=True)
+        ]
+        nest = Nest(tuple(outer), inner, values, accesses, [(0, 0)])
+        self.result.steps.append(NestStep(nest, node.primitive.name))  # type: ignore[union-attr]
+
+
+def _flat(layout: Layout, size: int) -> Layout:
+    found = layout.reshape((size,))
+    assert found is not None
+    return found
+
+
+

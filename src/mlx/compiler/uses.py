@@ -1,0 +1,124 @@
+"""What an operand really is: a solid node seen through a chain of views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlx.graph.node import Node, Shape
+from mlx.primitives.layout import Layout, contiguous
+
+Chain = tuple[Node, ...]
+
+
+class Unresolvable(Exception):
+    """A view that strides cannot say; ``node`` must be written out for it."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        self.node = node
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A solid node (one with elements of its own) seen through views, innermost first."""
+
+    node: Node
+    chain: Chain
+
+    def through(self, outer: Chain) -> Use:
+        return Use(self.node, self.chain + outer) if outer else self
+
+
+def passed_through(node: Node) -> Node | None:
+    """The operand that an output of a pass-through node (custom, barrier) simply is."""
+    if node.primitive is None or node.primitive.family != "pick" or not node.inputs:
+        return None
+    source = node.inputs[0]
+    if source.primitive is None or source.data is not None:
+        return None
+    position = node.primitive.index  # type: ignore[attr-defined]
+    if source.primitive.family == "custom":
+        return source.inputs[source.primitive.count + position]  # type: ignore[attr-defined]
+    if source.primitive.family == "barrier":
+        return source.inputs[position]
+    return None
+
+
+def is_view(node: Node) -> bool:
+    return node.primitive is not None and node.primitive.family == "view" and node.data is None
+
+
+class Uses:
+    """Resolves operands; ``solid`` views are those that get memory of their own."""
+
+    def __init__(self, solid: set[Node]) -> None:
+        self.solid = solid
+        self._known: dict[Node, Use] = {}
+
+    def of(self, node: Node) -> Use:
+        """The use that an operand stands for."""
+        found = self._known.get(node)
+        if found is None:
+            chain: list[Node] = []
+            at = node
+            while at not in self.solid and at.data is None:
+                below = passed_through(at)
+                if below is not None:
+                    at = below
+                elif is_view(at):
+                    chain.append(at)
+                    at = at.inputs[0]
+                else:
+                    break
+            found = self._known[node] = Use(at, tuple(reversed(chain)))
+        return found
+
+
+def push(layout: Layout, chain: Chain) -> Layout:
+    """A layout seen through views.  Raises Unresolvable with the node to write out."""
+    for view in chain:
+        found = view.primitive.layout(layout)  # type: ignore[union-attr]
+        if found is None:
+            raise Unresolvable(view.inputs[0])
+        layout = found
+    return layout
+
+
+def seen_as(layout: Layout, chain: Chain, root: Shape) -> Layout:
+    """A layout through views, arranged over the axes of a kernel's root shape."""
+    layout = push(layout, chain)
+    if layout.shape == root:
+        return layout
+    found = layout.reshape(root)
+    if found is None:
+        raise Unresolvable(chain[-1])
+    return found
+
+
+def alignment(use: Use, rows: int | None, size: int) -> str:
+    """How a value of ``use.node`` lies in an iteration space of ``size`` elements in ``rows``.
+
+    ``full``: element i belongs to iteration i; ``row``: element r to row r; else ``none``.
+    """
+    node = use.node
+    if node.size == size and not use.chain:
+        return "full"
+    try:
+        layout = push(contiguous(node.shape), use.chain)
+    except Unresolvable:
+        return "none"
+    if node.size == size and layout.is_contiguous():
+        return "full"
+    if rows is None or node.size != rows or rows == 0 or layout_size(layout) != size:
+        return "none"
+    split = layout.reshape((rows, size // rows))
+    if split is None or any(stride for n, stride in split.axes[1] if n != 1):
+        return "none"
+    return "row" if Layout((split.axes[0],)).is_contiguous() else "none"
+
+
+def layout_size(layout: Layout) -> int:
+    total = 1
+    for n in layout.shape:
+        total *= n
+    return total

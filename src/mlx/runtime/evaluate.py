@@ -1,0 +1,242 @@
+"""Evaluation: collect what is not computed, look its program up, run it."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import threading
+from array import array as words
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from mlx.backend.llvm.programs import Executable, build_executable
+from mlx.graph import trace
+from mlx.graph.node import Node
+from mlx.runtime import team
+from mlx.runtime.buffer import Buffer
+from mlx.runtime.memory import allocate
+
+PROGRAMS = 2048
+_lock = threading.RLock()
+_programs: OrderedDict[Any, Executable] = OrderedDict()
+counters = {"programs": 0, "runs": 0}
+
+
+class Failed:
+    """In a node's ``data``: computing it raised; using it raises again."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, exception: Exception) -> None:
+        self.exception = exception
+
+    def error(self) -> Exception:
+        return self.exception
+
+
+class Pending:
+    """A submitted program that buffers wait for."""
+
+    __slots__ = ("after", "exception", "program", "ticket")
+
+    def __init__(self, ticket: Any, program: Executable, after: list[Pending]) -> None:
+        self.ticket = ticket
+        self.program = program
+        self.after = after
+        self.exception: Exception | None = None
+
+    def wait(self) -> None:
+        """Block until it has run.  Raises what it, or one it depends on, failed with."""
+        for earlier in self.after:
+            earlier.wait()
+        self.after = []
+        if self.ticket is not None:
+            team.wait(self.ticket)
+            status = self.ticket.status
+            self.ticket = None
+            if status[0]:
+                self.exception = self.program.error(status)
+        if self.exception is not None:
+            raise self.exception
+
+
+def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
+    """Compute nodes and store their data.
+
+    Raises ValueError for a placeholder of a transformation, IndexError for an index out of
+    bounds, MemoryError beyond the memory limit, and again whatever made an operand fail.
+    """
+    with _lock:
+        if any(node.data is None for node in nodes):
+            _evaluate(nodes, asynchronous)
+        for node in nodes:
+            if type(node.data) is not Buffer:
+                raise node.data.error()
+    if not asynchronous:
+        for node in nodes:
+            node.data.wait()
+
+
+def _collect(roots: Sequence[Node]) -> list[Node]:
+    """The unevaluated nodes that ``roots`` need, in order of serial."""
+    seen = {n for n in roots if n.data is None}
+    stack = list(seen)
+    while stack:
+        for node in stack.pop().inputs:
+            data = node.data
+            if data is None:
+                if node not in seen:
+                    seen.add(node)
+                    stack.append(node)
+            elif type(data) is not Buffer:
+                raise data.error()
+    return sorted(seen, key=_serial)
+
+
+def _serial(node: Node) -> int:
+    return node.serial
+
+
+def _describe(order: list[Node]) -> tuple[list[Any], list[Node], list[Node], list[int], dict]:
+    """(key, leaves, run-time numbers, in-region references, positions) of a region."""
+    index: dict[Node, int] = {}
+    key: list[Any] = []
+    leaves: list[Node] = []
+    scalars: list[Node] = []
+    edges = [0] * len(order)
+    for position, node in enumerate(order):
+        primitive = node.primitive
+        index[node] = position
+        key.append(primitive.token)
+        dtype = node.dtype
+        if dtype is not None:
+            key.append(node.shape)
+            key.append(dtype.index)
+        sizes = primitive.size_values
+        if sizes:
+            key.append(sizes)
+        inputs = node.inputs
+        if not inputs:
+            if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
+                scalars.append(node)
+            continue
+        for source in inputs:
+            at = index.get(source)
+            if at is None:
+                leaves.append(source)
+                at = index[source] = -len(leaves)
+                key.append((source.shape, source.dtype.index))
+            elif at >= 0:
+                edges[at] += 1
+            key.append(at)
+    return key, leaves, scalars, edges, index
+
+
+def _outside(order: list[Node], edges: list[int], usual: int) -> list[int]:
+    """Positions of the nodes that something besides the region refers to."""
+    count = sys.getrefcount
+    return [i for i, node in enumerate(order) if count(node) - edges[i] > usual]
+
+
+def _calibrate() -> int:
+    """References that the walk itself holds to a node nobody else has."""
+    order = [Node(None, (), (), None)]
+    index = {order[0]: 0}
+    for usual in range(16):
+        if not _outside(order, [0], usual):
+            break
+    del index
+    return usual
+
+
+_USUAL = _calibrate()
+
+
+def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
+    order = _collect(roots)
+    key, leaves, scalars, edges, index = _describe(order)
+    live = _outside(order, edges, _USUAL)
+    wanted = {index[n] for n in roots if n.data is None}
+    live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
+    live = [i for i in live if order[i].dtype is not None]
+    del index
+    threads = team.num_threads()
+    whole = (tuple(key), tuple(live), threads)
+    program = _programs.get(whole)
+    if program is None:
+        counters["programs"] += 1
+        program = build_executable(order, live, leaves, scalars, threads, team.Program)
+        _programs[whole] = program
+        if len(_programs) > PROGRAMS:
+            _programs.popitem(last=False)
+    else:
+        _programs.move_to_end(whole)
+    outputs = [order[i] for i in live]
+    try:
+        _run(program, leaves, scalars, outputs, asynchronous)
+    except (IndexError, ArithmeticError, ValueError) as error:
+        for node in outputs:
+            node.data = Failed(error)
+        raise
+    trace.evaluated(outputs)
+
+
+_PACK = {
+    "float16": ("<e", 2), "float32": ("<f", 4), "float64": ("<d", 8), "bool": ("<q", 8),
+}  # fmt: skip
+
+
+def number_bits(node: Node) -> int:
+    """A run-time number as the 64 bits that kernels read."""
+    value, dtype = node.primitive.value, node.dtype  # type: ignore[union-attr]
+    if dtype.is_complex:
+        value = complex(value)
+        raw = dtype.numpy.type(value).tobytes()
+    elif dtype.is_float and dtype.name != "float64":
+        raw = dtype.numpy.type(value).tobytes()
+    elif dtype.is_float:
+        return struct.unpack("<q", struct.pack("<d", value))[0]
+    else:
+        return (int(value) + 2**63) % 2**64 - 2**63
+    return int.from_bytes(raw, "little", signed=False) if len(raw) < 8 else _signed(raw)
+
+
+def _signed(raw: bytes) -> int:
+    return struct.unpack("<q", raw)[0]
+
+
+def _run(
+    program: Executable,
+    leaves: list[Node],
+    scalars: list[Node],
+    outputs: list[Node],
+    asynchronous: bool,
+) -> None:
+    """Allocate, run, and hand the outputs their buffers."""
+    counters["runs"] += 1
+    status = words("q", (0, 0, 0, 0))
+    storages = [allocate(size) for size in program.output_bytes]
+    arena = allocate(program.arena_bytes) if program.arena_bytes else None
+    bases = words("q", (status.buffer_info()[0], 0, arena.address if arena else 0))
+    for position in program.leaf_order:
+        data = leaves[position].data
+        bases.append(data.storage.address + data.offset)
+    for storage in storages:
+        bases.append(storage.address)
+    for position in program.scalar_order:
+        bases.append(number_bits(scalars[position]))
+    ticket = None
+    if asynchronous and not program.native.small:
+        keep = (storages, arena, [leaf.data for leaf in leaves])
+        after = [leaf.data.ticket for leaf in leaves if leaf.data.ticket is not None]
+        ticket = Pending(team.submit(program.native, bases, keep), program, after)
+    elif program.native.count:
+        if team.run(program.native, bases):
+            raise program.error(tuple(status))
+    for node, (kind, number, offset) in zip(outputs, program.results, strict=True):
+        if kind == "leaf":
+            data = leaves[number].data
+            node.data = Buffer(data.storage, data.offset + offset, data.ticket)
+        else:
+            node.data = Buffer(storages[number], offset, ticket)
