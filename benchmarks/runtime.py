@@ -2,7 +2,8 @@
 
     python benchmarks/runtime.py
 
-prints a table.  Medians of several rounds; everything is microseconds unless it says otherwise.
+prints a table: the best round (what the code costs) and the median (what the machine gives,
+other processes included).
 """
 
 from __future__ import annotations
@@ -42,19 +43,27 @@ out:
 """
 
 
-def median_us(function: Callable[[], object], number: int, rounds: int = 9) -> float:
-    """Median over rounds of the mean microseconds of one call."""
+class Times:
+    """Mean microseconds of a call, one for each round."""
+
+    def __init__(self, rounds: list[float]) -> None:
+        self.best = min(rounds)
+        self.median = statistics.median(rounds)
+
+
+def measure(function: Callable[[], object], number: int, rounds: int = 15) -> Times:
     times = []
     for _ in range(rounds):
         start = time.perf_counter_ns()
         for _ in range(number):
             function()
         times.append((time.perf_counter_ns() - start) / number / 1000)
-    return statistics.median(times)
+    return Times(times)
 
 
-def row(name: str, value: float, unit: str = "us") -> None:
-    print(f"| {name:<58} | {value:10.3f} {unit:<2} |", flush=True)
+def row(name: str, times: Times, scale: float = 1, unit: str = "us") -> None:
+    best, median = times.best * scale, times.median * scale
+    print(f"| {name:<50} | {best:12.3f} | {median:12.3f} | {unit:<2} |", flush=True)
 
 
 class Bench:
@@ -67,121 +76,98 @@ class Bench:
 
     def _turns(self) -> float:
         program = team.Program([(self.busy, [1_000_000], 1)], small=True)
-        return 1e6 / median_us(lambda: team.run(program, self.bases), 5)
+        return 1e6 / measure(lambda: team.run(program, self.bases), 5).best
 
     def busy_program(self, tasks: int, us: float, commands: int = 1) -> team.Program:
         turns = max(1, int(us * self.turns_per_us))
         return team.Program([(self.busy, [turns], tasks)] * commands)
 
-    def time(self, program: team.Program, number: int = 200) -> float:
-        return median_us(lambda: team.run(program, self.bases), number)
+    def time(self, program: team.Program, number: int = 200) -> Times:
+        return measure(lambda: team.run(program, self.bases), number)
 
     def dispatch(self) -> None:
-        """Commands and programs on one thread."""
-        empty = [team.Program([], small) for small in (True, False)]
-        row("empty program, small (lock held)", self.time(empty[0], 5000))
-        row("empty program, through the queue", self.time(empty[1], 5000))
-        for small in (True, False):
+        """Commands, tasks and programs that do nothing."""
+        for small, kind in ((True, "small"), (False, "queued")):
+            row(f"empty program, {kind}", self.time(team.Program([], small), 5000))
+        for small, kind in ((True, "small"), (False, "queued")):
             program = team.Program([(self.nothing, [], 1)] * 1000, small)
-            kind = "small" if small else "through the queue"
-            row(f"command of one task, {kind}", self.time(program, 50), "ns")
+            row(f"command of one task, {kind}", self.time(program, 50), unit="ns")
         tasks = team.Program([(self.nothing, [], 1000)])
-        with team.threads(1):
-            row("task, 1 thread", self.time(tasks, 50), "ns")
-        with team.threads(2):
-            row("task, 2 threads", self.time(tasks, 50), "ns")
-        ticket_program = team.Program([])
-        row(
-            "submit and wait of an empty program",
-            median_us(lambda: team.wait(team.submit(ticket_program, self.bases)), 1000),
-        )
+        for threads in (1, 2):
+            with team.threads(threads):
+                row(f"task, {threads} threads", self.time(tasks, 50), unit="ns")
+        program = team.Program([])
+        row("submit and wait", measure(lambda: team.wait(team.submit(program, self.bases)), 500))
 
     def hand_off(self) -> None:
-        """Commands of two equal tasks on two threads, against half the work."""
+        """Commands of two equal tasks, one after the other, by one thread and by two."""
         for us in (1, 5, 20, 100, 1000):
-            commands = max(1, 2000 // us)
+            commands = max(1, 1000 // us)
             program = self.busy_program(2, us, commands)
-            ideal = us * commands
-            number = max(1, 2000 // ideal)
-            with team.threads(1):
-                alone = self.time(program, number)
-            with team.threads(2):
-                together = self.time(program, number)
-            row(f"2 tasks of {us} us: time over half the serial time", 2 * together / alone, "x")
-        program = self.busy_program(2, 50)
+            for threads in (1, 2):
+                with team.threads(threads):
+                    times = measure(lambda p=program: team.run(p, self.bases), 1, 100)
+                row(f"command of 2 tasks of {us} us, {threads} threads", times, 1 / commands)
+        program = self.busy_program(2, 100)
 
-        def cold() -> None:
-            time.sleep(0.001)
+        def cold() -> float:
+            time.sleep(0.002)
+            start = time.perf_counter_ns()
             team.run(program, self.bases)
+            return (time.perf_counter_ns() - start) / 1000
 
-        with team.threads(1):
-            alone = median_us(cold, 100)
-        with team.threads(2):
-            together = median_us(cold, 100)
-        row("2 tasks of 50 us, workers asleep: serial", alone - median_us(_sleep, 100))
-        row("2 tasks of 50 us, workers asleep: two threads", together - median_us(_sleep, 100))
+        for threads in (1, 2):
+            with team.threads(threads):
+                row(
+                    f"2 tasks of 100 us, others asleep, {threads} threads",
+                    Times([cold() for _ in range(100)]),
+                )
 
     def competition(self) -> None:
-        """A parallel program while another process keeps one core busy."""
+        """16 ms of work in tasks of 50 us, alone and while a process keeps one core busy."""
         program = self.busy_program(16, 50, 20)
-        with team.threads(1):
-            row("16 ms of work: 1 thread, machine free", self.time(program, 5))
-        with team.threads(2):
-            row("16 ms of work: 2 threads, machine free", self.time(program, 5))
+        self._compete(program, "")
         rival = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         try:
             time.sleep(0.2)
-            with team.threads(1):
-                row("16 ms of work: 1 thread, one core taken", self.time(program, 10))
-            with team.threads(2):
-                row("16 ms of work: 2 threads, one core taken", self.time(program, 10))
-                before = time.process_time()
-                start = time.perf_counter()
-                for _ in range(10):
-                    team.run(program, self.bases)
-                elapsed = time.perf_counter() - start
-                row("  CPU time over useful time", (time.process_time() - before) / 0.16, "x")
-                row("  elapsed over the fair share (2/3 of two cores)", elapsed / 0.12, "x")
+            self._compete(program, ", rival")
         finally:
             rival.kill()
             rival.wait()
 
-
-def _sleep() -> None:
-    time.sleep(0.001)
+    def _compete(self, program: team.Program, label: str) -> None:
+        for threads in (1, 2):
+            with team.threads(threads):
+                before = time.process_time()
+                times = measure(lambda: team.run(program, self.bases), 1, 40)
+                used = (time.process_time() - before) * 1e6 / 40
+            row(f"16 ms of work, {threads} threads{label}", times)
+            row("    CPU time over the work's own", Times([used / 16_000]), unit="x")
 
 
 def pool() -> None:
     """The memory pool, warm and cold."""
     for size in (100, 4096, 100_000, 4 << 20):
-        row(
-            f"allocate and free {size} bytes, warm",
-            median_us(lambda s=size: memory.allocate(s), 5000),
-        )
-    held = []
+        row(f"allocate and free {size} bytes", measure(lambda s=size: memory.allocate(s), 5000))
 
-    def cold() -> None:
-        block = memory.allocate(64 << 20)
-        ctypes.memset(block.address, 1, block.nbytes)
-        held.append(block)
-
-    row("allocate and touch 64 MiB, new", median_us(cold, 1, 5))
-    held.clear()
-
-    def warm() -> None:
+    def touch() -> None:
         block = memory.allocate(64 << 20)
         ctypes.memset(block.address, 1, block.nbytes)
 
-    row("allocate and touch 64 MiB, from the cache", median_us(warm, 1, 5))
-    memory.clear_cache()
-    row("np.empty and touch 64 MiB", median_us(lambda: np.empty(64 << 20, np.uint8).fill(1), 1, 5))
+    def touch_new() -> None:
+        touch()
+        memory.clear_cache()
+
+    row("allocate and touch 64 MiB, new", measure(touch_new, 1))
+    row("allocate and touch 64 MiB, cached", measure(touch, 1))
+    row("np.empty and touch 64 MiB", measure(lambda: np.empty(64 << 20, np.uint8).fill(1), 1))
 
 
 def main() -> None:
     bench = Bench()
     print(f"{team.num_threads()} threads, {os.cpu_count()} cores\n")
-    print(f"| {'what':<58} | {'time':>13} |")
-    print(f"|{'-' * 60}|{'-' * 15}|")
+    print(f"| {'what':<50} | {'best':>12} | {'median':>12} |    |")
+    print(f"|{'-' * 52}|{'-' * 14}|{'-' * 14}|----|")
     bench.dispatch()
     bench.hand_off()
     bench.competition()

@@ -196,6 +196,15 @@ def test_several_threads_take_part():
     pytest.fail(f"only one of two threads worked: {counters.tolist()}")
 
 
+def test_small_submitted_programs(threads):
+    counters = np.zeros(8, np.int64)
+    status = team.Program([(kernel("increment"), [1], 8), (kernel("fail"), [3], 1)], small=True)
+    tickets = [team.submit(status, [0, counters.ctypes.data], counters) for _ in range(5)]
+    assert [team.wait(ticket) for ticket in tickets] == [3] * 5
+    assert all(team.is_done(ticket) for ticket in tickets)
+    assert counters.tolist() == [5] * 8
+
+
 def test_keep_is_kept_until_done_and_then_dropped():
     class Witness:
         dropped = False
@@ -219,7 +228,7 @@ def test_subnormals_and_the_callers_arithmetic(threads):
     assert expected[0] > 0
 
 
-@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2"])
+@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2", 100_000])
 def test_bad_number_of_threads(n):
     with pytest.raises(ValueError, match="set_num_threads"):
         team.set_num_threads(n)
@@ -337,6 +346,22 @@ def test_evaluation_in_an_exit_handler():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs Unix signals")
+def test_no_more_threads_to_be_had():
+    code = (
+        """
+import threading
+def refuse(self):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+"""
+        + PREAMBLE
+        + """
+print(team.wait(team.submit(program, [0, counters.ctypes.data])), counters.sum())
+"""
+    )
+    assert python(code) == "0 128"
+
+
 def test_interrupt_comes_after_the_program():
     code = (
         PREAMBLE

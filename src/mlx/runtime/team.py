@@ -27,6 +27,7 @@ _I64 = ctypes.c_int64
 _SPIN_NS = 30_000
 _NUMBER = 4  # place of the program's number in a ticket's block, behind the status
 MAX_TASKS = (1 << 31) - 1
+MAX_THREADS = 1024
 
 
 class Program:
@@ -74,7 +75,7 @@ class Ticket:
 
     @property
     def number(self) -> int:
-        """Position in the queue, from 1; 0 before it is queued."""
+        """Position in the queue, from 1; 0 before it is queued, or if it never was."""
         return self._block[_NUMBER]
 
     @property
@@ -159,14 +160,16 @@ def _connect(library: Library, sleeping: str) -> None:
 def _default_threads() -> int:
     """``MLX_NUM_THREADS``, or the cores that this process may use."""
     if text := os.environ.get("MLX_NUM_THREADS"):
-        if not text.isdecimal() or int(text) < 1:
-            raise ValueError(f"[MLX_NUM_THREADS] must be a positive integer, not {text!r}.")
+        if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
+            raise ValueError(
+                f"[MLX_NUM_THREADS] must be an integer from 1 to {MAX_THREADS}, not {text!r}."
+            )
         return int(text)
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:
         cores = os.cpu_count() or 1
-    return max(1, min(cores, _quota()))
+    return max(1, min(cores, _quota(), MAX_THREADS))
 
 
 def _quota() -> int:
@@ -202,8 +205,11 @@ class _Team:
                         name=f"mlx-{number}",
                         daemon=True,
                     )
+                    try:
+                        thread.start()
+                    except RuntimeError:  # the system refuses: those that run can do it all
+                        return
                     self.residents[number] = thread
-                    thread.start()
 
     def start_workers(self) -> None:
         self.start(range(1, self.threads))
@@ -264,6 +270,12 @@ class _Team:
 
 _team: _Team | None = None
 _starting = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_starting.acquire,
+        after_in_parent=_starting.release,
+        after_in_child=_starting.release,
+    )
 
 
 def _get_team() -> _Team:
@@ -319,19 +331,22 @@ def submit(program: Program, bases: array[int] | list[int], keep: Any = None) ->
     The status block is the ticket's own: ``bases[0]`` is ignored.
     """
     team = _get_team()
-    if team.short and program.parallel:
-        team.start_workers()
-    if 0 not in team.residents:
-        team.start([0])
     own = array("q", bases)
     ticket = Ticket(program, own, keep)
     block = ticket._block.buffer_info()[0]
     own[0] = block
+    arguments = (program.address, program.count, own.buffer_info()[0])
+    if program.small and team.native.run_inline(*arguments) != BUSY:
+        ticket._let_go()
+        return ticket
+    if team.short and program.parallel:
+        team.start_workers()
+    if 0 not in team.residents:
+        team.start([0])
     place = block + _NUMBER * ticket._block.itemsize
     team.pending.append(ticket)  # before it is queued: an interrupt must not lose it
     try:
-        arguments = (program.address, program.count, own.buffer_info()[0], place)
-        while (number := team.native.submit(*arguments)) < 0:
+        while (number := team.native.submit(*arguments, place)) < 0:
             team.native.serve(0, -number)  # the queue is full up to this program
     except BaseException:
         if not ticket.number:
@@ -369,8 +384,10 @@ def num_threads() -> int:
 
 def set_num_threads(n: int) -> int:
     """Set how many threads run a program, once it is idle; returns the previous number."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"[set_num_threads] needs a positive integer, got {n!r}.")
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_THREADS:
+        raise ValueError(
+            f"[set_num_threads] The number must be an integer from 1 to {MAX_THREADS}, got {n!r}."
+        )
     return _get_team().resize(n)
 
 
