@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from mlx.graph.node import Node, next_serial
+from mlx.graph.node import Node, ancestors, next_serial
 
 _lock = threading.Lock()
 _open: list[Trace] = []  # of all threads, in order of opening
@@ -15,18 +16,25 @@ _local = threading.local()
 class Trace:
     """An active transformation, as a context manager; nothing of it stays after an exception.
 
-    ``start`` is a serial: what is older cannot depend on the transformation's inputs.
-    ``records_values`` says whether evaluation inside it must keep history (grad, vjp, jvp);
-    ``forbids_eval`` names the transformation if its placeholders have no values (vmap,
-    compile).
+    Attributes:
+        name: the transformation, for messages.
+        start: a serial; what is older cannot depend on the transformation's inputs.
+        evaluated: nodes evaluated meanwhile, which keep their inputs until the oldest open
+            trace that may walk them ends.
+        captured: for compile, older nodes that stand for state: the value they have now is
+            not theirs at every call, so it may not be read.
+        is_open: whether the transformation is running its function.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.start = 0
         self.evaluated: list[Node] = []
+        self.captured: Collection[Node] = ()
+        self.is_open = False
 
     def __enter__(self) -> Trace:
+        self.is_open = True
         self.start = next_serial()
         stack().append(self)
         with _lock:
@@ -34,6 +42,7 @@ class Trace:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.is_open = False
         stack().remove(self)
         with _lock:
             _open.remove(self)
@@ -76,20 +85,45 @@ def evaluated(nodes: list[Node]) -> None:
             node.inputs = ()
 
 
+def check_readable(nodes: Iterable[Node]) -> None:
+    """Raise ValueError where this thread compiles a function and the values of ``nodes``
+    depend on state that the function captured: baked in, they would be wrong in later calls.
+    """
+    for trace in stack():
+        if trace.captured:
+            nodes = list(nodes)
+            captured = trace.captured
+            read = [*nodes, *(s for n in ancestors(nodes, trace.start) for s in n.inputs)]
+            if any(node in captured for node in read):
+                raise ValueError(
+                    f"[{trace.name}] The value of an array that the function captured was read "
+                    "while tracing; later calls would not see it change. Compute with arrays "
+                    "alone (mx.where in place of an if on a value), or pass the number as an "
+                    "argument of the function."
+                )
+
+
 class Placeholder:
     """Stands in a node's ``data`` for "has no value, and never will": it knows its maker."""
 
-    def __init__(self, maker: str, advice: str) -> None:
-        self.maker = maker
-        self.advice = advice
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
 
-    def error(self) -> ValueError:
-        return ValueError(
-            f"[eval] Attempting to eval an array during function transformations like "
-            f"{self.maker} without a value: {self.advice}"
+    def error(self) -> Exception:
+        maker = self.trace.name
+        if self.trace.is_open:
+            return ValueError(
+                f"[eval] Attempting to eval an array during function transformations like "
+                f"{maker}, where arrays have no values yet. Compute with arrays alone (mx.where "
+                f"in place of an if on a value), or move the evaluation out of the function."
+            )
+        return RuntimeError(
+            f"[eval] Attempting to eval an array that leaked out of {maker}: it was recorded "
+            f"while {maker} traced a function and never had a value. Return it from the "
+            f"function in place of storing it."
         )
 
 
-def placeholder(shape: Any, dtype: Any, maker: str, advice: str) -> Node:
-    """A node without a value, the input of a function being traced."""
-    return Node(None, (), shape, dtype, Placeholder(maker, advice))
+def placeholder(trace: Trace, shape: Any, dtype: Any) -> Node:
+    """A node without a value, the input of the function being traced."""
+    return Node(None, (), shape, dtype, Placeholder(trace))

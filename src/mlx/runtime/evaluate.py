@@ -120,6 +120,7 @@ def _describe(order: list[Node]) -> tuple[list[Any], list[Node], list[Node], lis
         if not inputs:
             if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
                 scalars.append(node)
+                edges[position] += 1  # by ``scalars`` itself
             continue
         for source in inputs:
             at = index.get(source)

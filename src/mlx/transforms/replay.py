@@ -92,8 +92,8 @@ def _batch_rule(
         return None
 
     def batched(*groups: Sequence[Node | None]) -> Sequence[Node | None]:
-        with Trace("vmap") as trace:
-            stands = [[_element(node) for node in group] for group in groups]
+        with Trace("vmap of a custom_function") as trace:
+            stands = [[_element(trace, node) for node in group] for group in groups]
             made = rule(*stands)
         whole = dict(zip(chain(*stands), chain(*groups), strict=True))
         whole.pop(None, None)
@@ -107,12 +107,9 @@ def _batch_rule(
     return batched
 
 
-def _element(node: Node | None) -> Node | None:
+def _element(trace: Trace, node: Node | None) -> Node | None:
     """Stands for one element of a batch."""
-    if node is None:
-        return None
-    advice = "its rule runs once for the whole batch; compute with arrays (mx.where), or give a vmap rule."
-    return placeholder(node.shape[1:], node.dtype, "vmap of a custom_function", advice)
+    return None if node is None else placeholder(trace, node.shape[1:], node.dtype)
 
 
 def _at_front(node: Node, axis: int | None, size: int) -> Node:

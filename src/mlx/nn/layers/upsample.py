@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Literal
 
 import mlx.core as mx
@@ -39,8 +40,16 @@ def upsample_nearest(x: mx.array, scale_factor: Scales) -> mx.array:
         if scale == int(scale):
             x = mx.repeat(x, int(scale), axis=axis)
         else:
-            x = mx.take(x, mx.array([i * size // target for i in range(target)]), axis=axis)
+            x = mx.take(x, mx.array(_nearest(size, target)), axis=axis)
     return x
+
+
+def _nearest(size: int, target: int) -> list[int]:
+    """Return for each new position the one that it repeats."""
+    if target < size:
+        return [i * size // target for i in range(target)]
+    # The nearest centre, of two equally near the even one.
+    return [round(Fraction((2 * i + 1) * size - target, 2 * target)) for i in range(target)]
 
 
 def _triangle(distance: mx.array) -> mx.array:

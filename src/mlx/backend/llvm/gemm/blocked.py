@@ -177,7 +177,8 @@ class _Blocked:
     ) -> tuple[Value, Value, Value]:  # fmt: skip
         """Where the tile of C lies, its pitch, and whether it waits for the epilogue.
 
-        Whole tiles that are only to be stored are summed up where they shall lie.
+        Whole tiles that are only to be stored go where they shall lie, if one block of k is all
+        (a tile of a far-strided C is slow to come back to).
         """
         f, tile = self.f, self.tile
         buffer_pitch = i64(tile.cols * tile.itemsize)
@@ -187,6 +188,7 @@ class _Blocked:
             return c_tile, buffer_pitch, last
         pointer, pitch = place
         whole = f.icmp("eq", width, i64(tile.cols))
+        whole = f.op("and", whole, f.icmp("sle", self.slot("k"), self.slot("kc")))
         heights = [r for r, v in tile.variants if v == tile.vectors]
         fits = Value("false", "i1")
         for rows in heights:

@@ -157,19 +157,35 @@ def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> Non
     left = f.sub(depth, k.index)
     offset = f.mul(k.index, i64(element.size))
 
-    def put(whole: bool) -> None:
-        runs = [
-            element.load_run(f, f.gep(column, offset), lanes, None if whole else left)
-            for column in columns
-        ]
-        row = f.gep(to, f.mul(k.index, i64(tile.cols * tile.planes * size)))
-        for plane in range(tile.planes):
-            turned = transpose(f, [run[plane] for run in runs])
-            for step, value in enumerate(turned):
-                at = ((step * tile.planes) + plane) * tile.cols * size
-                f.store(value, f.gep(row, i64(at)), size)
-
-    whole_or_part(f, f.icmp("sge", left, i64(lanes)), put)
+    runs = _load_columns(f, tile, element, [f.gep(c, offset) for c in columns], left)
+    row = f.gep(to, f.mul(k.index, i64(tile.cols * tile.planes * size)))
+    for plane in range(tile.planes):
+        turned = transpose(f, [run[plane] for run in runs])
+        for step, value in enumerate(turned):
+            at = ((step * tile.planes) + plane) * tile.cols * size
+            f.store(value, f.gep(row, i64(at)), size)
     f.end_loop(k)
     f.end_loop(block)
     f.ret()
+
+
+def _load_columns(
+    f: Function, tile: Tile, element: Element, addresses: list[Value], left: Value
+) -> list[list[Value]]:
+    """A run from each address: of all lanes, or of the ``left`` ones that are there."""
+    loaded: list[list[list[Value]]] = []
+    blocks = []
+
+    def load(whole: bool) -> None:
+        count = None if whole else left
+        loaded.append([element.load_run(f, a, tile.lanes, count) for a in addresses])
+        blocks.append(f.block)
+
+    whole_or_part(f, f.icmp("sge", left, i64(tile.lanes)), load)
+    return [
+        [
+            f.phi(one.type, [(one, blocks[0]), (other, blocks[1])])
+            for one, other in zip(whole, part, strict=True)
+        ]
+        for whole, part in zip(*loaded, strict=True)
+    ]

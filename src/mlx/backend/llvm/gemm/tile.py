@@ -72,5 +72,5 @@ def tile_for(accumulate: str, target: Target | None = None) -> Tile:
     else:
         rows, vectors = (14, 2) if many else (6, 2)
     return Tile(
-        accumulate, lanes, rows, vectors, planes, 256 // planes, target.has_fma, itemsize
+        accumulate, lanes, rows, vectors, planes, 1536 // itemsize // planes, target.has_fma, itemsize
     )
