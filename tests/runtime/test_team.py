@@ -407,7 +407,7 @@ except ValueError as error:
 def test_sleeping_on_a_condition():
     """The variant for systems without futex."""
     code = (
-        "team._sleeping = lambda: 'condition'\n"
+        "import mlx.runtime.native as native\nnative._sleeping = lambda: 'condition'\n"
         + PREAMBLE
         + """
 import time
