@@ -2,8 +2,9 @@
 
 For each block of k the task packs its rows of A and its columns of B into the worker's own
 scratch (second-level cache) and runs the micro-kernel over all tiles; tiles of C stay in
-scratch until the last block of k, whose tiles go through the epilogue.  Each element is one
-chain of FMAs over k, whatever the blocks, the tile and the number of workers.
+scratch until the last block of k, whose tiles go through the epilogue.  A B that many tasks
+share is packed as a whole by a command of its own.  Each element is one chain of FMAs over k,
+whatever the blocks, the tile and the number of workers.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SLOTS = (
     "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset",
     "scratch_stride", "b_scratch", "c_scratch", "c_stride", "m", "n", "k",
     "a_row", "a_col", "b_row", "b_col", "mc", "nc", "kc", "m_blocks", "n_blocks",
-    "b_panel", "direct", "table", "dims",
+    "b_panel", "b_advance", "direct", "shared", "shared_base", "shared_offset", "table", "dims",
 )  # fmt: skip
 EPILOGUE_SLOT = len(SLOTS)
 
@@ -88,18 +89,18 @@ class _Blocked:
             for name in ("a_row", "a_col", "b_row", "b_col")
         }
         batch, row0, rows, col0, cols = self._block()
-        offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 2)
+        offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 3)
         a, b = f.gep(a, offsets[0]), f.gep(b, offsets[1])
         a = f.gep(a, f.mul(row0, strides["a_row"]))
         b = f.gep(b, f.mul(col0, strides["b_col"]))
         context = self.spec.epilogue.batch(kernel, state, batch)
-        b_packed = f.gep(scratch, self.slot("b_scratch"))
+        b_packed = self._packed(scratch, offsets[2], col0)
         c = f.gep(scratch, self.slot("c_scratch"))
 
         k, kc = self.slot("k"), self.slot("kc")
         at_least_one = f.select(f.icmp("sgt", k, i64(1)), k, i64(1))
-        block = f.loop(i64(0), at_least_one, kc, [a, b])
-        a, b = block.values
+        block = f.loop(i64(0), at_least_one, kc, [a, b, b_packed])
+        a, b, b_packed = block.values
         depth = minimum(f, f.sub(k, block.index), kc)
         more = f.icmp("ne", block.index, i64(0))
         last = f.icmp("sge", f.add(block.index, kc), k)
@@ -123,7 +124,8 @@ class _Blocked:
         _, c_row = f.end_loop(col, next_tile)
         f.end_loop(row, [f.gep(a_panel, i64(self.tile.a_panel * size)), c_row])
         moved = [
-            f.gep(a, f.mul(kc, strides["a_col"])), f.gep(b, f.mul(kc, strides["b_row"]))
+            f.gep(a, f.mul(kc, strides["a_col"])), f.gep(b, f.mul(kc, strides["b_row"])),
+            f.gep(b_packed, self.slot("b_advance")),
         ]
         f.end_loop(block, moved)
         f.ret()
@@ -140,23 +142,35 @@ class _Blocked:
         cols = minimum(f, f.sub(self.slot("n"), col0), self.slot("nc"))
         return batch, row0, rows, col0, cols
 
+    def _packed(self, scratch: Value, item: Value, col0: Value) -> Value:
+        """Where this task's panels of B are or will be."""
+        f = self.f
+        own = f.gep(scratch, self.slot("b_scratch"))
+        shared = f.gep(self.kernel.pointer(SLOTS.index("shared_base")), item)
+        panel = f.op("udiv", col0, i64(self.tile.cols))
+        shared = f.gep(shared, f.mul(panel, self.slot("b_panel")))
+        return f.select(f.icmp("ne", self.slot("shared"), i64(0)), shared, own)
+
     def _pack_b(
         self, b: Value, strides: dict[str, Value], cols: Value, depth: Value, packed: Value
     ) -> Value | None:
-        """Pack B; returns how many leading columns are read where they lie instead."""
+        """Pack B if nobody did; returns how many columns are read where they lie instead."""
         f = self.f
-        args = [strides["b_col"], strides["b_row"]]
-        if not self.can_read_b:
-            f.call(self.pack_b, "void", b, *args, cols, depth, packed, self.slot("b_panel"))
-            return None
-        whole = f.mul(f.op("udiv", cols, i64(self.tile.cols)), i64(self.tile.cols))
-        skipped = f.select(f.icmp("ne", self.slot("direct"), i64(0)), whole, i64(0))
-        start = f.gep(b, f.mul(skipped, strides["b_col"]))
-        panels = f.op("udiv", skipped, i64(self.tile.cols))
-        to = f.gep(packed, f.mul(panels, self.slot("b_panel")))
-        f.call(self.pack_b, "void", start, *args, f.sub(cols, skipped), depth, to,
-               self.slot("b_panel"))
-        return skipped
+        pitch = self.slot("b_panel")
+        skipped, to, start = i64(0), packed, b
+        if self.can_read_b:
+            whole = f.sub(cols, f.op("urem", cols, i64(self.tile.cols)))
+            skipped = f.select(f.icmp("ne", self.slot("direct"), i64(0)), whole, i64(0))
+            start = f.gep(b, f.mul(skipped, strides["b_col"]))
+            to = f.gep(packed, f.mul(f.op("udiv", skipped, i64(self.tile.cols)), pitch))
+        pack, done = f.label("pack"), f.label("packed")
+        f.branch_if(f.icmp("eq", self.slot("shared"), i64(0)), pack, done)
+        f.start(pack)
+        f.call(self.pack_b, "void", start, strides["b_col"], strides["b_row"],
+               f.sub(cols, skipped), depth, to, pitch)
+        f.branch(done)
+        f.start(done)
+        return skipped if self.can_read_b else None
 
     def _right(
         self, b: Value, strides: dict[str, Value], col: Value, direct_cols: Value | None,

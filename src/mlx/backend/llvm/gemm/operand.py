@@ -98,6 +98,11 @@ def batch_offsets(
     return f.end_loop(loop, following)[2:]
 
 
+def round_up(number: int, step: int) -> int:
+    """The least multiple of ``step`` that is not below ``number``."""
+    return -(-number // step) * step
+
+
 def batch_table(batch: Sequence[int], *strides: Sequence[int]) -> list[int]:
     """The table that ``batch_offsets`` reads."""
     rows = zip(batch, *strides, strict=True)

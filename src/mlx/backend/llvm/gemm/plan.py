@@ -8,14 +8,16 @@ from functools import lru_cache
 from math import prod
 
 from mlx.backend.llvm.abi import Command, Pointer
-from mlx.backend.llvm.gemm import combine, vector
+from mlx.backend.llvm.gemm import prepack
 from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
 from mlx.backend.llvm.gemm.elements import SIZES
-from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table
-from mlx.backend.llvm.gemm.pack import UNIT_ROW
+from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table, round_up
+from mlx.backend.llvm.gemm.plan_vector import plan_vector
 from mlx.backend.llvm.gemm.tile import Tile, tile_for
 
 _ROWS, _COLS = 256, 256
+_SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once
+_PACK_COLS = 256
 
 
 def plan_gemm(
@@ -37,151 +39,127 @@ def plan_gemm(
     """
     if not (m and n and prod(batch)):
         return []
-    if m > 1 and n > 1:
-        return [_blocked(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)]
-    w, x, outputs = (b.transposed, a.transposed, n) if m == 1 else (a, b, m)
-    row = m == 1
-    if not row and hasattr(epilogue, "swapped"):
-        row, epilogue = True, epilogue.swapped()
-    place = _Vector(w, x, m == 1, row, outputs, k, batch, accumulate, workers)
-    if k <= vector.CHUNK:
-        return [place.product(epilogue, scratch, 1, row)]
-    return place.in_chunks(epilogue, scratch)
-
-
-def _round_up(number: int, step: int) -> int:
-    return -(-number // step) * step
+    if m == 1 or n == 1:
+        return plan_vector(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
+    return _Blocked(a, b, m, n, k, batch, accumulate, workers).commands(epilogue, scratch)
 
 
 @lru_cache(maxsize=4096)
-def _blocks(
-    tile: Tile, m: int, n: int, items: int, workers: int
-) -> tuple[int, int]:
+def _blocks(tile: Tile, m: int, n: int, items: int, workers: int) -> tuple[int, int]:
     """Rows and columns of a task's block of C."""
 
     def even(size: int, limit: int, step: int) -> int:
-        return _round_up(-(-size // -(-size // limit)), step)
+        return round_up(-(-size // -(-size // limit)), step)
 
     mc, nc = even(m, _ROWS, tile.rows), even(n, _COLS, tile.cols)
     while items * -(-m // mc) * -(-n // nc) < 4 * workers:
         if mc >= nc and mc > 2 * tile.rows:
-            mc = _round_up(mc // 2, tile.rows)
+            mc = round_up(mc // 2, tile.rows)
         elif nc > 2 * tile.cols:
-            nc = _round_up(nc // 2, tile.cols)
+            nc = round_up(nc // 2, tile.cols)
         else:
             break
     return mc, nc
 
 
-def _blocked(
-    a: Matrix, b: Matrix, m: int, n: int, k: int, batch: tuple[int, ...], epilogue: Epilogue,
-    accumulate: str, scratch: Callable[[int], Pointer], workers: int,
-) -> Command:  # fmt: skip
-    tile = tile_for(accumulate)
-    spec = BlockedSpec(a.dtype, a.layout, b.dtype, b.layout, accumulate, epilogue)
-    items = prod(batch)
-    mc, nc = _blocks(tile, m, n, items, workers)
-    kc = min(tile.depth, max(k, 1))
-    size = tile.itemsize
-    b_panel = _round_up(kc, tile.lanes) * tile.cols * tile.planes * size
-    a_bytes = _round_up((-(-mc // tile.rows) * tile.a_panel + tile.lanes) * size, 64)
-    b_bytes = _round_up(-(-nc // tile.cols) * b_panel, 64)
-    single = k <= kc
-    tiles = 1 if single else -(-mc // tile.rows) * -(-nc // tile.cols)
-    stride = _round_up(a_bytes + b_bytes + tiles * tile.c_tile * size, 4096) + 256
-    values = {
-        "scratch_stride": stride, "b_scratch": a_bytes, "c_scratch": a_bytes + b_bytes,
-        "c_stride": 0 if single else tile.c_tile * size, "m": m, "n": n, "k": k,
-        "a_row": a.row_stride, "a_col": a.col_stride, "b_row": b.row_stride,
-        "b_col": b.col_stride, "mc": mc, "nc": nc, "kc": kc, "m_blocks": -(-m // mc),
-        "n_blocks": -(-n // nc), "b_panel": b_panel, "direct": int(mc <= 4 * tile.rows),
-        "dims": len(batch),
-    }  # fmt: skip
-    places = [*a.pointer.consts, *b.pointer.consts, *scratch(stride * workers).consts]
-    values |= dict(zip(SLOTS, places, strict=False))
-    extra = list(epilogue.consts)
-    values["table"] = len(SLOTS) + len(extra)
-    table = batch_table(
-        batch,
-        [s * SIZES[a.dtype] for s in a.batch_strides],
-        [s * SIZES[b.dtype] for s in b.batch_strides],
-    )
-    return Command(
-        spec,
-        [*(values[name] for name in SLOTS), *extra, *table],
-        items * values["m_blocks"] * values["n_blocks"],
-        "gemm",
-        items * (m * k * SIZES[a.dtype] + k * n * SIZES[b.dtype]),
-        2 * items * m * n * k * (4 if tile.planes == 2 else 1),
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class _Vector:
-    """One matrix-vector problem: ``w`` has a row for each output, ``x`` is a column."""
-
-    w: Matrix
-    x: Matrix
-    x_left: bool
-    row: bool
-    outputs: int
+class _Blocked:
+    a: Matrix
+    b: Matrix
+    m: int
+    n: int
     k: int
     batch: tuple[int, ...]
     accumulate: str
     workers: int
 
-    def _block(self, items: int) -> int:
-        """Outputs of a task: enough tasks for all workers, yet no tiny ones."""
-        # The column-major form reads rows of a block: the longer, the better memory streams.
-        tasks, least = (2, 256) if self.w.layout == UNIT_ROW else (4, 32)
-        share = -(-self.outputs * items // (tasks * self.workers))
-        least = max(least, 16_384 // max(self.k, 1))
-        return min(_round_up(max(share, least), 32), vector.MAX_BLOCK)
-
-    def product(
-        self, epilogue: Epilogue, scratch: Callable[[int], Pointer], chunks: int, row: bool
-    ) -> Command:
-        """The first kernel; several chunks are the innermost batch dimension."""
-        w, x = self.w, self.x
-        spec = vector.VectorSpec(
-            w.dtype, w.layout, x.dtype, x.row_stride == 1, self.accumulate, self.x_left,
-            row, epilogue,
-        )  # fmt: skip
-        batch, w_strides, x_strides = self.batch, w.batch_strides, x.batch_strides
-        if chunks > 1:
-            batch = (*batch, chunks)
-            w_strides = (*w_strides, w.col_stride * vector.CHUNK)
-            x_strides = (*x_strides, x.row_stride * vector.CHUNK)
-        items = prod(batch)
-        block = self._block(items)
-        blocks = -(-self.outputs // block)
-        w_size, x_size = SIZES[w.dtype], SIZES[x.dtype]
-        table = batch_table(
-            batch, [s * w_size for s in w_strides], [s * x_size for s in x_strides]
-        )
-        extra = list(epilogue.consts)
-        stride = _round_up(spec.scratch_bytes(), 64)
-        head = [
-            *w.pointer.consts, *x.pointer.consts, *scratch(stride * self.workers).consts, stride,
-            self.outputs, self.k, chunks, w.row_stride, w.col_stride, x.row_stride, block, blocks,
-            len(vector.SLOTS) + len(extra), len(batch),
-        ]  # fmt: skip
-        total = prod(self.batch) * self.outputs * self.k
-        return Command(
-            spec, [*head, *extra, *table], items * blocks, "gemv", total * w_size, 2 * total
-        )
-
-    def in_chunks(self, epilogue: Epilogue, scratch: Callable[[int], Pointer]) -> list[Command]:
-        """Sums of chunks to scratch, then added pairwise by a second kernel."""
+    def commands(
+        self, epilogue: Epilogue, scratch: Callable[[int], Pointer]
+    ) -> list[Command]:
         tile = tile_for(self.accumulate)
-        chunks, items = -(-self.k // vector.CHUNK), prod(self.batch)
-        pitch = _round_up(self.outputs, tile.lanes)
-        place = scratch(items * chunks * pitch * SIZES[self.accumulate])
-        sums = combine.SumsEpilogue(place, pitch)
-        block = _round_up(min(self.outputs, 256), tile.lanes)
-        blocks = -(-self.outputs // block)
-        head = [*place.consts, self.outputs, pitch, chunks, (chunks - 1).bit_length(), block,
-                blocks]
-        spec = combine.CombineSpec(self.accumulate, self.row, epilogue)
-        second = Command(spec, [*head, *epilogue.consts], items * blocks, "gemv")
-        return [self.product(sums, scratch, chunks, True), second]
+        mc, nc = _blocks(tile, self.m, self.n, prod(self.batch), self.workers)
+        if -(-self.m // mc) < _SHARED_FROM:
+            b_panel = round_up(min(tile.depth, max(self.k, 1)), tile.lanes) * tile.b_row
+            local = {"b_panel": b_panel, "direct": int(mc <= 4 * tile.rows)}
+            return [self._product(tile, mc, nc, local, [0] * len(self.batch), epilogue, scratch)]
+        b_panel = round_up(self.k, tile.lanes) * tile.b_row
+        strides, items = self._packed_strides(-(-self.n // tile.cols) * b_panel)
+        place = scratch(max(items * -(-self.n // tile.cols) * b_panel, 64))
+        shared = {
+            "b_panel": b_panel, "b_advance": tile.depth * tile.b_row, "shared": 1,
+            "shared_base": place.base, "shared_offset": place.offset,
+        }  # fmt: skip
+        pack = self._pack(tile, b_panel, strides, items, place)
+        return [pack, self._product(tile, mc, nc, shared, strides, epilogue, scratch)]
+
+    def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
+        """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""
+        strides, items = [], 1
+        for size, stride in zip(reversed(self.batch), reversed(self.b.batch_strides), strict=True):
+            strides.append(items * item_bytes if stride else 0)
+            items *= size if stride else 1
+        return strides[::-1], items
+
+    def _pack(
+        self, tile: Tile, b_panel: int, strides: list[int], items: int, place: Pointer
+    ) -> Command:
+        b, size = self.b, SIZES[self.b.dtype]
+        n_blocks, k_blocks = -(-self.n // _PACK_COLS), -(-self.k // tile.depth)
+        kept = [i for i, stride in enumerate(strides) if stride]
+        table = batch_table(
+            [self.batch[i] for i in kept],
+            [b.batch_strides[i] * size for i in kept],
+            [strides[i] for i in kept],
+        )
+        head = [
+            *b.pointer.consts, *place.consts, self.n, self.k, b.row_stride, b.col_stride,
+            _PACK_COLS, tile.depth, n_blocks, k_blocks, b_panel, 4 + len(prepack.SLOTS),
+            len(kept),
+        ]  # fmt: skip
+        return Command(
+            prepack.PrepackSpec(b.dtype, b.layout, self.accumulate),
+            [*head, *table],
+            items * n_blocks * k_blocks,
+            "gemm pack",
+            items * self.n * self.k * size * 2,
+        )
+
+    def _product(
+        self, tile: Tile, mc: int, nc: int, how: dict[str, int], packed: list[int],
+        epilogue: Epilogue, scratch: Callable[[int], Pointer],
+    ) -> Command:  # fmt: skip
+        """``how`` says where B is packed; ``packed``: its batch strides there."""
+        a, b, m, n, k, size = self.a, self.b, self.m, self.n, self.k, tile.itemsize
+        kc = min(tile.depth, max(k, 1))
+        a_bytes = round_up((-(-mc // tile.rows) * tile.a_panel + tile.lanes) * size, 64)
+        b_bytes = 0 if "shared" in how else round_up(-(-nc // tile.cols) * how["b_panel"], 64)
+        single = k <= kc
+        tiles = 1 if single else -(-mc // tile.rows) * -(-nc // tile.cols)
+        stride = round_up(a_bytes + b_bytes + tiles * tile.c_tile * size, 4096) + 256
+        values = dict.fromkeys(SLOTS, 0) | {
+            "scratch_stride": stride, "b_scratch": a_bytes, "c_scratch": a_bytes + b_bytes,
+            "c_stride": 0 if single else tile.c_tile * size, "m": m, "n": n, "k": k,
+            "a_row": a.row_stride, "a_col": a.col_stride, "b_row": b.row_stride,
+            "b_col": b.col_stride, "mc": mc, "nc": nc, "kc": kc, "m_blocks": -(-m // mc),
+            "n_blocks": -(-n // nc), "dims": len(self.batch), **how,
+        }  # fmt: skip
+        pointers = [*a.pointer.consts, *b.pointer.consts]
+        pointers += scratch(stride * self.workers).consts
+        values |= dict(zip(SLOTS, pointers, strict=False))
+        extra = list(epilogue.consts)
+        values["table"] = len(SLOTS) + len(extra)
+        a_size, b_size, items = SIZES[a.dtype], SIZES[b.dtype], prod(self.batch)
+        table = batch_table(
+            self.batch,
+            [s * a_size for s in a.batch_strides],
+            [s * b_size for s in b.batch_strides],
+            packed,
+        )
+        return Command(
+            BlockedSpec(a.dtype, a.layout, b.dtype, b.layout, self.accumulate, epilogue),
+            [*(values[name] for name in SLOTS), *extra, *table],
+            items * values["m_blocks"] * values["n_blocks"],
+            "gemm",
+            items * (m * k * a_size + k * n * b_size),
+            2 * items * m * n * k * (4 if tile.planes == 2 else 1),
+        )

@@ -49,6 +49,11 @@ class Tile:
         return self.rows * self.row_pitch
 
     @property
+    def b_row(self) -> int:
+        """Bytes of one row of a packed panel of B."""
+        return self.cols * self.planes * self.itemsize
+
+    @property
     def c_tile(self) -> int:
         """Elements of one tile of C."""
         return self.rows * self.cols * self.planes
@@ -71,6 +76,5 @@ def tile_for(accumulate: str, target: Target | None = None) -> Tile:
         rows, vectors = (10, 1) if many else (4, 1)
     else:
         rows, vectors = (14, 2) if many else (6, 2)
-    return Tile(
-        accumulate, lanes, rows, vectors, planes, 1536 // itemsize // planes, target.has_fma, itemsize
-    )
+    depth = 1536 // itemsize // planes
+    return Tile(accumulate, lanes, rows, vectors, planes, depth, target.has_fma, itemsize)

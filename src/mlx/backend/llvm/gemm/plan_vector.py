@@ -1,0 +1,108 @@
+"""The commands of a matrix-vector product (M = 1 or N = 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+from mlx.backend.llvm.abi import Command, Pointer
+from mlx.backend.llvm.gemm import combine, vector
+from mlx.backend.llvm.gemm.elements import SIZES
+from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table, round_up
+from mlx.backend.llvm.gemm.pack import UNIT_ROW
+from mlx.backend.llvm.gemm.tile import tile_for
+
+
+def plan_vector(
+    a: Matrix,
+    b: Matrix,
+    m: int,
+    n: int,
+    k: int,
+    batch: tuple[int, ...],
+    epilogue: Epilogue,
+    accumulate: str,
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    """As ``plan_gemm``, for M = 1 or N = 1."""
+    w, x, outputs = (b.transposed, a.transposed, n) if m == 1 else (a, b, m)
+    row = m == 1
+    if not row and hasattr(epilogue, "swapped"):
+        row, epilogue = True, epilogue.swapped()
+    place = _Vector(w, x, m == 1, row, outputs, k, batch, accumulate, workers)
+    if k <= vector.CHUNK:
+        return [place.product(epilogue, scratch, 1, row)]
+    return place.in_chunks(epilogue, scratch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Vector:
+    """One matrix-vector problem: ``w`` has a row for each output, ``x`` is a column."""
+
+    w: Matrix
+    x: Matrix
+    x_left: bool
+    row: bool
+    outputs: int
+    k: int
+    batch: tuple[int, ...]
+    accumulate: str
+    workers: int
+
+    def _block(self, items: int) -> int:
+        """Outputs of a task: enough tasks for all workers, yet no tiny ones."""
+        # The column-major form reads rows of a block: the longer, the better memory streams.
+        tasks, least = (2, 256) if self.w.layout == UNIT_ROW else (4, 32)
+        share = -(-self.outputs * items // (tasks * self.workers))
+        least = max(least, 16_384 // max(self.k, 1))
+        return min(round_up(max(share, least), 32), vector.MAX_BLOCK)
+
+    def product(
+        self, epilogue: Epilogue, scratch: Callable[[int], Pointer], chunks: int, row: bool
+    ) -> Command:
+        """The first kernel; several chunks are the innermost batch dimension."""
+        w, x = self.w, self.x
+        spec = vector.VectorSpec(
+            w.dtype, w.layout, x.dtype, x.row_stride == 1, self.accumulate, self.x_left,
+            row, epilogue,
+        )  # fmt: skip
+        batch, w_strides, x_strides = self.batch, w.batch_strides, x.batch_strides
+        if chunks > 1:
+            batch = (*batch, chunks)
+            w_strides = (*w_strides, w.col_stride * vector.CHUNK)
+            x_strides = (*x_strides, x.row_stride * vector.CHUNK)
+        items = prod(batch)
+        block = self._block(items)
+        blocks = -(-self.outputs // block)
+        w_size, x_size = SIZES[w.dtype], SIZES[x.dtype]
+        table = batch_table(
+            batch, [s * w_size for s in w_strides], [s * x_size for s in x_strides]
+        )
+        extra = list(epilogue.consts)
+        stride = round_up(spec.scratch_bytes(), 64)
+        head = [
+            *w.pointer.consts, *x.pointer.consts, *scratch(stride * self.workers).consts, stride,
+            self.outputs, self.k, chunks, w.row_stride, w.col_stride, x.row_stride, block, blocks,
+            len(vector.SLOTS) + len(extra), len(batch),
+        ]  # fmt: skip
+        total = prod(self.batch) * self.outputs * self.k
+        return Command(
+            spec, [*head, *extra, *table], items * blocks, "gemv", total * w_size, 2 * total
+        )
+
+    def in_chunks(self, epilogue: Epilogue, scratch: Callable[[int], Pointer]) -> list[Command]:
+        """Sums of chunks to scratch, then added pairwise by a second kernel."""
+        tile = tile_for(self.accumulate)
+        chunks, items = -(-self.k // vector.CHUNK), prod(self.batch)
+        pitch = round_up(self.outputs, tile.lanes)
+        place = scratch(items * chunks * pitch * SIZES[self.accumulate])
+        sums = combine.SumsEpilogue(place, pitch)
+        block = round_up(min(self.outputs, 256), tile.lanes)
+        blocks = -(-self.outputs // block)
+        head = [*place.consts, self.outputs, pitch, chunks, (chunks - 1).bit_length(), block,
+                blocks]
+        spec = combine.CombineSpec(self.accumulate, self.row, epilogue)
+        second = Command(spec, [*head, *epilogue.consts], items * blocks, "gemv")
+        return [self.product(sums, scratch, chunks, True), second]

@@ -1,0 +1,53 @@
+"""Packing the whole of a B that many tasks share: a command before the product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlx.backend.llvm.abi import Kernel
+from mlx.backend.llvm.gemm.elements import Element, minimum
+from mlx.backend.llvm.gemm.operand import batch_offsets
+from mlx.backend.llvm.gemm.pack import pack_b
+from mlx.backend.llvm.gemm.tile import tile_for
+from mlx.backend.llvm.ir import Module, i64
+
+SLOTS = ("n", "k", "b_row", "b_col", "nc", "kc", "n_blocks", "k_blocks", "b_panel", "table",
+         "dims")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PrepackSpec:
+    """A task packs one block of columns over one block of k of one batch item.
+
+    Consts: pointers to B and to the packed panels, then SLOTS, then the batch table.
+    """
+
+    dtype: str
+    layout: str
+    accumulate: str
+
+    @property
+    def key(self) -> str:
+        return f"gemmpack|{self.dtype}|{self.layout}|{self.accumulate}"
+
+    def emit(self, module: Module, name: str) -> None:
+        tile, element = tile_for(self.accumulate), Element(self.dtype, self.accumulate)
+        pack = pack_b(module, tile, element, self.layout)
+        kernel = Kernel(module, name)
+        f = kernel.f
+        source, target = kernel.pointer(0), kernel.pointer(2)
+        slot = {n: kernel.const(4 + position) for position, n in enumerate(SLOTS)}
+        row, col = (f.mul(slot[n], i64(element.size)) for n in ("b_row", "b_col"))
+        k0 = f.mul(f.op("urem", kernel.task, slot["k_blocks"]), slot["kc"])
+        rest = f.op("udiv", kernel.task, slot["k_blocks"])
+        col0 = f.mul(f.op("urem", rest, slot["n_blocks"]), slot["nc"])
+        batch = f.op("udiv", rest, slot["n_blocks"])
+        offsets = batch_offsets(kernel, slot["table"], slot["dims"], batch, 2)
+        source = f.gep(f.gep(source, offsets[0]), f.add(f.mul(k0, row), f.mul(col0, col)))
+        panel = f.mul(f.op("udiv", col0, i64(tile.cols)), slot["b_panel"])
+        inside = f.mul(k0, i64(tile.cols * tile.planes * tile.itemsize))
+        target = f.gep(f.gep(target, offsets[1]), f.add(panel, inside))
+        cols = minimum(f, f.sub(slot["n"], col0), slot["nc"])
+        depth = minimum(f, f.sub(slot["k"], k0), slot["kc"])
+        f.call(pack, "void", source, col, row, cols, depth, target, slot["b_panel"])
+        f.ret()
