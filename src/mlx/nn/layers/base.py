@@ -280,8 +280,10 @@ class Module(dict):
     ) -> Module:
         """Make parameters trainable again; the arguments are those of `freeze`."""
         names = self._frozen_names(keys, recurse, strict)
-        for module in self.modules() if recurse else [self]:
-            module._no_grad.difference_update(set(module._no_grad) if names is None else names)
+        self._no_grad.difference_update(set(self._no_grad) if names is None else names)
+        for module in self.modules()[1:] if recurse else []:
+            # Its own method: some layers keep parameters frozen.
+            module.unfreeze(recurse=False, keys=keys)
         return self
 
     def train(self, mode: bool = True) -> Module:

@@ -126,8 +126,8 @@ def upsample_linear(
     """Interpolate positions of ``(N, positions..., C)`` linearly.
 
     >>> from mlx.nn.layers.upsample import upsample_linear
-    >>> upsample_linear(mx.array([[[0.0], [3.0]]]), (2.0,), True).flatten().tolist()
-    [0.0, 1.0, 2.0, 3.0]
+    >>> upsample_linear(mx.array([[[0.0], [4.0]]]), (2.0,)).flatten().tolist()
+    [0.0, 1.0, 3.0, 4.0]
     """
     return _separable(x, scale_factor, align_corners, antialias, (_triangle, 1))
 
