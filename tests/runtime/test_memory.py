@@ -13,7 +13,7 @@ import weakref
 import numpy as np
 import pytest
 
-from mlx.runtime import memory
+from mlx.runtime import memory, regions
 from mlx.runtime.memory import allocate
 
 SIZES = (0, 1, 63, 64, 65, 1000, 1024, 1025, 4097, 100_000, (1 << 20) - 1, 1 << 20, 5_000_000)
@@ -34,15 +34,15 @@ def limits():
 def test_size_classes_waste_at_most_an_eighth():
     previous = -1
     for nbytes in [*range(0, 70_000), *(3**k for k in range(11, 40)), (1 << 63)]:
-        index = memory.size_class(nbytes)
-        capacity = memory.class_bytes(index)
+        index = regions.size_class(nbytes)
+        capacity = regions.class_bytes(index)
         assert capacity >= nbytes and capacity % 64 == 0
         assert capacity <= max(nbytes * 9 / 8, nbytes + 63, 64)
         if nbytes < 70_000:
             assert index in (previous, previous + 1)
             previous = index
         if index > 1:
-            assert memory.class_bytes(index - 1) < nbytes
+            assert regions.class_bytes(index - 1) < nbytes
 
 
 @pytest.mark.parametrize("nbytes", SIZES)
@@ -170,10 +170,10 @@ def test_foreign_memory_keeps_its_owner_and_is_not_counted():
 
 def test_clear_cache_joins_neighbours():
     blocks = [allocate(1 << 19) for _ in range(64)]
-    regions = len(memory._mappings)
+    mapped = len(regions._mappings)
     blocks.clear()
     memory.clear_cache()
-    assert len(memory._mappings) < regions  # a region that is wholly free is unmapped
+    assert len(regions._mappings) < mapped  # a region that is wholly free is unmapped
     held = [allocate(600 << 10), allocate(64)]
     assert held[0].address != held[1].address
 
@@ -231,7 +231,7 @@ def test_random_use_by_several_threads():
 def test_when_the_system_has_no_memory():
     code = """
 import resource
-from mlx.runtime import memory
+from mlx.runtime import memory, regions
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 try:
     memory.allocate(4 << 30)

@@ -11,47 +11,18 @@ at calls and backward jumps, so ``counter += number`` is whole.
 
 from __future__ import annotations
 
-import bisect
-import ctypes
-import mmap
 import os
-import threading
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-ALIGNMENT = 64
-LARGE = 1 << 20
-_HUGE_PAGE = 2 << 20
-_REGION = 16 << 20
+from mlx.runtime import regions
+from mlx.runtime.regions import CAPACITY, FIRST_LARGE, LAST_CLASS
+
 _FIT_CLASSES = 2  # a cached large block up to two classes (at most 1.27 times) larger is taken
 _SLACK = 64 << 20
 
-
-def size_class(nbytes: int) -> int:
-    """Index of the smallest class that holds ``nbytes``.
-
-    Multiples of 64 up to 1 KiB, then eight classes for each doubling.
-    """
-    if nbytes <= 1024:
-        return (nbytes + 63) >> 6
-    shift = (nbytes - 1).bit_length() - 4
-    return 8 * shift - 47 + ((nbytes - 1) >> shift)
-
-
-def class_bytes(index: int) -> int:
-    """Capacity of a block of class ``index``."""
-    if index <= 16:
-        return max(index, 1) << 6
-    shift, eighth = divmod(index - 17, 8)
-    return (eighth + 9) << (shift + 7)
-
-
-_CLASSES = size_class(1 << 63)
-_FIRST_LARGE = size_class(LARGE)
-_capacity = [class_bytes(index) for index in range(_CLASSES + 1)]
-_free: list[list[int]] = [[] for _ in range(_CLASSES + 1)]
+_free: list[list[int]] = [[] for _ in CAPACITY]
 
 
 def _physical_memory() -> int:
@@ -83,35 +54,6 @@ class _Counters:
 
 
 _counters = _Counters()
-_lock = threading.Lock()  # guards _ranges
-_mappings: dict[int, mmap.mmap] = {}  # by aligned address: regions and large blocks
-_ranges: list[tuple[int, int]] = []  # (bytes, address) of uncarved memory, the largest last
-
-
-def _give_back(
-    index: int,
-    address: int,
-    capacity: list[int] = _capacity,
-    first_large: int = _FIRST_LARGE,
-    mappings: dict[int, mmap.mmap] = _mappings,
-    lock: Any = _lock,
-    ranges: list[tuple[int, int]] = _ranges,
-    insort: Any = bisect.insort,
-) -> bool:
-    """Take a freed block out of circulation, where that is possible at once.
-
-    Defaults instead of globals: this runs in finalizers, also while the process ends.
-    """
-    if index >= first_large:
-        mappings.pop(address).close()
-        return True
-    if not lock.acquire(blocking=False):
-        return False
-    try:
-        insort(ranges, (capacity[index], address))
-    finally:
-        lock.release()
-    return True
 
 
 class Storage:
@@ -127,9 +69,9 @@ class Storage:
     def __del__(
         self,
         free: list[list[int]] = _free,
-        capacity: list[int] = _capacity,
+        capacity: list[int] = CAPACITY,
         counters: _Counters = _counters,
-        give_back: Any = _give_back,
+        give_back: Any = regions.give_back,
     ) -> None:
         index = self._class
         size = capacity[index]
@@ -170,15 +112,15 @@ def allocate(nbytes: int) -> Storage:
         shift = (nbytes - 1).bit_length() - 4
         index = 8 * shift - 47 + ((nbytes - 1) >> shift)
     counters = _counters
-    if index > _CLASSES or counters.active + _capacity[index] > counters.limit:
+    if index > LAST_CLASS or counters.active + CAPACITY[index] > counters.limit:
         _refuse(nbytes)
-    size = _capacity[index]
+    size = CAPACITY[index]
     try:
         address = _free[index].pop()
         counters.cached -= size
     except IndexError:
         address, index = _find(index, nbytes)
-        size = _capacity[index]
+        size = CAPACITY[index]
     active = counters.active = counters.active + size
     if active > counters.peak:
         counters.peak = active
@@ -228,17 +170,17 @@ def _refuse(nbytes: int) -> None:
 def _find(index: int, nbytes: int) -> tuple[int, int]:
     """Address and class of a block when its own list is empty."""
     counters = _counters
-    if index >= _FIRST_LARGE:
-        for larger in range(index + 1, min(index + _FIT_CLASSES, _CLASSES) + 1):
-            if counters.active + _capacity[larger] > counters.limit:
+    if index >= FIRST_LARGE:
+        for larger in range(index + 1, min(index + _FIT_CLASSES, LAST_CLASS) + 1):
+            if counters.active + CAPACITY[larger] > counters.limit:
                 break
             try:
                 address = _free[larger].pop()
             except IndexError:
                 continue
-            counters.cached -= _capacity[larger]
+            counters.cached -= CAPACITY[larger]
             return address, larger
-    size = _capacity[index]
+    size = CAPACITY[index]
     # What is mapped may exceed the most that was ever in use by a quarter, so that changing
     # sizes don't pile up in the cache.
     counters.mapped_peak = max(counters.mapped_peak, counters.peak)
@@ -247,11 +189,11 @@ def _find(index: int, nbytes: int) -> tuple[int, int]:
     if counters.active + counters.cached + size > bound:
         _trim(max(0, bound - counters.active - size))
     try:
-        return _fresh(index), index
+        return regions.take(index), index
     except (OSError, OverflowError):
         clear_cache()
     try:
-        return _fresh(index), index
+        return regions.take(index), index
     except (OSError, OverflowError):
         raise MemoryError(
             f"[allocate] Cannot allocate {nbytes} bytes: the system has no more memory; "
@@ -259,86 +201,37 @@ def _find(index: int, nbytes: int) -> tuple[int, int]:
         ) from None
 
 
-def _map(nbytes: int) -> int:
-    """A new private mapping of zeroed memory, aligned to huge pages."""
-    length = nbytes + _HUGE_PAGE
-    if os.name == "posix":
-        # private: a forked child must not write into its parent's arrays
-        mapping = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    else:
-        mapping = mmap.mmap(-1, length)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
-    address = -(-start // _HUGE_PAGE) * _HUGE_PAGE
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        # the last huge page only if most of it is wanted
-        huge = (nbytes + nbytes // 8) // _HUGE_PAGE * _HUGE_PAGE
-        if huge:
-            mapping.madvise(mmap.MADV_HUGEPAGE, address - start, huge)
-    _mappings[address] = mapping
-    return address
-
-
-def _fresh(index: int) -> int:
-    """A block from outside the cache.  Raises OSError when the system has no memory."""
-    size = _capacity[index]
-    if index >= _FIRST_LARGE:
-        return _map(size)
-    with _lock:
-        if not _ranges or _ranges[-1][0] < size:
-            _ranges.append((_REGION, _map(_REGION)))
-        left, address = _ranges.pop()
-        if left > size:
-            bisect.insort(_ranges, (left - size, address + size))
-        return address
-
-
 def _trim(target: int) -> None:
     """Unmap cached large blocks, largest first, until at most ``target`` bytes are cached."""
     counters = _counters
-    for index in range(_CLASSES, _FIRST_LARGE - 1, -1):
+    for index in range(LAST_CLASS, FIRST_LARGE - 1, -1):
         while _free[index] and counters.cached > target:
             try:
                 address = _free[index].pop()
             except IndexError:
                 break
-            counters.cached -= _capacity[index]
-            _mappings.pop(address).close()
+            counters.cached -= CAPACITY[index]
+            regions.unmap(address)
 
 
 def _uncache_small() -> list[tuple[int, int]]:
     """Empty the lists of small blocks; (bytes, address) of each."""
     blocks = []
-    for index in range(_FIRST_LARGE):
+    for index in range(FIRST_LARGE):
         for _ in range(len(_free[index])):
             try:
                 address = _free[index].pop()
             except IndexError:
                 break
-            _counters.cached -= _capacity[index]
-            blocks.append((_capacity[index], address))
+            _counters.cached -= CAPACITY[index]
+            blocks.append((CAPACITY[index], address))
     return blocks
-
-
-def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Adjacent ranges of one region as one range; (bytes, address)."""
-    merged: list[tuple[int, int]] = []
-    for size, address in sorted(ranges, key=lambda item: item[1]):
-        if merged and sum(merged[-1]) == address and address not in _mappings:
-            merged[-1] = (merged[-1][0] + size, merged[-1][1])
-        else:
-            merged.append((size, address))
-    return merged
 
 
 def clear_cache() -> None:
     """Give cached memory back to the system."""
     _trim(0)
-    with _lock:
-        merged = _merged(_ranges + _uncache_small())
-        for size, address in merged:
-            if size == _REGION:
-                _mappings.pop(address).close()
-        _ranges[:] = sorted(item for item in merged if item[0] != _REGION)
+    regions.rejoin(_uncache_small())
 
 
 def get_active_memory() -> int:
@@ -395,9 +288,3 @@ def set_wired_limit(limit: int) -> int:
     """Kept for compatibility: on the CPU nothing is wired; returns the previous value."""
     previous, _counters.wired_limit = _counters.wired_limit, _checked("set_wired_limit", limit)
     return previous
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
