@@ -1,0 +1,1 @@
+"""The rows as the other frameworks' users would write them."""

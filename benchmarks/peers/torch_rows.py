@@ -1,0 +1,207 @@
+"""The rows in PyTorch, eager or through torch.compile."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from . import torch_decode, torch_networks
+
+
+def warm() -> None:
+    torch.ones(256, 256) @ torch.ones(256, 256)
+
+
+def finish(outputs: object) -> None:
+    """On the CPU PyTorch has computed already."""
+
+
+def arrays(outputs: object) -> list[np.ndarray]:
+    values = list(outputs) if isinstance(outputs, tuple | list) else [outputs]
+    return [v.detach().float().numpy() if v.is_floating_point() else v.numpy() for v in values]
+
+
+def compiler(variant: str) -> Callable:
+    if variant == "compiled":
+        return torch.compile
+    return lambda function: function
+
+
+def tensors(data, *names):
+    return [torch.from_numpy(data[name]) for name in names]
+
+
+def gelu_chain(data, jit):
+    x, a, b = tensors(data, *"xab")
+    chain = jit(lambda x, a, b: F.gelu(x * a + b, approximate="tanh") + x)
+    return lambda: chain(x, a, b)
+
+
+def unary(function):
+    def make(data, jit):
+        (x,) = tensors(data, "x")
+        run = jit(function)
+        return lambda: run(x)
+
+    return make
+
+
+def with_gradient(function, inputs, out):
+    """Value and gradients, as eager or compiled autograd gives them."""
+    for value in inputs:
+        value.requires_grad_()
+
+    def run():
+        value = function(*inputs)
+        return [value, *torch.autograd.grad(value, inputs, out)]
+
+    return run
+
+
+def softmax_grad(data, jit):
+    x, out = tensors(data, "x", "out")
+    return with_gradient(jit(lambda x: torch.softmax(x, -1)), [x], out)
+
+
+def layer_norm_grad(data, jit):
+    x, weight, bias, out = tensors(data, "x", "weight", "bias", "out")
+    norm = jit(lambda x, w, b: F.layer_norm(x, (1024,), w, b))
+    return with_gradient(norm, [x, weight, bias], out)
+
+
+def cross_entropy_grad(data, jit):
+    logits, targets = tensors(data, "logits", "targets")
+    targets = targets.long()
+    return with_gradient(jit(lambda x: F.cross_entropy(x, targets)), [logits], None)
+
+
+def matmul(data, jit, dtype=torch.float32):
+    a, b = (t.to(dtype) for t in tensors(data, "a", "b"))
+    product = jit(torch.matmul)
+    return lambda: product(a, b)
+
+
+def matmul_bf16(data, jit):
+    return matmul(data, jit, torch.bfloat16)
+
+
+def matvec_bf16(data, jit):
+    (x,) = (t.bfloat16() for t in tensors(data, "x"))
+    weights = [t.bfloat16() for t in tensors(data, *(f"w{i}" for i in range(8)))]
+    product = jit(torch.matmul)
+    return lambda: [product(x, weight) for weight in weights]
+
+
+def conv2d_grad(data, jit):
+    x, w, out = (t.permute(0, 3, 1, 2) for t in tensors(data, "x", "w", "out"))
+    run = with_gradient(jit(lambda x, w: F.conv2d(x, w, padding=1)), [x, w], out)
+    return lambda: [value.permute(0, 2, 3, 1) for value in run()]
+
+
+def adamw_update(data, jit):
+    parameters = tensors(data, *(f"p{i}" for i in range(50)))
+    for i, parameter in enumerate(parameters):
+        parameter.grad = torch.from_numpy(data[f"g{i}"])
+    optimizer = torch.optim.AdamW(parameters, 1e-3, weight_decay=0.01, fused=True)
+    step = jit(optimizer.step)
+
+    def run():
+        step()
+        return parameters
+
+    return run
+
+
+def chain(x, y):
+    for _ in range(250):
+        x = torch.tanh(x * 0.1 + y) @ y
+    return x
+
+
+def small_ops(data, jit):
+    x, y = tensors(data, "x", "y")
+    run = jit(chain)
+    return lambda: run(x, y)
+
+
+def small_ops_grad(data, jit):
+    x, y = tensors(data, "x", "y")
+    run = jit(torch.func.grad(lambda x, y: chain(x, y).sum()))
+    return lambda: run(x, y)
+
+
+def parameters(data):
+    return {name: torch.from_numpy(v) for name, v in data.items() if name.startswith("layers")}
+
+
+def hessian(data, jit):
+    (x,) = tensors(data, "x")
+    weights = parameters(data)
+
+    def scalar(x):
+        hidden = torch.tanh(weights["layers.0.weight"] @ x + weights["layers.0.bias"])
+        return (weights["layers.1.weight"] @ hidden + weights["layers.1.bias"])[0]
+
+    run = jit(torch.func.jacfwd(torch.func.jacrev(scalar)))
+    return lambda: run(x)
+
+
+def per_example_grads(data, jit):
+    x, y = tensors(data, "x", "y")
+    weights = parameters(data)
+
+    def loss(weights, x, y):
+        for i in range(3):
+            x = weights[f"layers.{i}.weight"] @ x + weights[f"layers.{i}.bias"]
+            x = torch.relu(x) if i < 2 else x
+        return F.cross_entropy(x[None], y[None])
+
+    run = jit(torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0)))
+    labels = y.long()
+    return lambda: [value for _, value in sorted(run(weights, x, labels).items())]
+
+
+def fft(data, jit):
+    x = torch.complex(*tensors(data, "real", "imag"))
+    run = jit(torch.fft.fft)
+    return lambda: torch.view_as_real(run(x))
+
+
+def random_normal(data, jit):
+    run = jit(lambda: torch.randn(1 << 24))
+    return lambda: run()
+
+
+def embedding_grad(data, jit):
+    table, ids, out = tensors(data, "table", "ids", "out")
+    ids = ids.long()
+    return with_gradient(jit(lambda table: F.embedding(ids, table)), [table], out)
+
+
+ROWS = {
+    "gelu_chain": gelu_chain,
+    "softmax_rows": unary(lambda x: torch.softmax(x, -1)),
+    "softmax_grad": softmax_grad,
+    "layer_norm_grad": layer_norm_grad,
+    "cross_entropy_grad": cross_entropy_grad,
+    "matmul_f32_1024": matmul,
+    "matmul_f32_2048": matmul,
+    "matmul_bf16_2048": matmul_bf16,
+    "matmul_512x64x64": matmul,
+    "matvec_bf16": matvec_bf16,
+    "conv2d_grad": conv2d_grad,
+    "adamw_update": adamw_update,
+    "small_ops": small_ops,
+    "small_ops_grad": small_ops_grad,
+    "hessian": hessian,
+    "per_example_grads": per_example_grads,
+    "cumsum": unary(lambda x: torch.cumsum(x, 0)),
+    "sort": unary(lambda x: torch.sort(x)[0]),
+    "argmax_rows": unary(lambda x: torch.argmax(x, -1)),
+    "fft": fft,
+    "random_normal": random_normal,
+    "embedding_grad": embedding_grad,
+    **torch_networks.ROWS,
+    **torch_decode.ROWS,
+}

@@ -1,0 +1,42 @@
+"""Scans, sorting, FFT, random numbers, gathers and scatters."""
+
+import mlx.core as mx
+
+
+def unary(function):
+    """A row that applies a function to the input `x`."""
+
+    def make(data, jit):
+        x = mx.array(data["x"])
+        run = jit(function)
+        return lambda: run(x)
+
+    return make
+
+
+def fft(data, jit):
+    x = mx.array(data["real"] + 1j * data["imag"])
+    run = jit(mx.fft.fft)
+    return lambda: run(x)
+
+
+def random_normal(data, jit):
+    key = mx.random.key(0)
+    run = jit(lambda key: mx.random.normal((1 << 24,), key=key))
+    return lambda: run(key)
+
+
+def embedding_grad(data, jit):
+    table, ids, out = (mx.array(data[name]) for name in ("table", "ids", "out"))
+    run = jit(lambda table, ids: mx.vjp(lambda table: table[ids], [table], [out]))
+    return lambda: run(table, ids)
+
+
+ROWS = {
+    "cumsum": unary(lambda x: mx.cumsum(x)),
+    "sort": unary(lambda x: mx.sort(x)),
+    "argmax_rows": unary(lambda x: mx.argmax(x, axis=-1)),
+    "fft": fft,
+    "random_normal": random_normal,
+    "embedding_grad": embedding_grad,
+}

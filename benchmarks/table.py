@@ -1,0 +1,79 @@
+"""The results as a table: aligned for a terminal, or in Markdown."""
+
+from .catalog import Row
+from .harness import Result
+from .machine import Limits
+
+Results = dict[str, dict[str, Result]]
+
+
+def figure(row: Row, result: Result) -> str:
+    if result.missing:
+        return "missing"
+    value = result.seconds * row.scale
+    text = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return text + ("≠" if result.differs else "")
+
+
+def best(results: dict[str, Result], ours: bool) -> tuple[str, Result] | None:
+    """The fastest of our variants or of the others, leaving out who computes something else."""
+    there = [
+        (name, result)
+        for name, result in results.items()
+        if not result.missing and not result.differs and name.startswith("mlx-jit") == ours
+    ]
+    return min(there, key=lambda item: item[1].seconds) if there else None
+
+
+def limit_share(row: Row, result: Result, limits: Limits) -> str:
+    """How much of the machine's limit the result reaches, where the row has one."""
+    if not (row.bytes or row.flops):
+        return ""
+    least = row.bytes / limits.copy + row.flops / limits.f32
+    return f"{100 * least / result.seconds:.0f}%"
+
+
+def lines(rows: list[Row], results: Results, limits: Limits) -> list[list[str]]:
+    """Header and body. The ratio is our best time over the best peer's: below 1 is faster."""
+    names = list(next(iter(results.values()))) if results else []
+    table = [["row", "unit", *names, "ours / best", "MB ours / best", "of limit"]]
+    for row in rows:
+        found = results[row.name]
+        ours, other = best(found, True), best(found, False)
+        ratio = memory = share = ""
+        if ours and other:
+            ratio = f"{ours[1].seconds / other[1].seconds:.2f} {other[0]}"
+            memory = f"{ours[1].memory / 1e6:.0f} / {other[1].memory / 1e6:.0f}"
+        if ours:
+            share = limit_share(row, ours[1], limits)
+        figures = [figure(row, found[n]) for n in names]
+        table.append([row.name, row.unit, *figures, ratio, memory, share])
+    return table
+
+
+def aligned(table: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i < 2 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in table
+    )
+
+
+def markdown(table: list[list[str]]) -> str:
+    rule = ["---", "---", *["---:"] * (len(table[0]) - 2)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [table[0], rule, *table[1:]])
+
+
+def notes(rows: list[Row], results: Results) -> list[str]:
+    """What each row measures, and why figures are missing or marked."""
+    text = [f"- {row.name}: {row.what}." for row in rows]
+    for row in rows:
+        for name, result in results[row.name].items():
+            if result.missing and result.missing != "no such row for this peer":
+                text.append(f"- {row.name}, {name}: {result.missing}")
+            elif result.differs:
+                text.append(f"- {row.name}, {name}: ≠ its numbers differ from the other peers'.")
+    return text
