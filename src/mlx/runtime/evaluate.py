@@ -10,11 +10,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from mlx.backend.llvm.abi import HostCall
 from mlx.backend.llvm.programs import Executable, build_executable
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import team
 from mlx.runtime.buffer import Buffer
+from mlx.runtime.host import call_host
 from mlx.runtime.memory import allocate
 
 PROGRAMS = 2048
@@ -228,16 +230,28 @@ def _run(
     for position in program.scalar_order:
         bases.append(number_bits(scalars[position]))
     ticket = None
-    if asynchronous and not program.native.small:
+    segments = program.segments
+    if asynchronous and len(segments) == 1 and not getattr(segments[0], "small", True):
         keep = (storages, arena, [leaf.data for leaf in leaves])
         after = [leaf.data.ticket for leaf in leaves if leaf.data.ticket is not None]
-        ticket = Pending(team.submit(program.native, bases, keep), program, after)
-    elif program.native.count:
-        if team.run(program.native, bases):
-            raise program.error(tuple(status))
+        ticket = Pending(team.submit(segments[0], bases, keep), program, after)
+    else:
+        _run_segments(program, bases, status, leaves)
     for node, (kind, number, offset) in zip(outputs, program.results, strict=True):
         if kind == "leaf":
             data = leaves[number].data
             node.data = Buffer(data.storage, data.offset + offset, data.ticket)
         else:
             node.data = Buffer(storages[number], offset, ticket)
+
+
+def _run_segments(program: Executable, bases: Any, status: Any, leaves: list[Node]) -> None:
+    """Run to the end.  Raises what a kernel or a host call found wrong."""
+    for segment in program.segments:
+        if isinstance(segment, HostCall):
+            for leaf in leaves:
+                leaf.data.wait()
+            team.synchronize()
+            call_host(segment, bases)
+        elif team.run(segment, bases):
+            raise program.error(tuple(status))

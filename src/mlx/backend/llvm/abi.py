@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from mlx.backend.llvm.ir import Function, Module, Value, i64
 
@@ -94,3 +94,13 @@ class Operand:
     dtype: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class HostCall:
+    """A step that runs in Python between native segments: SciPy's LAPACK and FFT."""
+
+    primitive: Any
+    inputs: Sequence[Operand]
+    outputs: Sequence[Operand]
+    label: str = ""

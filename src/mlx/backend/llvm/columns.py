@@ -23,10 +23,12 @@ from mlx.backend.llvm.ir import Module, Value, i64
 from mlx.backend.llvm.lanes import Lane, LaneEmitter
 from mlx.backend.llvm.rows import RowsSpec, _min, _Rows
 from mlx.backend.llvm.target import host
-from mlx.compiler.nest import CHUNK, Reduce
+from mlx.compiler.nest import CHUNK, Load, Reduce
 
-BLOCK = 128
+BLOCK = 512
 """Columns of a task: 32 accumulator rows of them stay in the first-level cache."""
+AHEAD = 8
+"""Rows of the reduced axis to fetch ahead."""
 OUTERS, INNER, DEPTH, INNER_BLOCKS, CHUNKS = range(5)
 
 
@@ -139,6 +141,18 @@ class _Columns(_Rows):
         f.branch(done)
         f.start(done)
         self.fixed = outside
+
+    def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
+        """Rows are too far apart for the hardware to fetch ahead: the code asks for it."""
+        access = self.s.accesses[expression.access]
+        if access.kind == "unit" and access.moves[-1]:
+            f = self.f
+            ahead = f.mul(self._stride(expression.access, self.s.depth - 1), i64(AHEAD))
+            here = f.gep(self.pointers[expression.access], f.mul(j, i64(expression.dtype.size)))
+            step = self.spec.lanes * expression.dtype.size
+            for line in range(0, step, 64):
+                memory.prefetch(f, f.gep(here, f.add(ahead, i64(line))))
+        return super()._load(expression, j, mask)
 
     def _columns_body(self, j: Value, mask: Value | None, k_index: Value) -> None:
         f = self.f

@@ -12,7 +12,7 @@ from math import prod
 
 
 from mlx.backend.llvm import columns, opaque
-from mlx.backend.llvm.abi import Command, Operand, Pointer
+from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
 from mlx.backend.llvm.expressions import AccessClass, Structure, accumulator
@@ -31,7 +31,7 @@ ALIGN = 64
 class Lowered:
     """Commands and the memory they need besides leaves and outputs."""
 
-    commands: list[Command]
+    commands: list[Command | HostCall]
     arena_bytes: int
     outputs: list[int]
     """Sizes of the output buffers in bytes, in the order of their bases."""
@@ -48,7 +48,7 @@ class _Lowering:
     def __init__(self, plan: Plan, workers: int) -> None:
         self.plan = plan
         self.workers = workers
-        self.commands: list[Command] = []
+        self.commands: list[Command | HostCall] = []
         self.pointers: list[Pointer] = []
         outputs = [i for i, b in enumerate(plan.buffers) if b.kind == "output"]
         self.output_index = {buffer: i for i, buffer in enumerate(outputs)}
@@ -278,6 +278,9 @@ class _Lowering:
             self.workers,
         )
         if commands:
+            commands[-1].bytes = sum(
+                prod(o.shape) * o.dtype.size for o in (step.a, step.b)
+            ) + prod(step.shape) * step.a.dtype.size
             commands[-1].flops = 2 * prod(step.shape) * step.depth
         self.commands += commands
 
@@ -286,9 +289,14 @@ class _Lowering:
     def _opaque(self, step: OpaqueStep) -> None:
         inputs = [self._operand(o) for o in step.inputs]
         outputs = [self._operand(o) for o in step.outputs]
-        self.commands += opaque.lower(
-            step.primitive, inputs, outputs, self.scratch, self.workers
-        )
+        if step.primitive.family == "library":
+            self.commands.append(HostCall(step.primitive, inputs, outputs))
+            return
+        commands = opaque.lower(step.primitive, inputs, outputs, self.scratch, self.workers)
+        touched = sum(prod(o.shape) * o.dtype.size for o in (*step.inputs, *step.outputs))
+        for command in commands:
+            command.bytes = command.bytes or touched
+        self.commands += commands
 
     def _operand(self, operand: Strided) -> Operand:
         return Operand(

@@ -23,6 +23,12 @@ def _doubled(f: Function, mask: Value, lanes: int) -> Value:
     return f.shuffle(mask, None, [i // 2 for i in range(2 * lanes)])
 
 
+def prefetch(f: Function, address: Value) -> None:
+    """Ask for the cache line of an address that need not be valid."""
+    f.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
+    f.do(f"call void @llvm.prefetch.p0(ptr {address.ref}, i32 0, i32 3, i32 1)")
+
+
 def load_unit(e: LaneEmitter, address: Value, dtype: Dtype, mask: Value | None) -> Lane:
     """Consecutive elements; masked-off lanes are zero and not touched."""
     f = e.f

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlx.backend.llvm import jit
-from mlx.backend.llvm.abi import Command, KernelSpec
+from mlx.backend.llvm.abi import Command, HostCall, KernelSpec
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lower import lower
 from mlx.backend.llvm.target import host
@@ -42,12 +42,13 @@ class Executable:
     """A bound program: native commands, and how leaves and outputs map to its bases."""
 
     __slots__ = (
-        "arena_bytes", "commands", "leaf_order", "native", "output_bytes", "results",
-        "scalar_order",
+        "arena_bytes", "commands", "leaf_order", "output_bytes", "results", "scalar_order",
+        "segments",
     )  # fmt: skip
 
-    native: Any
-    commands: list[Command]
+    segments: list[Any]
+    """Native programs and host calls, in order."""
+    commands: list[Command | HostCall]
     arena_bytes: int
     output_bytes: list[int]
     leaf_order: list[int]
@@ -99,11 +100,21 @@ def build_executable(
     """Plan and compile a region."""
     plan = make_plan(order, {order[i] for i in live})
     result = assemble(plan, order, live, leaves, scalars, workers)
-    libraries = [kernel(command.spec) for command in result.commands]
-    table = [
-        (library.address("kernel"), command.consts, command.tasks)
-        for library, command in zip(libraries, result.commands, strict=True)
-    ]
-    cost = sum(c.bytes + c.flops // 8 for c in result.commands)
-    result.native = make_program(table, cost < SMALL_COST, libraries)
+    result.segments = []
+    table: list[Any] = []
+    libraries: list[jit.Library] = []
+    for command in result.commands:
+        if isinstance(command, HostCall):
+            if table:
+                result.segments.append(make_program(table, False, libraries))
+            result.segments.append(command)
+            table, libraries = [], []
+            continue
+        library = kernel(command.spec)
+        libraries.append(library)
+        table.append((library.address("kernel"), command.consts, command.tasks))
+    if table:
+        cost = sum(c.bytes + c.flops // 8 for c in result.commands if isinstance(c, Command))
+        small = cost < SMALL_COST and not result.segments
+        result.segments.append(make_program(table, small, libraries))
     return result
