@@ -128,11 +128,12 @@ class _Team:
                         name=f"mlx-{number}",
                         daemon=True,
                     )
+                    self.residents[number] = thread  # first: no interrupt may lose it
                     try:
                         thread.start()
                     except RuntimeError:  # the system refuses: those that run can do it all
+                        del self.residents[number]
                         return
-                    self.residents[number] = thread
 
     def start_workers(self) -> None:
         self.start(range(1, self.threads))
