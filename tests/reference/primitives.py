@@ -81,9 +81,7 @@ def _embed(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _indices(starts: Any, steps: Any, shape: Any) -> Any:
-    return np.ix_(
-        *(s + k * np.arange(n) for s, k, n in zip(starts, steps, shape, strict=True))
-    )
+    return np.ix_(*(s + k * np.arange(n) for s, k, n in zip(starts, steps, shape, strict=True)))
 
 
 @reference("Concatenate")

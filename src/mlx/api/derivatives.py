@@ -140,9 +140,7 @@ def _positions(name: str, argnums: Any, names: list[str]) -> tuple[list[int], bo
         raise ValueError(f"[{name}] Gradient wrt no argument requested: argnums is {argnums!r}.")
     for i in positions:
         if i < 0:
-            raise ValueError(
-                f"[{name}] Can't compute the gradient of negative argument index {i}."
-            )
+            raise ValueError(f"[{name}] Can't compute the gradient of negative argument index {i}.")
         if positions.count(i) > 1:
             raise ValueError(f"[{name}] Duplicate argument index {i} is not allowed.")
     return list(positions), single or len(positions) == 1

@@ -101,6 +101,7 @@ class Custom(Primitive):
     """
 
     family = "custom"
+    sizes = frozenset({"rules"})  # what is computed does not depend on them
     count: int
     rules: Rules
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mlx.graph.node import Node
 from mlx.primitives.base import Pick
 from mlx.primitives.elementwise import Add
-from mlx.transforms.walk import dependents
+from mlx.transforms.walk import dependents, without_collection
 
 _ADD = Add()
 
@@ -26,10 +26,17 @@ def vjp(
     """
     order, marked = dependents(outputs, inputs, start, smooth=True)
     single: dict[Node, Node] = {}
-    several: dict[Node, list[Node | None]] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if cotangent is not None and output in marked:
             single[output] = _plus(single.get(output), cotangent)
+    with without_collection(len(order)):
+        _reverse(order, marked, single)
+    return [single.get(node) for node in inputs]
+
+
+def _reverse(order: list[Node], marked: set[Node], single: dict[Node, Node]) -> None:
+    """Replace the cotangents in ``single`` by those of the inputs; uses ``order`` up."""
+    several: dict[Node, list[Node | None]] = {}
     while order:
         node = order.pop()
         if node.dtype is None:
@@ -49,7 +56,6 @@ def vjp(
             if want and share is not None:
                 before = single.get(source)
                 single[source] = share if before is None else _plus(before, share)
-    return [single.get(node) for node in inputs]
 
 
 def _arrive(
@@ -65,8 +71,15 @@ def jvp(
 ) -> list[Node | None]:
     """Tangents of ``outputs`` from those of ``inputs``; None where nothing arrives."""
     known: dict[Node, Node | None] = dict(zip(inputs, tangents, strict=True))
-    several: dict[Node, Sequence[Node | None]] = {}
     order, _ = dependents(outputs, inputs, start, smooth=True)
+    with without_collection(len(order)):
+        _forward(order, known)
+    return [known.get(node) for node in outputs]
+
+
+def _forward(order: list[Node], known: dict[Node, Node | None]) -> None:
+    """Add the tangents of the nodes of ``order`` to those of the inputs."""
+    several: dict[Node, Sequence[Node | None]] = {}
     for node in order:
         primitive, sources = node.primitive, node.inputs
         if type(primitive) is Pick:
@@ -81,4 +94,3 @@ def jvp(
             several[node] = made
         else:
             known[node] = made[0]
-    return [known.get(node) for node in outputs]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import gc
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 from mlx.graph.node import Node, ancestors
 
@@ -29,3 +31,17 @@ def dependents(
                 order.append(node)
                 break
     return order, marked
+
+
+@contextmanager
+def without_collection(nodes: int) -> Iterator[None]:
+    """Pause the garbage collector while a long walk records: nodes form no cycles, and
+    scanning them again and again took a third of the time of a gradient of 10^6 nodes."""
+    pause = nodes > 10_000 and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
