@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
-from typing import Any
+from typing import Any, overload
 
 __all__ = [
     "tree_flatten",
@@ -73,6 +73,21 @@ def tree_map_with_path(
     if isinstance(tree, dict):
         return {key: descend(key, child) for key, child in tree.items()}
     return _rebuild(tree, (descend(i, child) for i, child in enumerate(tree)))
+
+
+@overload
+def tree_flatten(
+    tree: Any,
+    prefix: str = "",
+    is_leaf: IsLeaf = None,
+    destination: list[tuple[str, Any]] | None = None,
+) -> list[tuple[str, Any]]: ...
+
+
+@overload
+def tree_flatten(
+    tree: Any, prefix: str = "", is_leaf: IsLeaf = None, *, destination: dict[str, Any]
+) -> dict[str, Any]: ...
 
 
 def tree_flatten(

@@ -182,7 +182,9 @@ class Module(dict):
 
     # Changing the tree
 
-    def update(self, parameters: dict[str, Any], strict: bool = True) -> Module:
+    def update(  # type: ignore[override]
+        self, parameters: dict[str, Any] | list[Any], strict: bool = True
+    ) -> Module:
         """Replace the parameters that `parameters` holds; return the module.
 
         Raises ValueError, if `strict`, for a name that is not in the module or a value that does

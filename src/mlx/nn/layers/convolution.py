@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import mlx.core as mx
 from mlx.nn.layers.base import Module
 
 
-def spread(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
+def spread(value: int | tuple[int, ...], dims: int) -> Any:
     """Return a setting as one number a dimension."""
     return (value,) * dims if isinstance(value, int) else tuple(value)
 

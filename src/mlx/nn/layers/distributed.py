@@ -9,7 +9,6 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.nn.layers.base import Module
-from mlx.nn.layers.linear import Linear
 from mlx.nn.layers.quantized import Quantized, QuantizedLinear
 from mlx.utils import tree_flatten, tree_map_with_path, tree_unflatten
 
@@ -18,7 +17,7 @@ Sharding = str | Callable[[str, mx.array], Any]
 
 
 @lru_cache
-def sum_gradients(group: Any) -> Callable[[mx.array], mx.array]:
+def sum_gradients(group: Any) -> Callable[[mx.array], Any]:
     """Return the identity whose gradient is summed over the processes of `group`."""
     if group.size() == 1:
         return lambda x: x
@@ -181,7 +180,8 @@ class AllToShardedLinear(_ShardedLinear):
     _divided = "output"
 
     def __call__(self, x: mx.array) -> mx.array:
-        return Linear.__call__(self, sum_gradients(self.group)(x))
+        y = sum_gradients(self.group)(x) @ self["weight"].T
+        return y + self["bias"] if "bias" in self else y
 
 
 class ShardedToAllLinear(_ShardedLinear):
@@ -315,7 +315,7 @@ class FullyShardedModule(Module):
         return self._run(self.module.as_linear, *args, **kwargs)
 
 
-def _gather(group: Any, compute_dtype: Any) -> Callable[[mx.array], mx.array]:
+def _gather(group: Any, compute_dtype: Any) -> Callable[[mx.array], Any]:
     """Return a function from a part to the whole array whose gradient goes the other way."""
     size = group.size()
     if size == 1:

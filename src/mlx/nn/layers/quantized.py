@@ -176,6 +176,8 @@ class QQLinear(Module):
     for good and `train` turns it back.
     """
 
+    scales: mx.array
+
     def __init__(
         self,
         input_dims: int,
@@ -218,7 +220,7 @@ class QQLinear(Module):
     def quantize(self) -> None:
         """Quantize the weight, unless it is already."""
         if not self._quantized:
-            self.weight, self.scales = mx.quantize(self.weight, **self._settings())
+            self.weight, self.scales, *_ = mx.quantize(self.weight, **self._settings())
             self._quantized = True
 
     def dequantize(self) -> None:
