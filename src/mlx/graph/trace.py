@@ -70,6 +70,11 @@ def active() -> bool:
     return bool(stack())
 
 
+def any_open() -> bool:
+    """Whether any thread is inside a transformation."""
+    return bool(_open)
+
+
 def evaluated(nodes: list[Node]) -> None:
     """Drop the inputs of nodes that now have data, unless an open trace may still walk them."""
     if not _open:

@@ -100,13 +100,16 @@ def _serial(node: Node) -> int:
     return node.serial
 
 
-def _describe(order: list[Node]) -> tuple[list[Any], list[Node], list[Node], list[int], dict]:
-    """(key, leaves, run-time numbers, in-region references, positions) of a region."""
+def _describe(
+    order: list[Node],
+) -> tuple[list[Any], list[Node], list[Node], list[int], list[int], dict[Node, int]]:
+    """(key, leaves, run-time numbers, in-region references to nodes and to leaves, positions)."""
     index: dict[Node, int] = {}
     key: list[Any] = []
     leaves: list[Node] = []
     scalars: list[Node] = []
     edges = [0] * len(order)
+    uses: list[int] = []
     for position, node in enumerate(order):
         primitive = node.primitive
         index[node] = position
@@ -129,11 +132,14 @@ def _describe(order: list[Node]) -> tuple[list[Any], list[Node], list[Node], lis
             if at is None:
                 leaves.append(source)
                 at = index[source] = -len(leaves)
+                uses.append(1)
                 key.append((source.shape, source.dtype.index))
             elif at >= 0:
                 edges[at] += 1
+            else:
+                uses[-1 - at] += 1
             key.append(at)
-    return key, leaves, scalars, edges, index
+    return key, leaves, scalars, edges, uses, index
 
 
 def _outside(order: list[Node], edges: list[int], usual: int) -> list[int]:
@@ -158,7 +164,7 @@ _USUAL = _calibrate()
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     order = _collect(roots)
-    key, leaves, scalars, edges, index = _describe(order)
+    key, leaves, scalars, edges, uses, index = _describe(order)
     live = _outside(order, edges, _USUAL)
     wanted = {index[n] for n in roots if n.data is None}
     live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
@@ -177,7 +183,7 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
         _programs.move_to_end(whole)
     outputs = [order[i] for i in live]
     try:
-        _run(program, leaves, scalars, outputs, asynchronous)
+        _run(program, leaves, uses, scalars, outputs, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
         for node in outputs:
             node.data = Failed(error)
@@ -209,9 +215,33 @@ def _signed(raw: bytes) -> int:
     return struct.unpack("<q", raw)[0]
 
 
+def _donated(program: Executable, leaves: list[Node], uses: list[int]) -> dict[int, Any]:
+    """Outputs that take a leaf's memory: nothing outside the region refers to the leaf's node,
+    and nothing else to its buffer and storage."""
+    found: dict[int, Any] = {}
+    if trace.any_open():
+        return found
+    count = sys.getrefcount
+    for leaf, output in program.donations:
+        node = leaves[leaf]
+        if count(node) - uses[leaf] > _LEAF_USUAL:
+            continue
+        data = node.data
+        if count(data) > 3 or data.offset or count(data.storage) > 2:
+            continue
+        if data.storage.nbytes >= program.output_bytes[output]:
+            found[output] = data.storage
+    return found
+
+
+_LEAF_USUAL = 3
+"""References to a leaf's node inside ``_donated``: the list of leaves, the name, the call."""
+
+
 def _run(
     program: Executable,
     leaves: list[Node],
+    uses: list[int],
     scalars: list[Node],
     outputs: list[Node],
     asynchronous: bool,
@@ -219,7 +249,8 @@ def _run(
     """Allocate, run, and hand the outputs their buffers."""
     counters["runs"] += 1
     status = words("q", (0, 0, 0, 0))
-    storages = [allocate(size) for size in program.output_bytes]
+    donated = _donated(program, leaves, uses) if program.donations else {}
+    storages = [donated.get(i) or allocate(n) for i, n in enumerate(program.output_bytes)]
     arena = allocate(program.arena_bytes) if program.arena_bytes else None
     bases = words("q", (status.buffer_info()[0], 0, arena.address if arena else 0))
     for position in program.leaf_order:

@@ -11,6 +11,7 @@ from mlx.backend.llvm.abi import Command, HostCall, KernelSpec
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lower import lower
 from mlx.backend.llvm.target import host
+from mlx.compiler.donate import donations
 from mlx.compiler.plan import Plan, make_plan
 from mlx.graph.node import Node
 
@@ -42,8 +43,8 @@ class Executable:
     """A bound program: native commands, and how leaves and outputs map to its bases."""
 
     __slots__ = (
-        "arena_bytes", "commands", "leaf_order", "output_bytes", "results", "scalar_order",
-        "segments",
+        "arena_bytes", "commands", "donations", "leaf_order", "output_bytes", "results",
+        "scalar_order", "segments",
     )  # fmt: skip
 
     segments: list[Any]
@@ -53,6 +54,8 @@ class Executable:
     output_bytes: list[int]
     leaf_order: list[int]
     scalar_order: list[int]
+    donations: list[tuple[int, int]]
+    """(leaf, output) pairs: the output may take the leaf's memory if nobody else refers to it."""
     results: list[tuple[str, int, int]]
     """For each output: ("leaf" or "output", which, byte offset)."""
 
@@ -78,6 +81,10 @@ def assemble(
     scalar_at = {node: i for i, node in enumerate(scalars)}
     result.leaf_order = [leaf_at[node] for node in plan.leaves]
     result.scalar_order = [scalar_at[node] for node in plan.scalars]
+    result.donations = [
+        (leaf_at[plan.leaves[position]], lowered.output_index[buffer])
+        for position, buffer in donations(plan)
+    ]
     result.results = []
     for i in live:
         buffer, offset = plan.outputs[order[i]]

@@ -1,0 +1,87 @@
+"""Which outputs may be written into the memory of a leaf that nothing else will read.
+
+Needs: a finished plan.  Leaves: pairs (leaf, output buffer) that are legal if, when the program
+runs, nobody outside refers to the leaf.  A write into donated memory comes after every read of
+the old value and after every step that can fail.
+"""
+
+from __future__ import annotations
+
+from mlx.compiler.nest import Nest, Reduce
+from mlx.compiler.plan import GemmStep, NestStep, OpaqueStep, Plan, Step
+
+CAN_FAIL = frozenset({"indexing", "library"})
+
+
+def donations(plan: Plan) -> list[tuple[int, int]]:
+    """(position of a leaf, number of the output buffer that takes its memory)."""
+    reads, writes, failing = _timeline(plan)
+    by_size: dict[int, list[int]] = {}
+    for number, buffer in enumerate(plan.buffers):
+        if buffer.kind == "leaf" and not _is_result(plan, number):
+            by_size.setdefault(buffer.nbytes, []).append(number)
+    found = []
+    for number, buffer in enumerate(plan.buffers):
+        if buffer.kind != "output" or number not in writes or writes[number] <= failing:
+            continue
+        for leaf in by_size.get(buffer.nbytes, ()):
+            if _legal(plan, leaf, number, reads, writes[number]):
+                by_size[buffer.nbytes].remove(leaf)
+                found.append((plan.buffers[leaf].position, number))
+                break
+    return found
+
+
+def _is_result(plan: Plan, number: int) -> bool:
+    return any(buffer == number for buffer, _ in plan.outputs.values())
+
+
+def _timeline(plan: Plan) -> tuple[dict[int, int], dict[int, int], int]:
+    """(last read of each buffer, first write of each buffer, last step that can fail)."""
+    reads: dict[int, int] = {}
+    writes: dict[int, int] = {}
+    failing = -1
+    for at, step in enumerate(plan.steps):
+        for buffer in _read_by(step):
+            reads[buffer] = at
+        for buffer in _written_by(step):
+            writes.setdefault(buffer, at)
+        if isinstance(step, OpaqueStep) and step.primitive.family in CAN_FAIL:
+            failing = at
+    return reads, writes, failing
+
+
+def _read_by(step: Step) -> list[int]:
+    if isinstance(step, OpaqueStep):
+        return [o.buffer for o in step.inputs]
+    accesses = step.nest.accesses if isinstance(step, NestStep) else step.accesses
+    stores = step.nest.stores if isinstance(step, NestStep) else step.stores
+    written = {a for _, a in stores}
+    found = [a.buffer for i, a in enumerate(accesses) if i not in written]
+    return [*found, step.a.buffer, step.b.buffer] if isinstance(step, GemmStep) else found
+
+
+def _written_by(step: Step) -> list[int]:
+    if isinstance(step, OpaqueStep):
+        return [o.buffer for o in step.outputs]
+    if isinstance(step, GemmStep):
+        return [step.accesses[a].buffer for _, a in step.stores]
+    return [step.nest.accesses[a].buffer for _, a in step.nest.stores]
+
+
+def _legal(plan: Plan, leaf: int, output: int, reads: dict[int, int], write: int) -> bool:
+    last = reads.get(leaf, -1)
+    if last != write:
+        return last < write
+    step = plan.steps[write]
+    return isinstance(step, NestStep) and _in_place(step.nest, leaf, output)
+
+
+def _in_place(nest: Nest, leaf: int, output: int) -> bool:
+    """Whether a map reads each element of the leaf only where it writes the output's."""
+    if nest.columns is not None or any(isinstance(v, Reduce) for v in nest.values):
+        return False
+    places = {
+        (a.offset, a.outer, a.inner) for a in nest.accesses if a.buffer in (leaf, output)
+    }
+    return len(places) == 1
