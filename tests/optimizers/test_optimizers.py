@@ -108,8 +108,24 @@ class TestUpdate:
         new = opt.apply_gradients({"bias": mx.ones((2,))}, model)
         assert list(new) == ["bias"]
         model.update(new)
-        with pytest.raises(KeyError):
-            opt.apply_gradients({"other": mx.ones((2,))}, model)
+
+    @pytest.mark.parametrize(
+        ("gradients", "error", "message"),
+        [
+            ({"other": 0}, KeyError, "nothing at 'other'"),
+            ({"a": {"x": 0}}, KeyError, "nothing at 'a.x'"),
+            ({"l": [{}, 0, 0]}, IndexError, "nothing at 'l.2'"),
+            ({"l": {"x": 0}}, TypeError, "list at 'l'"),
+            ({"a": 0}, TypeError, "dict at 'a'"),
+        ],
+    )
+    def test_gradients_without_parameters_change_nothing(self, gradients, error, message):
+        opt = optim.Adam(0.1)
+        params = {"a": {"b": mx.array(1.0)}, "l": [mx.array(1.0), mx.array(2.0)]}
+        with pytest.raises(error, match=message):
+            opt.apply_gradients(tree_map(mx.array, gradients), params)
+        assert list(opt.state) == ["step", "learning_rate"]
+        assert opt.step.item() == 0
 
     def test_trains(self):
         mx.random.seed(0)

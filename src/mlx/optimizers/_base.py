@@ -84,11 +84,15 @@ class Optimizer:
 
         `parameters` may be a superset of `gradients`, or a Module.
 
+        Raises KeyError, IndexError or TypeError, before anything changes, for a gradient without
+        a parameter.
+
         >>> opt = optim.SGD(learning_rate=0.5)
         >>> params = {"a": mx.array(2.0), "b": mx.array(3.0)}
         >>> list(opt.apply_gradients({"a": mx.array(1.0)}, params))
         ['a']
         """
+        _check_gradients(gradients, parameters)
         self.init(gradients)
         for name, schedule in self._schedulers.items():
             self.state[name] = schedule(self.step)
@@ -171,6 +175,7 @@ class MultiOptimizer(Optimizer):
 
     def apply_gradients(self, gradients: dict[str, Any], parameters: dict[str, Any]) -> Any:
         """Return the updated parameters, in the structure of `gradients`."""
+        _check_gradients(gradients, parameters)
         updated: Any = {}
         for optimizer, part in zip(self.optimizers, self._split(gradients), strict=True):
             updated = tree_merge(updated, optimizer.apply_gradients(part, parameters))
@@ -204,6 +209,34 @@ class MultiOptimizer(Optimizer):
     def learning_rate(self, learning_rate: float | mx.array) -> None:
         for optimizer in self.optimizers:
             optimizer.learning_rate = learning_rate
+
+
+def _check_gradients(gradients: Any, parameters: Any, path: str = "") -> None:
+    """Raise unless every gradient has a parameter at its place."""
+    if isinstance(gradients, dict):
+        kinds, items = dict, list(gradients.items())
+    elif isinstance(gradients, (list, tuple)):
+        kinds, items = (list, tuple), list(enumerate(gradients))
+    else:
+        kinds, items = mx.array, []
+    if kinds is not mx.array and not items:
+        return
+    if not isinstance(parameters, kinds):
+        raise _mismatch(TypeError, path, type(parameters).__name__)
+    for key, child in items:
+        place = f"{path}.{key}"
+        if kinds is dict and key not in parameters:
+            raise _mismatch(KeyError, place, "nothing")
+        if kinds is not dict and key >= len(parameters):
+            raise _mismatch(IndexError, place, "nothing")
+        _check_gradients(child, parameters[key], place)
+
+
+def _mismatch(error: type[Exception], path: str, found: str) -> Exception:
+    return error(
+        "[apply_gradients] The gradients must have the structure of (part of) the parameters, "
+        f"but the parameters have {found} at '{path[1:]}'."
+    )
 
 
 def _overlay(tree: Any, new: Any) -> Any:

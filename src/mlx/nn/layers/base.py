@@ -231,7 +231,7 @@ class Module(dict):
         >>> layer.apply({"weight": mx.ones((1, 2))}, mx.array([1.0, 2.0])).item()
         3.0
         """
-        if callable(map_fn) and not isinstance(map_fn, dict):
+        if callable(map_fn):
             self.update(self.filter_and_map(filter_fn or self.valid_parameter_filter, map_fn))
             return self
         # The second positional argument is the first input.
