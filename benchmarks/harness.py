@@ -108,7 +108,7 @@ def mark_differences(row: Row, results: dict[str, Result]) -> None:
     if not there or row.tolerance == 0:
         return
     length = statistics.mode(len(r.check) for r in there)
-    middle = np.median([r.check for r in there if len(r.check) == length], axis=0)
+    middle = np.nanmedian([r.check for r in there if len(r.check) == length], axis=0)
     size = np.sqrt(np.mean(middle**2))
     for result in there:
         same = len(result.check) == length
