@@ -158,6 +158,18 @@ def _round(c: mpf, element: str) -> float:
     return float(np.float32(float(c))) if element == "float" else float(c)
 
 
+def two_over_pi(parts: int = 4, entries: int = 61) -> list[list[float]]:
+    """For each j, 2**(16 j) 2/pi modulo 4 as a sum of doubles (one list a part)."""
+    out: list[list[float]] = [[] for _ in range(parts)]
+    with mp.workprec(1400):
+        for j in range(entries):
+            rest = mp.fmod(mpf(2) ** (16 * j) * 2 / mp.pi, 4)
+            for part in out:
+                part.append(float(rest))
+                rest -= part[-1]
+    return out
+
+
 def main() -> None:
     wanted = sys.argv[1:]
     lines = [
@@ -179,6 +191,11 @@ def main() -> None:
             lines.append(f'    ("{name}", "{element}"): (')
             lines += [f"        {_round(c, element)!r}," for c in found]
             lines.append("    ),")
+    lines += ["}", "", "TWO_OVER_PI: dict[str, tuple[float, ...]] = {"]
+    for i, part in enumerate(two_over_pi()):
+        lines.append(f'    "TWO_OVER_PI_{i}": (')
+        lines += [f"        {c!r}," for c in part]
+        lines.append("    ),")
     lines.append("}")
     if not wanted:
         OUTPUT.write_text("\n".join(lines) + "\n")

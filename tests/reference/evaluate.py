@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -31,23 +31,32 @@ def handle(value: Any, dtype: Dtype | None = None) -> array:
     return wrap(leaf(value, dtype))
 
 
-def evaluate(roots: Sequence[Node]) -> list[Any]:
-    """The values of nodes, computed in order of recording."""
-    known: dict[Node, Any] = {}
+def evaluate(
+    roots: Sequence[Node], given: Mapping[Node, np.ndarray] | None = None, wide: bool = False
+) -> list[Any]:
+    """The values of nodes, computed in order of recording.
+
+    ``given`` replaces the values of nodes.  With ``wide`` all floats are float64 and complex
+    numbers complex128, whatever the nodes' dtypes: for finite differences.
+    """
+    known: dict[Node, Any] = dict(given or {})
     for node in ancestors(roots):
+        if node in known:
+            continue
         if isinstance(node.data, Buffer):
-            known[node] = _data(node)
+            known[node] = _typed(stored(node), node, wide)
             continue
         if node.primitive is None:
             raise ValueError(f"{node} has no value: {node.data}.")
-        values = [_wide(known[source]) for source in node.inputs]
+        values = [_unhalved(known[source]) for source in node.inputs]
         rule = REFERENCE[type(node.primitive).__name__]
         with np.errstate(all="ignore"):
-            known[node] = _typed(rule(node.primitive, node, *values), node)
+            known[node] = _typed(rule(node.primitive, node, *values), node, wide)
     return [known[root] for root in roots]
 
 
-def _data(node: Node) -> np.ndarray:
+def stored(node: Node) -> np.ndarray:
+    """A copy of an evaluated node's data."""
     node.data.wait()
     nbytes = node.size * node.dtype.size
     if nbytes == 0:
@@ -60,22 +69,28 @@ def value(x: array | Node) -> np.ndarray:
     return evaluate([x if isinstance(x, Node) else x._node])[0]
 
 
-def _wide(x: Any) -> Any:
+def _unhalved(x: Any) -> Any:
     """Half precision computes in float32."""
     if isinstance(x, tuple):
-        return tuple(_wide(v) for v in x)
+        return tuple(_unhalved(v) for v in x)
     return x.astype(np.float32) if x.dtype in (np.float16, ml_dtypes.bfloat16) else x
 
 
-def _typed(x: Any, node: Node) -> Any:
+def _typed(x: Any, node: Node, wide: bool) -> Any:
+    """The value in the node's dtype, its shape checked."""
     if node.dtype is None:
-        types = [dtype for _, dtype in node.shape]
-        shapes = [shape for shape, _ in node.shape]
+        types = list(node.shape)
     else:
-        x, types, shapes = (x,), [node.dtype], [node.shape]
+        x, types = (x,), [(node.shape, node.dtype)]
     out = []
-    for v, dtype, shape in zip(x, types, shapes, strict=True):
+    for v, (shape, dtype) in zip(x, types, strict=True):
         v = np.asarray(v)
         assert v.shape == tuple(shape), f"{node} is said to be {shape}, computed {v.shape}"
-        out.append(v.astype(dtype.numpy))
+        out.append(v.astype(_wider(dtype) if wide else dtype.numpy))
     return out[0] if node.dtype is not None else tuple(out)
+
+
+def _wider(dtype: Dtype) -> Any:
+    if not dtype.is_inexact:
+        return dtype.numpy
+    return np.complex128 if dtype.is_complex else np.float64

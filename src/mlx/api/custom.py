@@ -225,9 +225,9 @@ def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
         TypeError: ``fun`` is no function.
 
     >>> import mlx.core as mx
-    >>> block = mx.checkpoint(lambda x: mx.sin(mx.exp(x)))
-    >>> mx.grad(block)(mx.array(0.0)).item() == mx.grad(lambda x: mx.sin(mx.exp(x)))(mx.array(0.0)).item()
-    True
+    >>> block = mx.checkpoint(lambda x: (x * x) * x)
+    >>> mx.grad(block)(mx.array(2.0)).item()
+    12.0
     """
     check_callable("checkpoint", fun)
 

@@ -51,10 +51,8 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
         with Trace("vmap") as trace:
             inputs = [_element(trace, node, axis) for node, axis in chosen]
             elements = iter(handles(inputs))
-            call = tree.rebuild(
-                args,
-                (v if a is None else next(elements) for v, a in zip(values, axes, strict=True)),
-            )
+            pairs = zip(values, axes, strict=True)
+            call = tree.rebuild(args, (v if a is None else next(elements) for v, a in pairs))
             result = fun(*call)
             nodes = [_result(leaf) for leaf in tree.leaves(result)]
             stacked = [moveaxis(node, axis, 0) for node, axis in chosen]

@@ -1,6 +1,6 @@
 """Which outputs may be written into the memory of a leaf that nothing else will read.
 
-Needs: a finished plan.  Leaves: pairs (leaf, output buffer) that are legal if, when the program
+Needs: a finished plan.  Leaves: for an output buffer the leaves that are legal if, when the program
 runs, nobody outside refers to the leaf.  A write into donated memory comes after every read of
 the old value and after every step that can fail.
 """
@@ -13,8 +13,8 @@ from mlx.compiler.plan import GemmStep, NestStep, OpaqueStep, Plan, Step
 CAN_FAIL = frozenset({"indexing", "library"})
 
 
-def donations(plan: Plan) -> list[tuple[int, int]]:
-    """(position of a leaf, number of the output buffer that takes its memory)."""
+def donations(plan: Plan) -> list[tuple[int, list[int]]]:
+    """(number of an output buffer, positions of the leaves whose memory it could take)."""
     reads, writes, failing = _timeline(plan)
     by_size: dict[int, list[int]] = {}
     for number, buffer in enumerate(plan.buffers):
@@ -24,11 +24,13 @@ def donations(plan: Plan) -> list[tuple[int, int]]:
     for number, buffer in enumerate(plan.buffers):
         if buffer.kind != "output" or number not in writes or writes[number] <= failing:
             continue
-        for leaf in by_size.get(buffer.nbytes, ()):
-            if _legal(plan, leaf, number, reads, writes[number]):
-                by_size[buffer.nbytes].remove(leaf)
-                found.append((plan.buffers[leaf].position, number))
-                break
+        legal = [
+            plan.buffers[leaf].position
+            for leaf in by_size.get(buffer.nbytes, ())
+            if _legal(plan, leaf, number, reads, writes[number])
+        ]
+        if legal:
+            found.append((number, legal))
     return found
 
 

@@ -222,15 +222,21 @@ def _donated(program: Executable, leaves: list[Node], uses: list[int]) -> dict[i
     if trace.any_open():
         return found
     count = sys.getrefcount
-    for leaf, output in program.donations:
-        node = leaves[leaf]
-        if count(node) - uses[leaf] > _LEAF_USUAL:
-            continue
-        data = node.data
-        if count(data) > 3 or data.offset or count(data.storage) > 2:
-            continue
-        if data.storage.nbytes >= program.output_bytes[output]:
-            found[output] = data.storage
+    taken: set[int] = set()
+    for output, candidates in program.donations:
+        for leaf in candidates:
+            if leaf in taken:
+                continue
+            node = leaves[leaf]
+            if count(node) - uses[leaf] > _LEAF_USUAL:
+                continue
+            data = node.data
+            if count(data) > 3 or data.offset or count(data.storage) > 2:
+                continue
+            if data.storage.nbytes >= program.output_bytes[output]:
+                taken.add(leaf)
+                found[output] = data.storage
+                break
     return found
 
 

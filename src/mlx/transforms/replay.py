@@ -7,7 +7,7 @@ from itertools import chain
 
 from mlx.graph.node import Node, record
 from mlx.graph.trace import Trace, placeholder
-from mlx.primitives.base import Pick, picks
+from mlx.primitives.base import Full, Pick, picks
 from mlx.primitives.custom import Custom, Rules
 from mlx.primitives.reductions import broadcast_axes
 from mlx.primitives.views import moveaxis
@@ -68,6 +68,8 @@ def _stretch(known: Mapping[Node, Node], node: Node, size: int) -> Node:
         return found
     if node.dtype is None:
         raise AssertionError("only picks read a node with several outputs")
+    if type(node.primitive) is Full:
+        return Node(node.primitive, (), (size, *node.shape), node.dtype)
     return broadcast_axes(node, (size, *node.shape), range(1, node.ndim + 1))
 
 

@@ -54,8 +54,8 @@ class Executable:
     output_bytes: list[int]
     leaf_order: list[int]
     scalar_order: list[int]
-    donations: list[tuple[int, int]]
-    """(leaf, output) pairs: the output may take the leaf's memory if nobody else refers to it."""
+    donations: list[tuple[int, list[int]]]
+    """(output, leaves): it may take the memory of one that nobody else refers to."""
     results: list[tuple[str, int, int]]
     """For each output: ("leaf" or "output", which, byte offset)."""
 
@@ -82,8 +82,8 @@ def assemble(
     result.leaf_order = [leaf_at[node] for node in plan.leaves]
     result.scalar_order = [scalar_at[node] for node in plan.scalars]
     result.donations = [
-        (leaf_at[plan.leaves[position]], lowered.output_index[buffer])
-        for position, buffer in donations(plan)
+        (lowered.output_index[buffer], [leaf_at[plan.leaves[p]] for p in positions])
+        for buffer, positions in donations(plan)
     ]
     result.results = []
     for i in live:

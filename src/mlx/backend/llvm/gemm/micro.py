@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlx.backend.llvm.gemm.elements import llvm_type, multiply_add
+from mlx.backend.llvm.gemm.elements import llvm_type, multiply_add, prefetch
 from mlx.backend.llvm.gemm.tile import ROW, Tile
 from mlx.backend.llvm.ir import Function, Module, Value, const, i64, vector
 
@@ -27,6 +27,8 @@ class _Micro:
         f = self.f
         a, b, b_pitch, depth, c, self.c_pitch, more = f.params
         sums = self._start(c, more)
+        for position in range(len(sums)):
+            prefetch(f, self._c_address(c, position), write=True)
         start = i64(0)
         if (self.rows, self.vectors) == (self.tile.rows, self.tile.vectors):
             stop = f.sub(depth, i64(_UNROLL - 1))

@@ -18,6 +18,7 @@ from mlx.backend.llvm.gemm.tile import Tile, tile_for
 _ROWS, _COLS = 256, 256
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once
 _PACK_COLS = 256
+_SMALL = 1 << 17  # bytes that stay in the second-level cache while a task works on others
 
 
 def plan_gemm(
@@ -80,7 +81,9 @@ class _Blocked:
         mc, nc = _blocks(tile, self.m, self.n, prod(self.batch), self.workers)
         if -(-self.m // mc) < _SHARED_FROM:
             b_panel = round_up(min(tile.depth, max(self.k, 1)), tile.lanes) * tile.b_row
-            local = {"b_panel": b_panel, "direct": int(mc <= 4 * tile.rows)}
+            local = {"b_panel": b_panel, "direct": int(self._direct(tile, mc))}
+            if mc >= self.m and nc >= self.n and self._bytes <= _SMALL:
+                local["ahead"] = self.workers
             return [self._product(tile, mc, nc, local, [0] * len(self.batch), epilogue, scratch)]
         b_panel = round_up(self.k, tile.lanes) * tile.b_row
         strides, items = self._packed_strides(-(-self.n // tile.cols) * b_panel)
@@ -91,6 +94,16 @@ class _Blocked:
         }  # fmt: skip
         pack = self._pack(tile, b_panel, strides, items, place)
         return [pack, self._product(tile, mc, nc, shared, strides, epilogue, scratch)]
+
+    @property
+    def _bytes(self) -> int:
+        """Bytes of the operands of one batch item."""
+        return self.k * (self.m * SIZES[self.a.dtype] + self.n * SIZES[self.b.dtype])
+
+    def _direct(self, tile: Tile, mc: int) -> bool:
+        """Whether B is better read where it lies: few rows, or B small and dense."""
+        span = self.k * abs(self.b.row_stride) * SIZES[self.b.dtype]
+        return mc <= (8 if span <= _SMALL else 2) * tile.rows
 
     def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
         """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""

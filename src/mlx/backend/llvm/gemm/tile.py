@@ -76,5 +76,5 @@ def tile_for(accumulate: str, target: Target | None = None) -> Tile:
         rows, vectors = (10, 1) if many else (4, 1)
     else:
         rows, vectors = (14, 2) if many else (6, 2)
-    depth = 1536 // itemsize // planes
+    depth = (384 if itemsize == 4 else 256) // planes
     return Tile(accumulate, lanes, rows, vectors, planes, depth, target.has_fma, itemsize)

@@ -1,0 +1,330 @@
+"""Arithmetic notation over IR values: formulas read like formulas.
+
+A :class:`Number` is an operand together with the function under construction; operators
+append one plain instruction each (never contracted, never reordered) and Python numbers
+become constants of the other operand's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mlx.backend.llvm.elementary.coefficients import TABLES
+from mlx.backend.llvm.ir import (
+    INT_OF,
+    Function,
+    Value,
+    const,
+    element_of,
+    lanes_of,
+    mangle,
+)
+from mlx.backend.llvm.target import host
+
+FLOAT, DOUBLE = "float", "double"
+MANTISSA = {FLOAT: 23, DOUBLE: 52}
+BIAS = {FLOAT: 127, DOUBLE: 1023}
+TINY = {FLOAT: 2.0**-126, DOUBLE: 2.0**-1022}
+INF = float("inf")
+NAN = float("nan")
+
+
+class Number:
+    """An operand of the function ``f``: floats, integers or booleans, a lane or many."""
+
+    __slots__ = ("f", "v")
+
+    def __init__(self, f: Function, v: Value) -> None:
+        self.f = f
+        self.v = v
+
+    @property
+    def element(self) -> str:
+        return element_of(self.v.type)
+
+    @property
+    def lanes(self) -> int:
+        return lanes_of(self.v.type)
+
+    def like(self, x: Any) -> Number:
+        """``x``, as a constant of this operand's type if it is a Python number."""
+        return x if isinstance(x, Number) else Number(self.f, const(self.v.type, x))
+
+    def _op(self, name: str, x: Any, reverse: bool = False) -> Number:
+        a, b = self.v, self.like(x).v
+        return Number(self.f, self.f.op(name, *((b, a) if reverse else (a, b))))
+
+    def _arithmetic(self, name: str, x: Any, reverse: bool = False) -> Number:
+        return self._op("f" + name if self.element in INT_OF else name, x, reverse)
+
+    def __add__(self, x: Any) -> Number:
+        return self._arithmetic("add", x)
+
+    __radd__ = __add__
+
+    def __sub__(self, x: Any) -> Number:
+        return self._arithmetic("sub", x)
+
+    def __rsub__(self, x: Any) -> Number:
+        return self._arithmetic("sub", x, reverse=True)
+
+    def __mul__(self, x: Any) -> Number:
+        return self._arithmetic("mul", x)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, x: Any) -> Number:
+        return self._op("fdiv", x)
+
+    def __rtruediv__(self, x: Any) -> Number:
+        return self._op("fdiv", x, reverse=True)
+
+    def __neg__(self) -> Number:
+        return Number(self.f, self.f.neg(self.v))
+
+    def __and__(self, x: Any) -> Number:
+        return self._op("and", x)
+
+    def __or__(self, x: Any) -> Number:
+        return self._op("or", x)
+
+    def __xor__(self, x: Any) -> Number:
+        return self._op("xor", x)
+
+    def __lshift__(self, x: int) -> Number:
+        return self._op("shl", x)
+
+    def __rshift__(self, x: int) -> Number:
+        """Arithmetic shift; see ``logical`` for the other."""
+        return self._op("ashr", x)
+
+    def logical(self, shift: int) -> Number:
+        return self._op("lshr", shift)
+
+    def _compare(self, ordered: str, integer: str, x: Any) -> Number:
+        compare = self.f.fcmp if self.element in INT_OF else self.f.icmp
+        predicate = ordered if self.element in INT_OF else integer
+        return Number(self.f, compare(predicate, self.v, self.like(x).v))
+
+    def __lt__(self, x: Any) -> Number:
+        return self._compare("olt", "slt", x)
+
+    def __le__(self, x: Any) -> Number:
+        return self._compare("ole", "sle", x)
+
+    def __gt__(self, x: Any) -> Number:
+        return self._compare("ogt", "sgt", x)
+
+    def __ge__(self, x: Any) -> Number:
+        return self._compare("oge", "sge", x)
+
+    def equals(self, x: Any) -> Number:
+        return self._compare("oeq", "eq", x)
+
+    def is_nan(self) -> Number:
+        return Number(self.f, self.f.fcmp("uno", self.v, self.v))
+
+    def cast(self, op: str, element: str) -> Number:
+        return Number(self.f, self.f.cast(op, self.v, element))
+
+    def wide(self) -> Number:
+        return self.cast("fpext", DOUBLE) if self.element == FLOAT else self
+
+    def narrow(self) -> Number:
+        return self.cast("fptrunc", FLOAT)
+
+    def bits(self) -> Number:
+        return self.cast("bitcast", INT_OF[self.element])
+
+    def as_float(self, element: str) -> Number:
+        return self.cast("bitcast", element)
+
+    def convert(self, element: str) -> Number:
+        """A signed integer as a float."""
+        return self.cast("sitofp", element)
+
+
+def intrinsic(name: str, x: Number, *others: Any) -> Number:
+    return Number(x.f, x.f.intrinsic(name, x.v, *(x.like(o).v for o in others)))
+
+
+def fma(a: Any, b: Any, c: Any) -> Number:
+    """a * b + c, rounded once."""
+    model = next(x for x in (a, b, c) if isinstance(x, Number))
+    return intrinsic("fma", model.like(a), b, c)
+
+
+def sqrt(x: Number) -> Number:
+    return intrinsic("sqrt", x)
+
+
+def fabs(x: Number) -> Number:
+    return intrinsic("fabs", x)
+
+
+def rint(x: Number) -> Number:
+    return intrinsic("rint", x)
+
+
+def trunc(x: Number) -> Number:
+    return intrinsic("trunc", x)
+
+
+def copysign(x: Any, sign: Number) -> Number:
+    return intrinsic("copysign", sign.like(x), sign)
+
+
+def where(condition: Number, a: Any, b: Any) -> Number:
+    model = a if isinstance(a, Number) else b
+    f = condition.f
+    return Number(f, f.select(condition.v, model.like(a).v, model.like(b).v))
+
+
+def at_least(x: Number, low: float | Number) -> Number:
+    """max(x, low); NaN stays (one instruction on x86)."""
+    return where(x < low, low, x)
+
+
+def at_most(x: Number, high: float | Number) -> Number:
+    return where(x > high, high, x)
+
+
+def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
+    """Horner's rule, each step fused."""
+    total: Any = coefficients[-1]
+    for c in reversed(coefficients[:-1]):
+        total = fma(total, x, c)
+    return total
+
+
+def table(name: str, x: Number) -> tuple[float, ...]:
+    """The coefficients of a polynomial for this operand's precision."""
+    return TABLES[name, x.element]
+
+
+def two_sum(a: Number, b: Number) -> tuple[Number, Number]:
+    """a + b and what its rounding lost (Knuth)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def two_product(a: Number, b: Number) -> tuple[Number, Number]:
+    """a * b and what its rounding lost."""
+    product = a * b
+    return product, fma(a, b, -product)
+
+
+def any_lane(condition: Number) -> Value:
+    """Whether a condition holds in some lane, for a branch."""
+    f, lanes = condition.f, condition.lanes
+    if not lanes:
+        return condition.v
+    packed = f.bitcast(condition.v, f"i{lanes}")
+    return f.icmp("ne", packed, const(packed.type, 0))
+
+
+# -- routines ---------------------------------------------------------------------------
+
+Body = Callable[..., Any]
+
+
+def join(f: Function, parts: Sequence[Value]) -> Value:
+    """Vectors of one type, one after the other."""
+    while len(parts) > 1:
+        width = 2 * lanes_of(parts[0].type)
+        parts = [
+            f.shuffle(parts[i], parts[i + 1], range(width)) for i in range(0, len(parts), 2)
+        ]
+    return parts[0]
+
+
+def slices(f: Function, v: Value, lanes: int) -> list[Value]:
+    """A vector cut into pieces of so many lanes."""
+    return [
+        f.shuffle(v, None, range(start, start + lanes))
+        for start in range(0, lanes_of(v.type), lanes)
+    ]
+
+
+def native_lanes(type: str) -> int:
+    """How many lanes a call takes at once: one register of the type, or all if fewer."""
+    lanes = lanes_of(type)
+    width = host().vector_bytes // (4 if element_of(type) == FLOAT else 8)
+    return width if lanes > width and lanes % width == 0 else lanes
+
+
+class Routine:
+    """An elementary function: called with IR values, written over Numbers.
+
+    ``inline`` names the elements for which it is inlined; otherwise it is emitted once a
+    module as an internal function of one native vector, and called for each.
+    """
+
+    def __init__(self, body: Body, inline: tuple[str, ...], results: int) -> None:
+        self.body = body
+        self.inline = inline
+        self.results = results
+        self.__name__ = body.__name__
+        self.__doc__ = body.__doc__
+
+    def __call__(self, f: Function, *args: Value) -> Any:
+        out = self.of(*(Number(f, a) for a in args))
+        return out.v if isinstance(out, Number) else tuple(o.v for o in out)
+
+    def of(self, *args: Number) -> Any:
+        """The function within another formula."""
+        if args[0].element in self.inline:
+            return self.body(*args)
+        f, type = args[0].f, args[0].v.type
+        lanes = native_lanes(type)
+        if not lanes or lanes == lanes_of(type):
+            found = self._call(f, [a.v for a in args])
+        else:
+            pieces = zip(*(slices(f, a.v, lanes) for a in args), strict=True)
+            calls = [self._call(f, list(piece)) for piece in pieces]
+            found = [join(f, parts) for parts in zip(*calls, strict=True)]
+        numbers = tuple(Number(f, v) for v in found)
+        return numbers[0] if self.results == 1 else numbers
+
+    def _call(self, f: Function, args: list[Value]) -> list[Value]:
+        type = args[0].type
+        name = f"elementary_{self.__name__}_{mangle(type)}"
+        result = type if self.results == 1 else "{ " + ", ".join([type] * self.results) + " }"
+        if not f.module.has(name):
+            self._define(f, name, args, result)
+        out = f.call(name, result, *args)
+        if self.results == 1:
+            return [out]
+        return [f.emit(f"extractvalue {result} {out.ref}, {i}", type) for i in range(self.results)]
+
+    def _define(self, f: Function, name: str, args: list[Value], result: str) -> None:
+        g = f.module.function(name, [a.type for a in args], result, internal=True)
+        out = self.body(*(Number(g, p) for p in g.params))
+        if self.results == 1:
+            g.ret(out.v)
+            return
+        packed = Value("poison", result)
+        for i, part in enumerate(out):
+            text = f"insertvalue {result} {packed.ref}, {part.v.type} {part.v.ref}, {i}"
+            packed = g.emit(text, result)
+        g.ret(packed)
+
+
+def routine(*inline: str, results: int = 1) -> Callable[[Body], Routine]:
+    return lambda body: Routine(body, inline, results)
+
+
+def through_double(body: Body) -> Body:
+    """In float, compute in double and round once."""
+
+    def wrapped(*args: Number) -> Any:
+        if args[0].element == DOUBLE:
+            return body(*args)
+        out = body(*(a.wide() for a in args))
+        return out.narrow() if isinstance(out, Number) else tuple(o.narrow() for o in out)
+
+    wrapped.__name__ = body.__name__
+    wrapped.__doc__ = body.__doc__
+    return wrapped

@@ -1,0 +1,121 @@
+"""Recording elementwise operations: one function each, tight because everything calls them.
+
+``binary(name, primitive, rule)`` makes the function that records one.  The rule says, for
+the promoted dtype of the operands, in which dtype it is carried out (None: not at all).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlx.array import array, wrap
+from mlx.base import dtype as dt
+from mlx.base.dtype import Dtype, at_least_float
+from mlx.graph.node import Node
+from mlx.ops.operands import broadcast_shape, constant, fitted, node_of, operand, promoted
+from mlx.primitives.elementwise import Elementwise, cast
+
+Rule = Callable[[Dtype], Dtype | None]
+new = array.__new__
+
+
+def any_dtype(d: Dtype) -> Dtype:
+    return d
+
+
+def inexact(d: Dtype) -> Dtype:
+    return at_least_float(d)
+
+
+def real(d: Dtype) -> Dtype | None:
+    return None if d.is_complex else d
+
+
+def real_inexact(d: Dtype) -> Dtype | None:
+    return None if d.is_complex else at_least_float(d)
+
+
+def bits(d: Dtype) -> Dtype | None:
+    return None if d.is_inexact else d
+
+
+def integers(d: Dtype) -> Dtype | None:
+    if d is dt.bool_:
+        return dt.uint8
+    return d if d.is_integer else None
+
+
+def truth(d: Dtype) -> Dtype:
+    return dt.bool_
+
+
+def _tables(primitive: Elementwise, rule: Rule) -> tuple[list[Any], list[Any]]:
+    """By the promoted dtype: the dtype to compute in, and the result's where nothing is cast."""
+    compute = [rule(d) for d in dt.ALL]
+    direct = [
+        primitive.result(d) if c is d else None for d, c in zip(dt.ALL, compute, strict=True)
+    ]
+    return compute, direct
+
+
+def _unsupported(name: str, dtype: Dtype, compute: list[Any]) -> ValueError:
+    known = ", ".join(d.name for d, c in zip(dt.ALL, compute, strict=True) if c is not None)
+    return ValueError(f"[{name}] Not supported for {dtype.name}, only for {known}.")
+
+
+def unary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any], array]:
+    """A function that records ``primitive`` of one operand."""
+    compute, direct = _tables(primitive, rule)
+
+    def record(a: Any) -> array:
+        x = a._node if type(a) is array else node_of(name, a)
+        result = direct[x.dtype.index]
+        if result is None:
+            dtype = compute[x.dtype.index]
+            if dtype is None:
+                raise _unsupported(name, x.dtype, compute)
+            x = cast(x, dtype)
+            result = primitive.result(dtype)
+        out = new(array)
+        out._node = Node(primitive, (x,), x.shape, result)
+        return out
+
+    return record
+
+
+def binary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any, Any], array]:
+    """A function that records ``primitive`` of two operands, promoted and broadcast."""
+    compute, direct = _tables(primitive, rule)
+
+    def record(a: Any, b: Any) -> array:
+        if type(a) is array:
+            x = a._node
+            dtype = x.dtype
+            kind = type(b)
+            if kind is array:
+                y = b._node
+                if y.dtype is not dtype or y.shape != x.shape:
+                    return general(a, b)
+            elif (kind is float or kind is int) and dtype.is_inexact:
+                y = Node(constant(float(b)), (), x.shape, dtype)
+            else:
+                return general(a, b)
+            result = direct[dtype.index]
+            if result is not None:
+                out = new(array)
+                out._node = Node(primitive, (x, y), x.shape, result)
+                return out
+        return general(a, b)
+
+    def general(a: Any, b: Any) -> array:
+        values = [operand(name, a), operand(name, b)]
+        dtype = promoted(values)
+        computed = compute[dtype.index]
+        if computed is None:
+            raise _unsupported(name, dtype, compute)
+        shape = broadcast_shape(*(v.shape for v in values if isinstance(v, Node)))
+        inputs = tuple([fitted(v, shape, computed) for v in values])
+        return wrap(Node(primitive, inputs, shape, primitive.result(computed)))
+
+    return record
