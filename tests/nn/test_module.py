@@ -483,6 +483,25 @@ class TestValueAndGrad:
         np.testing.assert_allclose(layer.running_mean.tolist(), [0.2, 0.3], rtol=1e-5)
         np.testing.assert_allclose(layer.running_var.tolist(), [1.3, 1.3], rtol=1e-5)
 
+    def test_what_the_function_assigns_stays(self):
+        class Power(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.w = mx.array(2.0)
+                self.calls = mx.array(0.0)
+
+            def __call__(self, x):
+                self.calls = mx.stop_gradient(self.calls + 1)
+                return self.w * x
+
+        model = Power()
+        step = nn.value_and_grad(model, lambda x: model(x))
+        for _ in range(3):
+            _, grads = step(mx.array(3.0))
+        assert grads["w"].item() == 3.0
+        assert model.calls.item() == 3.0
+        assert model.w.item() == 2.0
+
     def test_refuses_what_is_no_module(self):
         with pytest.raises(TypeError, match="must be a Module, got int"):
             nn.value_and_grad(3, raise_stop)

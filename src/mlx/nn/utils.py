@@ -27,22 +27,30 @@ def value_and_grad(model: Module, fn: Callable) -> Callable:
     if not isinstance(model, Module):
         raise TypeError(f"[value_and_grad] The model must be a Module, got {type(model).__name__}.")
 
-    def with_parameters(params: Any, *args: Any, **kwargs: Any) -> Any:
-        model.update(params)
-        return fn(*args, **kwargs)
-
-    transformed = mx.value_and_grad(with_parameters)
-
     @wraps(fn)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         params = model.trainable_parameters()
+        placeholders: Any = {}
+
+        def with_parameters(given: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal placeholders
+            placeholders = given
+            model.update(given)
+            return fn(*args, **kwargs)
+
         try:
-            return transformed(params, *args, **kwargs)
+            return mx.value_and_grad(with_parameters)(params, *args, **kwargs)
         finally:
-            # Tracing put placeholders into the model.
-            model.update(params)
+            model.update(_put_back(placeholders, params, model))
 
     return wrapped
+
+
+def _put_back(placeholders: Any, params: Any, model: Module) -> Any:
+    """Return the parameters, with those that the function assigned as it left them."""
+    return tree_map(
+        lambda given, old, now: old if now is given else now, placeholders, params, model
+    )
 
 
 def checkpoint(module: Module, fn: Callable | None = None) -> Callable:

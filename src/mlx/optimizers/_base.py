@@ -213,6 +213,8 @@ class MultiOptimizer(Optimizer):
 
 def _check_gradients(gradients: Any, parameters: Any, path: str = "") -> None:
     """Raise unless every gradient has a parameter at its place."""
+    kinds: Any
+    items: list[tuple[Any, Any]]
     if isinstance(gradients, dict):
         kinds, items = dict, list(gradients.items())
     elif isinstance(gradients, (list, tuple)):
