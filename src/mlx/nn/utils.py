@@ -34,7 +34,7 @@ def value_and_grad(model: Module, fn: Callable) -> Callable:
 
         def with_parameters(given: Any, *args: Any, **kwargs: Any) -> Any:
             nonlocal placeholders
-            placeholders = given
+            placeholders = tree_map(lambda x: x, given)
             model.update(given)
             return fn(*args, **kwargs)
 
