@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import jax_networks
+from . import jax_decode, jax_networks
 
 
 def warm() -> None:
@@ -191,4 +191,5 @@ ROWS = {
     "random_normal": random_normal,
     "embedding_grad": embedding_grad,
     **jax_networks.ROWS,
+    **jax_decode.ROWS,
 }
