@@ -153,6 +153,15 @@ def test_alibi_slopes():
     assert nn.ALiBi.create_alibi_slope(3).flatten().tolist() == [0.0625, 0.00390625, 0.25]
 
 
+@pytest.mark.parametrize("name", ["gelu", "gelu_approx", "mish"])
+@pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16])
+def test_half_precision_is_rounded_once(name, dtype):
+    x = (mx.arange(-60, 60) / 10).astype(dtype)
+    function = getattr(nn, name)
+    exact = function(x.astype(mx.float32)).astype(dtype)
+    assert mx.array_equal(function(x), exact).item()
+
+
 def test_half_precision_is_kept():
     x = mx.ones((2, 4, 8), dtype=mx.float16)
     for make in (lambda: nn.Linear(8, 8), lambda: nn.LayerNorm(8), lambda: nn.RMSNorm(8), nn.GELU):

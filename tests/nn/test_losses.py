@@ -56,6 +56,11 @@ def test_binary_cross_entropy_limits_logarithms():
     assert result.tolist() == [100.0, 100.0]
 
 
+def test_cross_entropy_of_integer_logits_is_floating():
+    loss = losses.cross_entropy(mx.array([[0, 0]]), mx.array([1]))
+    assert loss.item() == pytest.approx(math.log(2))
+
+
 def test_reductions():
     x, y = mx.array([1.0, 2.0]), mx.array([0.0, 0.0])
     assert losses.l1_loss(x, y, "none").tolist() == [1.0, 2.0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import mlx.core as mx
+from mlx.nn._precision import narrow, widen
 
 _REDUCTIONS = ("none", "mean", "sum")
 
@@ -25,11 +26,6 @@ def _reduce(loss: mx.array, reduction: str = "none") -> mx.array:
 def _same_shape(name: str, a: mx.array, other: str, b: mx.array) -> None:
     if a.shape != b.shape:
         raise ValueError(f"{name} shape {a.shape} does not match {other} shape {b.shape}.")
-
-
-def _widen(x: mx.array) -> mx.array:
-    """Compute in float32 what loses too much in half precision."""
-    return x.astype(mx.float32) if x.dtype in (mx.float16, mx.bfloat16) else x
 
 
 def _weigh(loss: mx.array, weights: mx.array | None) -> mx.array:
@@ -72,8 +68,7 @@ def cross_entropy(
         raise ValueError(
             f"Targets shape {targets.shape} does not match logits shape {logits.shape}."
         )
-    dtype = logits.dtype
-    logits = _widen(logits)
+    given, logits = logits, widen(logits)
     # Logits less their maximum: exact also where they are large and close.
     peak = mx.stop_gradient(mx.max(logits, axis=axis, keepdims=True))
     shifted = logits - peak
@@ -86,8 +81,7 @@ def cross_entropy(
         smooth = mx.mean(shifted, axis=axis)
         score = (1 - label_smoothing) * score + label_smoothing * smooth
     loss = mx.log(mx.sum(mx.exp(shifted), axis=axis)) - score
-    loss = _reduce(_weigh(loss, weights), reduction)
-    return loss.astype(dtype)
+    return narrow(_reduce(_weigh(loss, weights), reduction), given)
 
 
 def binary_cross_entropy(
@@ -107,15 +101,14 @@ def binary_cross_entropy(
     0.6931
     """
     _same_shape("Inputs", inputs, "targets", targets)
-    dtype = inputs.dtype
-    x = _widen(inputs)
+    x = widen(inputs)
     if with_logits:
         loss = mx.logaddexp(0.0, x) - targets * x
     else:
         log_p = mx.maximum(mx.log(x), -100)
         log_q = mx.maximum(mx.log(1 - x), -100)
         loss = -(targets * log_p + (1 - targets) * log_q)
-    return _reduce(_weigh(loss, weights), reduction).astype(dtype)
+    return narrow(_reduce(_weigh(loss, weights), reduction), inputs)
 
 
 def l1_loss(predictions: mx.array, targets: mx.array, reduction: str = "mean") -> mx.array:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn._precision import narrow, widen
 from mlx.nn.layers.base import Module
 
 
@@ -92,17 +93,21 @@ def silu(x: mx.array) -> mx.array:
 
 def mish(x: mx.array) -> mx.array:
     """``x * tanh(softplus(x))`` (Misra 2019)."""
-    return x * mx.tanh(softplus(x))
+    wide = widen(x)
+    return narrow(wide * mx.tanh(softplus(wide)), x)
 
 
 def gelu(x: mx.array) -> mx.array:
     """``x`` times the normal cumulative distribution function of ``x``."""
-    return x * (1 + mx.erf(x / math.sqrt(2))) / 2
+    wide = widen(x)
+    return narrow(wide * (1 + mx.erf(wide / math.sqrt(2))) / 2, x)
 
 
 def gelu_approx(x: mx.array) -> mx.array:
     """`gelu` with the tanh approximation (Hendrycks and Gimpel 2016)."""
-    return 0.5 * x * (1 + mx.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    wide = widen(x)
+    inner = math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3)
+    return narrow(0.5 * wide * (1 + mx.tanh(inner)), x)
 
 
 def gelu_fast_approx(x: mx.array) -> mx.array:
