@@ -125,6 +125,7 @@ _ERF_WEIGHT = lambda x: mp.erfc(x) / mp.erf(x)  # noqa: E731
 # name: (function, weight, low, high, terms for float, terms for double)
 PLAN = {
     "EXP": (_EXP, _EXP_WEIGHT, -0.3475, 0.3475, 5, 10),
+    "EXPM1": (_EXP, _EXP_WEIGHT, -0.503, 0.503, 6, 11),
     "LOG": (_log_f, _log_f_weight, *SQRT2, 9, 0),
     "LOG_RATIO": (
         _safe(_log_s, lambda z: mpf(2) / 3),

@@ -28,8 +28,8 @@ from mlx.backend.llvm.ir import Value, const, lanes_of
 from mlx.backend.llvm.target import host
 
 
-LN2_HIGH = {FLOAT: 0.693145751953125, DOUBLE: 0.6931471805599453}
-LN2_LOW = {FLOAT: 1.42860677e-6, DOUBLE: 2.3190468138462996e-17}
+LN2_HIGH = {FLOAT: 0.6931471824645996, DOUBLE: 0.6931471805599453}
+LN2_LOW = {FLOAT: -1.9046542121259336e-09, DOUBLE: 2.3190468138462996e-17}
 INVERSE_LN2 = 1.4426950408889634
 
 # Adding ``shift`` rounds to an integer n and leaves n + twice the exponent bias in the low bits.
@@ -121,8 +121,16 @@ def exp2(x: Number) -> Number:
 
 
 def expm1_of_reduced(r: Number) -> Number:
-    """expm1 on the reduced interval."""
-    return fma(polynomial(r, table("EXP", r)), r * r, r)
+    """expm1 up to 1/2."""
+    return fma(polynomial(r, table("EXPM1", r)), r * r, r)
+
+
+def reduce_for_expm1(x: Number, small: Number) -> tuple[Number, Number]:
+    """r and the shifted n; arguments known as ``small`` (up to 1/2) are not reduced."""
+    e = x.element
+    shifted = fma(where(small, 0.0, x), INVERSE_LN2, _SHIFT[e])
+    n = shifted - _SHIFT[e]
+    return fma(n, -LN2_LOW[e], fma(n, -LN2_HIGH[e], x)), shifted
 
 
 @routine(FLOAT)
@@ -131,18 +139,22 @@ def expm1(x: Number) -> Number:
     e = x.element
     # Half of the result is formed, for 2**n alone can overflow.
     clamped = at_most(at_least(x, -0.75 * MANTISSA[e] - 3), _HIGH[e])
-    r, _, shifted = reduce(clamped)
+    small = fabs(x) < 0.5
+    r, shifted = reduce_for_expm1(clamped, small)
     factor = ((shifted.bits() - (BIAS[e] + 1)) << MANTISSA[e]).as_float(e)
     p = expm1_of_reduced(r)
     y = fma(p, factor, factor - 0.5) * 2.0
-    return copysign(where(fabs(x) < 0.3, p, y), x)
+    return copysign(where(small, p, y), x)
 
 
 @routine(FLOAT)
 def sigmoid(x: Number) -> Number:
     """1 / (1 + e**-x), from e**-|x| so that nothing overflows."""
     small = exp.of(-fabs(x))
-    return where(x < 0.0, small, 1.0) / (small + 1.0)
+    d = small + 1.0
+    d_low = small - (d - 1.0)
+    q = where(x < 0.0, small, 1.0) / d
+    return fma(-d_low, q, q)
 
 
 @routine(FLOAT)
@@ -150,7 +162,7 @@ def tanh(x: Number) -> Number:
     """t / (t + 2) for t = expm1(2|x|), the rounding of t + 2 and of the quotient repaired."""
     e = x.element
     a = at_most(fabs(x), 9.5 if e == FLOAT else 20.0)
-    r, _, shifted = reduce(a + a)
+    r, shifted = reduce_for_expm1(a + a, a < 0.25)
     factor = ((shifted.bits() - BIAS[e]) << MANTISSA[e]).as_float(e)
     t = fma(expm1_of_reduced(r), factor, factor - 1.0)
     d = t + 2.0

@@ -32,8 +32,8 @@ from mlx.backend.llvm.elementary.number import (
 
 _SQRT_HALF = {FLOAT: 0x3F3504F3, DOUBLE: 0x3FE6A09E667F3BCD}
 # ln 2 in two parts; the product of the first with an exponent is exact.
-LN2_HIGH = 0.6931471803691238
-LN2_LOW = 1.9082149292705877e-10
+LN2_HIGH = 0.693147180559663
+LN2_LOW = 2.8235290563031577e-13
 
 
 def split(x: Number) -> tuple[Number, Number]:
@@ -86,8 +86,12 @@ def _log_base(x: Number, name: str, base: float) -> Number:
     f = m - 1.0
     if x.element == FLOAT:
         near = f * polynomial(f, table(name, f))
-        return finish(x, near + k if base == 2 else fma(k, math.log10(2), near))
+        return finish(x, near + k if base == 2 else _plus_log10(k, near))
     return finish(x, near_pair(f, k, base))
+
+
+def _plus_log10(k: Number, near: Number) -> Number:
+    return fma(k, 0.301025390625, fma(k, 4.605038981195214e-06, near))
 
 
 # 1 / ln b and log_b 2, each as a sum of two doubles.
@@ -95,7 +99,7 @@ _PAIRS = {
     2: ((1.4426950408889634, 2.0355273740931033e-17), (1.0, 0.0)),
     10: (
         (0.4342944819032518, 1.098319650216765e-17),
-        (0.30102999566406250, -8.53234431702989e-12),
+        (0.301029995663157, 8.241712586023572e-13),
     ),
 }
 

@@ -30,8 +30,8 @@ from mlx.backend.llvm.ir import Function, const, vector
 _TWO_OVER_PI = 0.6366197723675814
 # pi/2 as a sum of floats, of doubles.
 _PARTS = {
-    FLOAT: (1.5707963705062866, -4.371138828673793e-08, -1.7151245100059848e-15),
-    DOUBLE: (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33),
+    FLOAT: (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
+    DOUBLE: (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
 }
 _MODERATE = {FLOAT: 30000.0, DOUBLE: 2.0**28}
 _SHIFT = {FLOAT: 1.5 * 2.0**23, DOUBLE: 1.5 * 2.0**52}
@@ -83,19 +83,22 @@ def _large(x: Number) -> _Reduced:
     parts = [_gather(f, f"TWO_OVER_PI_{i}", j, lanes) for i in range(count)]
     first, first_low = two_product(m, parts[0])
     second, small = two_product(m, parts[1])
-    # Here all is a multiple of 2**-37 or small: nothing is lost.
-    turns, lost = two_sum(_modulo4(first) + _modulo4(first_low), _modulo4(second))
-    shifted = turns + _SHIFT[DOUBLE]
-    fraction = turns - (shifted - _SHIFT[DOUBLE])
+    first, first_low, second = _modulo4(first), _modulo4(first_low), _modulo4(second)
+    shifted = (first + first_low + second) + _SHIFT[DOUBLE]
+    fraction = first - (shifted - _SHIFT[DOUBLE])
     rest = m * parts[-1]
-    terms = [lost, small]
+    terms = [first_low, second, small]
     if element == DOUBLE:
         third, third_low = two_product(m, parts[2])
         terms.append(third)
         rest = rest + third_low
+    # Twice: what the first pass lost may be more than what it left.
+    for _ in range(2):
+        for i, term in enumerate(terms):
+            fraction, terms[i] = two_sum(fraction, term)
     for term in terms:
-        fraction, lost = two_sum(fraction, term)
-        rest = rest + lost
+        rest = rest + term
+    fraction, rest = two_sum(fraction, rest)
     return _signed(x, fraction, rest, shifted.bits())
 
 
