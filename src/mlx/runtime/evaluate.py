@@ -80,10 +80,12 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
             node.data.wait()
 
 
-def _collect(roots: Sequence[Node]) -> list[Node]:
-    """The unevaluated nodes that ``roots`` need, in order of serial."""
+def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+    """The unevaluated nodes that ``roots`` need, in order of serial, and the calls of compiled
+    functions among them."""
     seen = {n for n in roots if n.data is None}
     stack = list(seen)
+    calls: list[Node] = []
     while stack:
         for node in stack.pop().inputs:
             data = node.data
@@ -91,9 +93,25 @@ def _collect(roots: Sequence[Node]) -> list[Node]:
                 if node not in seen:
                     seen.add(node)
                     stack.append(node)
-            elif type(data) is not Buffer:
+                    if node.dtype is None and node.primitive.family == "compiled":
+                        calls.append(node)
+            elif type(data) is not Buffer and type(data) is not tuple:
                 raise data.error()
-    return sorted(seen, key=_serial)
+    return sorted(seen, key=_serial), sorted(calls, key=_serial)
+
+
+def _settle(order: list[Node]) -> bool:
+    """Give the outputs of finished compiled calls their data; whether there were any."""
+    found = False
+    for node in order:
+        source = node.inputs[0] if node.inputs else None
+        if source is not None and source.dtype is None and source.data is not None:
+            if type(source.data) is not tuple:
+                raise source.data.error()
+            node.data = source.data[node.primitive.index]  # type: ignore[union-attr]
+            trace.evaluated([node])
+            found = True
+    return found
 
 
 def _serial(node: Node) -> int:
@@ -163,7 +181,79 @@ _USUAL = _calibrate()
 
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
-    order = _collect(roots)
+    order, calls = _collect(roots)
+    for call in calls:
+        pending = [n for n in call.inputs if n.data is None]
+        if pending:
+            _evaluate(pending, asynchronous)
+        _call_compiled(call, asynchronous)
+    while _settle(order):
+        order, _ = _collect(roots)
+    if order:
+        _evaluate_region(order, roots, asynchronous)
+
+
+def _call_compiled(call: Node, asynchronous: bool) -> None:
+    """Run a compiled function's program; its node's data are the outputs' buffers."""
+    graph = call.primitive.graph  # type: ignore[union-attr]
+    threads = team.num_threads()
+    if graph.program is None or graph.program[0] != threads:
+        graph.program = (threads, *_compiled_program(graph, threads))
+    _, program, sources, scalars = graph.program
+    inputs = call.inputs
+    leaves = [inputs[s] if type(s) is int else s for s in sources]
+    uses = [inputs.count(node) if program.donations else 0 for node in leaves]
+    outputs = [Node(None, (), (), None) for _ in program.results]
+    try:
+        _run(program, leaves, uses, scalars, outputs, asynchronous)
+    except (IndexError, ArithmeticError, ValueError, MemoryError) as error:
+        call.data = Failed(error)
+        call.primitive.failed(call)  # type: ignore[union-attr]
+        raise
+    made = iter(outputs)
+    data = []
+    for output, position in graph.results:
+        if output == "input":
+            data.append(inputs[position].data)
+        elif output == "value":
+            data.append(position.data)
+        else:
+            data.append(None)
+    call.data = tuple(next(made).data if d is None else d for d in data)
+    trace.evaluated([call])
+
+
+def _compiled_program(graph: Any, threads: int) -> tuple[Executable, list[Any], list[Node]]:
+    """(program, where each leaf comes from, run-time numbers) of a recorded graph."""
+    position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
+    roots = [n for n in graph.outputs if n.data is None]
+    order = _collect_recorded(roots)
+    _, leaves, scalars, _, _, index = _describe(order)
+    graph.results = [
+        ("input", position[n])
+        if n in position
+        else (("value", n) if n.data is not None else ("program", index[n]))
+        for n in graph.outputs
+    ]
+    live = [index[n] for n in roots]
+    counters["programs"] += 1
+    program = build_executable(order, live, leaves, scalars, threads, team.Program)
+    return program, [position.get(leaf, leaf) for leaf in leaves], scalars
+
+
+def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
+    """As ``_collect``, for a graph whose placeholders are its leaves."""
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        for node in stack.pop().inputs:
+            if node.data is None and node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return sorted(seen, key=_serial)
+
+
+def _evaluate_region(order: list[Node], roots: Sequence[Node], asynchronous: bool) -> None:
     key, leaves, scalars, edges, uses, index = _describe(order)
     live = _outside(order, edges, _USUAL)
     wanted = {index[n] for n in roots if n.data is None}
