@@ -25,7 +25,8 @@ SLOTS = (
     "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset",
     "scratch_stride", "b_scratch", "c_scratch", "c_stride", "m", "n", "k",
     "a_row", "a_col", "b_row", "b_col", "mc", "nc", "kc", "m_blocks", "n_blocks",
-    "b_panel", "b_advance", "direct", "shared", "shared_base", "shared_offset", "table", "dims", "ahead",
+    "b_panel", "b_advance", "direct_a", "direct_b", "shared", "shared_base",
+    "shared_offset", "table", "dims", "ahead",
 )  # fmt: skip
 EPILOGUE_SLOT = len(SLOTS)
 
@@ -69,6 +70,13 @@ class _Blocked:
         self.f: Function = self.kernel.f
 
     @property
+    def can_read_a(self) -> bool:
+        """Whether the micro-kernel could read A where it lies."""
+        return self.a.dtype == self.a.accumulate and self.spec.a_layout == UNIT_COL and (
+            self.tile.planes == 1
+        )
+
+    @property
     def can_read_b(self) -> bool:
         """Whether the micro-kernel could read B where it lies."""
         return self.b.dtype == self.b.accumulate and self.spec.b_layout == UNIT_COL and (
@@ -106,13 +114,14 @@ class _Blocked:
         depth = minimum(f, f.sub(k, block.index), kc)
         more = f.icmp("ne", block.index, i64(0))
         last = f.icmp("sge", f.add(block.index, kc), k)
-        f.call(self.pack_a, "void", a, strides["a_row"], strides["a_col"], rows, depth, scratch)
+        direct_rows = self._pack_a(a, strides, rows, depth, scratch)
         direct_cols = self._pack_b(b, strides, cols, depth, b_packed)
 
         row = f.loop(i64(0), rows, i64(self.tile.rows), [scratch, c])
         a_panel, c_row = row.values
         self._fetch(ahead, row.index, rows)
         height = minimum(f, f.sub(rows, row.index), i64(self.tile.rows))
+        left, left_pitch = self._left(a, strides, row.index, direct_rows, a_panel)
         col = f.loop(i64(0), cols, i64(self.tile.cols), [b_packed, c_row])
         b_panel, c_tile = col.values
         width = minimum(f, f.sub(cols, col.index), i64(self.tile.cols))
@@ -120,7 +129,7 @@ class _Blocked:
         at = (f.add(row0, row.index), f.add(col0, col.index))
         target, c_pitch, finish = self._target(context, at, height, width, c_tile, last)
         self._run_micro(
-            height, width, [a_panel, right, pitch, depth, target, c_pitch, more]
+            height, width, [left, left_pitch, right, pitch, depth, target, c_pitch, more]
         )
         self._finish(finish, context, c_tile, at, height, width)
         next_tile = [f.gep(b_panel, self.slot("b_panel")), f.gep(c_tile, self.slot("c_stride"))]
@@ -178,6 +187,47 @@ class _Blocked:
         shared = f.gep(shared, f.mul(panel, self.slot("b_panel")))
         return f.select(f.icmp("ne", self.slot("shared"), i64(0)), shared, own)
 
+    def _pack_a(
+        self, a: Value, strides: dict[str, Value], rows: Value, depth: Value, packed: Value
+    ) -> Value:
+        """Pack A; returns how many rows are read where they lie instead.
+
+        Those are the panels for which there is a micro-kernel of just their height.
+        """
+        f, tile = self.f, self.tile
+        skipped = i64(0)
+        if self.can_read_a:
+            rest = f.op("urem", rows, i64(tile.rows))
+            whole = f.select(self._has_height(rest), rows, f.sub(rows, rest))
+            skipped = f.select(f.icmp("ne", self.slot("direct_a"), i64(0)), whole, i64(0))
+        panels = f.op("udiv", skipped, i64(tile.rows))
+        f.call(
+            self.pack_a, "void", f.gep(a, f.mul(skipped, strides["a_row"])), strides["a_row"],
+            strides["a_col"], f.sub(rows, skipped), depth,
+            f.gep(packed, f.mul(panels, i64(tile.a_panel * tile.itemsize))),
+        )  # fmt: skip
+        return skipped
+
+    def _has_height(self, height: Value) -> Value:
+        """Whether some full-width micro-kernel has exactly this height."""
+        f, fits = self.f, Value("false", "i1")
+        for rows, vectors in self.tile.variants:
+            if vectors == self.tile.vectors:
+                fits = f.op("or", fits, f.icmp("eq", height, i64(rows)))
+        return fits
+
+    def _left(
+        self, a: Value, strides: dict[str, Value], row: Value, direct_rows: Value, panel: Value
+    ) -> tuple[Value, Value]:
+        """Where a panel of A starts and the bytes between its rows."""
+        f, tile = self.f, self.tile
+        packed_pitch = i64(tile.row_pitch * tile.itemsize)
+        if not self.can_read_a:
+            return panel, packed_pitch
+        direct = f.icmp("slt", row, direct_rows)
+        here = f.gep(a, f.mul(row, strides["a_row"]))
+        return f.select(direct, here, panel), f.select(direct, strides["a_row"], packed_pitch)
+
     def _pack_b(
         self, b: Value, strides: dict[str, Value], cols: Value, depth: Value, packed: Value
     ) -> Value | None:
@@ -187,7 +237,7 @@ class _Blocked:
         skipped, to, start = i64(0), packed, b
         if self.can_read_b:
             whole = f.sub(cols, f.op("urem", cols, i64(self.tile.cols)))
-            skipped = f.select(f.icmp("ne", self.slot("direct"), i64(0)), whole, i64(0))
+            skipped = f.select(f.icmp("ne", self.slot("direct_b"), i64(0)), whole, i64(0))
             start = f.gep(b, f.mul(skipped, strides["b_col"]))
             to = f.gep(packed, f.mul(f.op("udiv", skipped, i64(self.tile.cols)), pitch))
         pack, done = f.label("pack"), f.label("packed")
@@ -230,11 +280,7 @@ class _Blocked:
         pointer, pitch = place
         whole = f.icmp("eq", width, i64(tile.cols))
         whole = f.op("and", whole, f.icmp("sle", self.slot("k"), self.slot("kc")))
-        heights = [r for r, v in tile.variants if v == tile.vectors]
-        fits = Value("false", "i1")
-        for rows in heights:
-            fits = f.op("or", fits, f.icmp("eq", height, i64(rows)))
-        whole = f.op("and", whole, fits)
+        whole = f.op("and", whole, self._has_height(height))
         here = f.gep(f.gep(pointer, f.mul(at[0], pitch)), f.mul(at[1], i64(tile.itemsize)))
         finish = f.select(whole, Value("false", "i1"), last)
         return f.select(whole, here, c_tile), f.select(whole, pitch, buffer_pitch), finish

@@ -1,8 +1,9 @@
 """The micro-kernel: one register tile of C += A panel * B panel, over one block of k.
 
-``void micro(ptr a, ptr b, i64 b_pitch, i64 depth, ptr c, i64 c_pitch, i1 more)``: the pitches
-are the bytes from one row to the next (so that a row-major B can be read where it lies, and C
-written where it shall lie); ``more`` says that the chain of FMAs goes on from what C holds.
+``void micro(ptr a, i64 a_pitch, ptr b, i64 b_pitch, i64 depth, ptr c, i64 c_pitch, i1 more)``:
+the pitches are the bytes from one row to the next (so that row-major operands can be read where
+they lie, and C written where it shall lie); ``a_pitch`` is for format ROW only; ``more`` says
+that the chain of FMAs goes on from what C holds.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from mlx.backend.llvm.gemm.elements import llvm_type, multiply_add, prefetch
 from mlx.backend.llvm.gemm.tile import ROW, Tile
 from mlx.backend.llvm.ir import Function, Module, Value, const, i64, vector
 
-_UNROLL = 2  # of the full tile; the others only see edges
+_GROUP = 5  # rows of A that share a pointer: scaled pitches reach those between
 
 
 class _Micro:
@@ -25,32 +26,35 @@ class _Micro:
 
     def emit(self) -> None:
         f = self.f
-        a, b, b_pitch, depth, c, self.c_pitch, more = f.params
+        a, self.a_pitch, b, b_pitch, depth, c, self.c_pitch, more = f.params
         sums = self._start(c, more)
         for position in range(len(sums)):
             prefetch(f, self._c_address(c, position), write=True)
-        start = i64(0)
-        if (self.rows, self.vectors) == (self.tile.rows, self.tile.vectors):
-            stop = f.sub(depth, i64(_UNROLL - 1))
-            start, sums, a, b = self._loop(start, stop, _UNROLL, sums, a, b, b_pitch)
-        _, sums, _, _ = self._loop(start, depth, 1, sums, a, b, b_pitch)
+        sums = self._loop(depth, sums, self._groups(a), b, b_pitch)
         for position, value in enumerate(sums):
             f.store(value, self._c_address(c, position), self.tile.itemsize)
         f.ret()
 
-    def _loop(
-        self, start: Value, stop: Value, steps: int, sums: list[Value], a: Value, b: Value,
-        b_pitch: Value,
-    ) -> tuple[Value, list[Value], Value, Value]:  # fmt: skip
+    def _groups(self, a: Value) -> list[Value]:
+        """Pointers into A: one, or one for each group of rows."""
+        if self.a_format != ROW:
+            return [a]
         f = self.f
-        loop = f.loop(start, stop, i64(steps), [*sums, a, b])
-        *sums, a, b = loop.values
-        for step in range(steps):
-            sums = self._step(sums, a, step, b)
-            b = f.gep(b, b_pitch)
-        a = f.gep(a, i64(steps * self._a_step))
-        *sums, a, b = f.end_loop(loop, [*sums, a, b])
-        return loop.index, sums, a, b
+        self.a_rows = [f.mul(self.a_pitch, i64(r)) for r in range(min(_GROUP, self.rows))]
+        return [
+            f.gep(a, f.mul(self.a_pitch, i64(r))) for r in range(0, self.rows, _GROUP)
+        ]
+
+    def _loop(
+        self, depth: Value, sums: list[Value], a: list[Value], b: Value, b_pitch: Value
+    ) -> list[Value]:
+        """Not unrolled: with two steps in one block LLVM's scheduler spills accumulators."""
+        f, count = self.f, len(sums)
+        loop = f.loop(i64(0), depth, i64(1), [*sums, *a, b])
+        sums, a, b = loop.values[:count], loop.values[count:-1], loop.values[-1]
+        sums = self._step(sums, a, b)
+        a = [f.gep(group, i64(self._a_step)) for group in a]
+        return f.end_loop(loop, [*sums, *a, f.gep(b, b_pitch)])[:count]
 
     @property
     def _a_step(self) -> int:
@@ -79,15 +83,16 @@ class _Micro:
         zero = const(self.type, 0)
         return [f.phi(self.type, [(zero, before), (value, resume)]) for value in old]
 
-    def _a_address(self, a: Value, row: int, plane: int, step: int) -> Value:
-        tile = self.tile
+    def _a_address(self, a: list[Value], row: int, plane: int) -> Value:
+        f, tile = self.f, self.tile
         if self.a_format == ROW:
-            offset = row * tile.row_pitch + plane * (tile.row_pitch // tile.planes) + step
+            start = f.gep(a[row // _GROUP], self.a_rows[row % _GROUP])
+            offset = plane * (tile.row_pitch // tile.planes)
         else:
-            offset = (step * tile.planes + plane) * tile.rows + row
-        return self.f.gep(a, i64(offset * tile.itemsize))
+            start, offset = a[0], plane * tile.rows + row
+        return f.gep(start, i64(offset * tile.itemsize))
 
-    def _step(self, sums: Sequence[Value], a: Value, step: int, b: Value) -> list[Value]:
+    def _step(self, sums: Sequence[Value], a: list[Value], b: Value) -> list[Value]:
         """One k: every row's broadcast element times the vectors of one row of B."""
         f, tile = self.f, self.tile
         right = [
@@ -101,7 +106,7 @@ class _Micro:
         out = list(sums)
         for row in range(self.rows):
             left = [
-                f.splat(f.load(self._a_address(a, row, p, step), self.element, tile.itemsize),
+                f.splat(f.load(self._a_address(a, row, p), self.element, tile.itemsize),
                         tile.lanes)
                 for p in range(tile.planes)
             ]
@@ -129,8 +134,8 @@ def micro_kernel(module: Module, tile: Tile, a_format: str, rows: int, vectors: 
     """Write the micro-kernel into the module if it is not there; returns its name."""
     name = f"micro_{tile.accumulate}_{a_format}_{rows}x{vectors}"
     if not module.has(name):
-        params = ["ptr noalias readonly", "ptr noalias readonly", "i64", "i64", "ptr noalias",
-                  "i64", "i1"]
+        source = "ptr noalias readonly"
+        params = [source, "i64", source, "i64", "i64", "ptr noalias", "i64", "i1"]
         f = module.function(name, params, internal=True)
         _Micro(f, tile, a_format, rows, vectors).emit()
     return name

@@ -81,7 +81,7 @@ class _Blocked:
         mc, nc = _blocks(tile, self.m, self.n, prod(self.batch), self.workers)
         if -(-self.m // mc) < _SHARED_FROM:
             b_panel = round_up(min(tile.depth, max(self.k, 1)), tile.lanes) * tile.b_row
-            local = {"b_panel": b_panel, "direct": int(self._direct(tile, mc))}
+            local = {"b_panel": b_panel, "direct_b": int(self._direct_b(tile, mc))}
             if mc >= self.m and nc >= self.n and self._bytes <= _SMALL:
                 local["ahead"] = self.workers
             return [self._product(tile, mc, nc, local, [0] * len(self.batch), epilogue, scratch)]
@@ -100,10 +100,15 @@ class _Blocked:
         """Bytes of the operands of one batch item."""
         return self.k * (self.m * SIZES[self.a.dtype] + self.n * SIZES[self.b.dtype])
 
-    def _direct(self, tile: Tile, mc: int) -> bool:
+    def _direct_b(self, tile: Tile, mc: int) -> bool:
         """Whether B is better read where it lies: few rows, or B small and dense."""
         span = self.k * abs(self.b.row_stride) * SIZES[self.b.dtype]
         return mc <= (8 if span <= _SMALL else 2) * tile.rows
+
+    def _direct_a(self, nc: int) -> bool:
+        """Whether A is better read where it lies; rows must not fall on the same cache lines."""
+        pitch = abs(self.a.row_stride) * SIZES[self.a.dtype]
+        return self.m * pitch <= _SMALL and pitch % 2048 != 0
 
     def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
         """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""
@@ -154,7 +159,8 @@ class _Blocked:
             "c_stride": 0 if single else tile.c_tile * size, "m": m, "n": n, "k": k,
             "a_row": a.row_stride, "a_col": a.col_stride, "b_row": b.row_stride,
             "b_col": b.col_stride, "mc": mc, "nc": nc, "kc": kc, "m_blocks": -(-m // mc),
-            "n_blocks": -(-n // nc), "dims": len(self.batch), **how,
+            "n_blocks": -(-n // nc), "dims": len(self.batch),
+            "direct_a": int(self._direct_a(nc)), **how,
         }  # fmt: skip
         pointers = [*a.pointer.consts, *b.pointer.consts]
         pointers += scratch(stride * self.workers).consts
