@@ -8,13 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .catalog import Row
+from .catalog import NO_ROW, Row
 from .catalog import choose as choose_rows
 from .environments import Peer, pin, prepare, python_of, variables
 from .environments import choose as choose_peers
 from .harness import Result, measure_process, measure_row
 from .machine import Limits, measure_limits
-from .table import Results, aligned, lines, markdown, notes
+from .table import Results, aligned, lines, markdown, notes, remarks
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -44,7 +44,7 @@ def whole_process(row: Row, peer: Peer, options: argparse.Namespace) -> Result:
     try:
         if row.name == "import":
             if not peer.imports:
-                return Result(missing="no such row for this peer")
+                return Result(missing=NO_ROW)
             command = [python_of(peer), "-c", peer.imports]
             measure_process(command, environment, 1)
             return measure_process(command, environment, options.rounds)
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, reason in reasons.items():
         if reason:
             print(f"{name} was left out: {reason}")
-    print("\n".join(line for line in notes(rows, results) if ", " in line.split(":")[0]))
+    print("\n".join(remarks(rows, results)))
     if options.output:
         options.output.write_text(report(rows, results, limits, options))
     return 0

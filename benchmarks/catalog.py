@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 MILLION = 1e6
+NO_ROW = "no such row for this peer"
 
 
 @dataclass(frozen=True)

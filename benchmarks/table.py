@@ -1,6 +1,6 @@
 """The results as a table: aligned for a terminal, or in Markdown."""
 
-from .catalog import Row
+from .catalog import NO_ROW, Row
 from .harness import Result
 from .machine import Limits
 
@@ -68,12 +68,18 @@ def markdown(table: list[list[str]]) -> str:
 
 
 def notes(rows: list[Row], results: Results) -> list[str]:
-    """What each row measures, and why figures are missing or marked."""
+    """What each row measures, then the remarks."""
     text = [f"- {row.name}: {row.what}." for row in rows]
+    return text + remarks(rows, results)
+
+
+def remarks(rows: list[Row], results: Results) -> list[str]:
+    """Why figures are missing or marked; the same reason for several rows is said once."""
+    found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for name, result in results[row.name].items():
-            if result.missing and result.missing != "no such row for this peer":
-                text.append(f"- {row.name}, {name}: {result.missing}")
-            elif result.differs:
-                text.append(f"- {row.name}, {name}: ≠ its numbers differ from the other peers'.")
-    return text
+            reason = "≠ its numbers differ from the other peers'" * result.differs
+            reason = result.missing or reason
+            if reason and reason != NO_ROW:
+                found.setdefault((name, reason), []).append(row.name)
+    return [f"- {name}: {reason} ({', '.join(r)})" for (name, reason), r in found.items()]

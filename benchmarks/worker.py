@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .catalog import NO_ROW
 from .inputs import inputs
 
 SAMPLES = 64
@@ -58,7 +59,7 @@ class Worker:
     def build(self, row: str) -> dict:
         make = self.peer.ROWS.get(row)
         if make is None:
-            return {"missing": "no such row for this peer"}
+            return {"missing": NO_ROW}
         self.peer.warm()
         data = inputs(row)
         start = time.perf_counter()

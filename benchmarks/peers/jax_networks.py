@@ -18,17 +18,22 @@ def cross_entropy(logits, targets):
 
 def adam_state(weights):
     zeros = partial(jax.tree.map, jnp.zeros_like)
-    return {"m": zeros(weights), "v": zeros(weights)}
+    return {"step": jnp.zeros((), jnp.int32), "m": zeros(weights), "v": zeros(weights)}
 
 
 def adam_update(weights, state, gradients, rate, decay=0.0):
-    """Adam with decoupled weight decay; like MLX's, it doesn't correct the bias."""
+    """Adam with decoupled weight decay and correction of the bias."""
+    step = state["step"] + 1
     m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, state["m"], gradients)
     v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, state["v"], gradients)
-    weights = jax.tree.map(
-        lambda w, m, v: w * (1 - rate * decay) - rate * m / (jnp.sqrt(v) + 1e-8), weights, m, v
-    )
-    return weights, {"m": m, "v": v}
+    first, second = 1 - 0.9**step, jnp.sqrt(1 - 0.999**step)
+
+    def move(w, m, v):
+        change = rate * (m / first) / (jnp.sqrt(v) / second + 1e-8)
+        return (w * (1 - rate * decay) - change).astype(w.dtype)
+
+    weights = jax.tree.map(move, weights, m, v)
+    return weights, {"step": step, "m": m, "v": v}
 
 
 def momentum_update(weights, velocity, gradients, rate):

@@ -46,7 +46,7 @@ def cross_entropy_grad(data, jit):
 def adamw_update(data, jit):
     parameters = {name: mx.array(v) for name, v in data.items() if name.startswith("p")}
     gradients = {"p" + name[1:]: mx.array(v) for name, v in data.items() if name.startswith("g")}
-    optimizer = optim.AdamW(1e-3)
+    optimizer = optim.AdamW(1e-3, bias_correction=True)
     optimizer.init(parameters)
     mx.eval(parameters, gradients, optimizer.state)
     state = [parameters, optimizer.state]

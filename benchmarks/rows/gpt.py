@@ -67,7 +67,8 @@ def gpt_step(data, jit, dtype=mx.float32):
     load(model, data, dtype)
     tokens = mx.array(data["tokens"])
     batch = [tokens[:, :-1], tokens[:, 1:]]
-    return training_step(model, optim.AdamW(1e-4, weight_decay=0.01), loss_of, batch, jit)
+    optimizer = optim.AdamW(1e-4, weight_decay=0.01, bias_correction=True)
+    return training_step(model, optimizer, loss_of, batch, jit)
 
 
 ROWS = {"gpt_step": gpt_step, "gpt_step_bf16": partial(gpt_step, dtype=mx.bfloat16)}

@@ -74,7 +74,7 @@ def mlp_step(data, jit):
     model = MLP(784, 512, 512, 10)
     load(model, data)
     batch = [mx.array(data["x"]), mx.array(data["y"])]
-    return training_step(model, optim.Adam(1e-4), classification, batch, jit)
+    return training_step(model, optim.Adam(1e-4, bias_correction=True), classification, batch, jit)
 
 
 def cnn_step(data, jit):
