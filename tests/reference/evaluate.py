@@ -39,7 +39,9 @@ def evaluate(
     ``given`` replaces the values of nodes.  With ``wide`` all floats are float64 and complex
     numbers complex128, whatever the nodes' dtypes: for finite differences.
     """
-    known: dict[Node, Any] = dict(given or {})
+    known: dict[Node, Any] = {
+        node: _typed(value, node, wide) for node, value in (given or {}).items()
+    }
     for node in ancestors(roots):
         if node in known:
             continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 REFERENCE: dict[str, Any] = {}
 
@@ -124,3 +125,116 @@ def _custom(p: Any, node: Any, *xs: np.ndarray) -> tuple[np.ndarray, ...]:
 @reference("Pick")
 def _pick(p: Any, node: Any, several: tuple[np.ndarray, ...]) -> np.ndarray:
     return several[p.index]
+
+
+def _floor_divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.dtype.kind in "iu":
+        return np.where(b == 0, 0, np.floor_divide(a, np.where(b == 0, 1, b)))
+    return np.logical_and(a, b) if a.dtype == bool else np.floor(a / b)
+
+
+def _remainder(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.dtype.kind in "iu":
+        return np.where(b == 0, a, np.remainder(a, np.where(b == 0, 1, b)))
+    return a & ~b if a.dtype == bool else np.remainder(a, b)
+
+
+def _power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.dtype == bool:
+        return a | ~b
+    if a.dtype.kind in "iu":
+        return np.where(b < 0, 0, np.power(a, np.where(b < 0, 0, b)))
+    return np.power(a, b)
+
+
+def _logaddexp(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.log(np.exp(a) + np.exp(b)) if np.iscomplexobj(a) else np.logaddexp(a, b)
+
+
+def _sign(x: np.ndarray) -> np.ndarray:
+    if np.iscomplexobj(x):
+        return np.where(x == 0, 0, x / np.abs(np.where(x == 0, 1, x)))
+    return x if x.dtype == bool else np.sign(x)
+
+
+def _round(function: Any) -> Any:
+    def apply(x: np.ndarray) -> np.ndarray:
+        return function(x.real) + 1j * function(x.imag) if np.iscomplexobj(x) else function(x)
+
+    return apply
+
+
+def _shift(function: Any) -> Any:
+    def apply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        bits = 8 * a.dtype.itemsize
+        return function(function(a, np.minimum(b, bits - 1)), (b >= bits).astype(b.dtype))
+
+    return apply
+
+
+def _plain(function: Any) -> Any:
+    """For bool: as numbers 0 and 1."""
+    return lambda x: function(x.astype(np.float64) if x.dtype == bool else x)
+
+
+for _name, _fn in {
+    "Absolute": np.abs, "Sign": _sign, "FloorDivide": _floor_divide, "Remainder": _remainder,
+    "Maximum": np.maximum, "Minimum": np.minimum, "Power": _power, "LogAddExp": _logaddexp,
+    "Floor": _round(_plain(np.floor)), "Ceil": _round(_plain(np.ceil)),
+    "Trunc": _round(_plain(np.trunc)), "Round": _round(_plain(np.rint)),
+    "BitwiseAnd": np.bitwise_and, "BitwiseOr": np.bitwise_or, "BitwiseXor": np.bitwise_xor,
+    "BitwiseInvert": np.invert, "LeftShift": _shift(np.left_shift),
+    "RightShift": _shift(np.right_shift), "Real": np.real, "Imag": np.imag,
+    "Complex": lambda a, b: a + 1j * b, "Exp": np.exp, "Expm1": np.expm1, "Log": np.log,
+    "Log2": np.log2, "Log10": np.log10, "Log1p": np.log1p, "Sin": np.sin, "Cos": np.cos,
+    "Tan": np.tan, "ArcSin": np.arcsin, "ArcCos": np.arccos, "ArcTan": np.arctan,
+    "ArcTan2": np.arctan2, "Sinh": np.sinh, "Cosh": np.cosh, "Tanh": np.tanh,
+    "ArcSinh": np.arcsinh, "ArcCosh": np.arccosh, "ArcTanh": np.arctanh, "Erf": special.erf,
+    "ErfInv": special.erfinv, "Sigmoid": lambda x: 1 / (1 + np.exp(-x)), "Sqrt": np.sqrt,
+    "Rsqrt": lambda x: 1 / np.sqrt(x), "LogicalNot": np.logical_not,
+    "LogicalAnd": np.logical_and, "LogicalOr": np.logical_or, "IsNaN": np.isnan,
+    "IsInf": np.isinf,
+}.items():  # fmt: skip
+    simple(_name, _fn)
+
+
+@reference("Bitcast")
+def _bitcast(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x).view(p.dtype.numpy)
+
+
+REFERENCE["Prod"] = _reduction(np.prod, 1)
+
+
+def _scan(combine: Any, identity: Any) -> Any:
+    """Carry along an axis: ``combine(carry, *elements)``."""
+
+    def value(p: Any, node: Any, *xs: np.ndarray) -> np.ndarray:
+        moved = [np.moveaxis(x, p.axis, 0) for x in xs]
+        if p.reverse:
+            moved = [x[::-1] for x in moved]
+        out = np.empty(moved[0].shape, moved[0].dtype)
+        carry = np.full(out.shape[1:], identity(out.dtype))
+        for i in range(len(out)):
+            following = combine(carry, *(x[i] for x in moved)).astype(out.dtype)
+            out[i] = following if p.inclusive else carry
+            carry = following
+        return np.moveaxis(out[::-1] if p.reverse else out, 0, p.axis)
+
+    return value
+
+
+def _least(dtype: np.dtype) -> Any:
+    return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
+
+
+def _greatest(dtype: np.dtype) -> Any:
+    return np.iinfo(dtype).max if dtype.kind in "iu" else np.inf
+
+
+REFERENCE["CumSum"] = _scan(np.add, lambda d: 0)
+REFERENCE["CumProd"] = _scan(np.multiply, lambda d: 1)
+REFERENCE["CumMax"] = _scan(np.maximum, _least)
+REFERENCE["CumMin"] = _scan(np.minimum, _greatest)
+REFERENCE["LogCumSumExp"] = _scan(_logaddexp, lambda d: -np.inf)
+REFERENCE["Recurrence"] = _scan(lambda carry, a, b: a * carry + b, lambda d: 0)

@@ -1,0 +1,3 @@
+"""Primitives without samples.  This list may only shrink."""
+
+HOLES: frozenset[str] = frozenset()
