@@ -317,9 +317,7 @@ def allclose(
     return _all(isclose(a, b, rtol, atol, equal_nan=equal_nan)._node)
 
 
-def array_equal(
-    a: Operand, b: Operand, /, *, equal_nan: bool = False, stream: Any = None
-) -> array:
+def array_equal(a: Operand, b: Operand, /, *, equal_nan: bool = False, stream: Any = None) -> array:
     """Whether shapes and all elements are equal.
 
     >>> mx.array_equal(mx.array([1, 2]), mx.array([1.0, 2.0]))
@@ -336,9 +334,7 @@ def array_equal(
     return _all(same)
 
 
-def where(
-    condition: Operand, x: Operand, y: Operand, /, *, stream: Any = None
-) -> array:
+def where(condition: Operand, x: Operand, y: Operand, /, *, stream: Any = None) -> array:
     """x where the condition is nonzero, else y; all three are broadcast together.
 
     >>> mx.where(mx.array([True, False]), mx.array([1, 2]), 0)

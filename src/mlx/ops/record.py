@@ -53,9 +53,7 @@ def truth(d: Dtype) -> Dtype:
 def _tables(primitive: Elementwise, rule: Rule) -> tuple[list[Any], list[Any]]:
     """By the promoted dtype: the dtype to compute in, and the result's where nothing is cast."""
     compute = [rule(d) for d in dt.ALL]
-    direct = [
-        primitive.result(d) if c is d else None for d, c in zip(dt.ALL, compute, strict=True)
-    ]
+    direct = [primitive.result(d) if c is d else None for d, c in zip(dt.ALL, compute, strict=True)]
     return compute, direct
 
 

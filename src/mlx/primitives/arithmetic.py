@@ -236,5 +236,3 @@ def _integer_power(emit: Any, base: Any, exponent: Any) -> Any:
     if not dtype.is_signed:
         return result
     return emit.select(emit.compare("lt", exponent, zero), zero, result)
-
-

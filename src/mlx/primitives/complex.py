@@ -71,7 +71,6 @@ class Complex(Elementwise):
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
         re, im = (
-            full_like(x, 0) if t is None else t
-            for t, x in zip(tangents, node.inputs, strict=True)
+            full_like(x, 0) if t is None else t for t, x in zip(tangents, node.inputs, strict=True)
         )
         return [self(re, im)]

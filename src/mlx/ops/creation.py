@@ -1,0 +1,302 @@
+"""New arrays: constants, ranges, triangles, windows.
+
+>>> import mlx.core as mx
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mlx.array import array, wrap
+from mlx.base import dtype as dt
+from mlx.base.dtype import Dtype
+from mlx.graph.node import Node, Shape
+from mlx.ops.operands import (
+    Operand,
+    Scalar,
+    array_node,
+    broadcast_shape,
+    default_dtype,
+    dtype_of,
+    fitted,
+    integer,
+    operand,
+    scalar_node,
+    shape_of,
+)
+from mlx.primitives.base import full as full_node
+from mlx.primitives.base import iota
+from mlx.primitives.elementwise import cast, where
+
+Sizes = int | Sequence[int]
+
+
+def full(shape: Sizes, vals: Operand, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+    """An array of ``shape`` filled with a number or with an array broadcast to it.
+
+    >>> mx.full((2, 2), 7)
+    array([[7, 7],
+           [7, 7]], dtype=int32)
+    """
+    sizes = shape_of("full", shape)
+    value = operand("full", vals)
+    if not isinstance(value, Node):
+        dtype = default_dtype(value) if dtype is None else dtype_of("full", dtype)
+        return wrap(_constant(sizes, dtype, value))
+    if broadcast_shape(value.shape, sizes) != sizes:
+        raise ValueError(f"[full] Cannot broadcast values of shape {value.shape} to {sizes}.")
+    return wrap(fitted(value, sizes, value.dtype if dtype is None else dtype_of("full", dtype)))
+
+
+def _constant(shape: Shape, dtype: Dtype, value: Scalar) -> Node:
+    """A number that is converted rather than checked: full((2,), 1.5, mx.int32) holds 1."""
+    if dtype.is_integer and not isinstance(value, int):
+        value = int(value.real)
+    if isinstance(value, complex) and not dtype.is_complex:
+        value = value.real
+    return scalar_node(shape, dtype, value)
+
+
+def zeros(shape: Sizes, dtype: Dtype | None = dt.float32, *, stream: Any = None) -> array:
+    """An array of zeros.
+
+    >>> mx.zeros((2, 3))
+    array([[0, 0, 0],
+           [0, 0, 0]], dtype=float32)
+    """
+    return full(shape, 0, dt.float32 if dtype is None else dtype)
+
+
+def ones(shape: Sizes, dtype: Dtype | None = dt.float32, *, stream: Any = None) -> array:
+    """An array of ones.
+
+    >>> mx.ones(3)
+    array([1, 1, 1], dtype=float32)
+    """
+    return full(shape, 1, dt.float32 if dtype is None else dtype)
+
+
+empty = zeros
+
+
+def full_like(
+    a: array, /, vals: Operand, dtype: Dtype | None = None, *, stream: Any = None
+) -> array:
+    """An array of the shape of ``a``, and its dtype unless another is given.
+
+    >>> mx.full_like(mx.array([1.0, 2.0]), 7)
+    array([7, 7], dtype=float32)
+    """
+    like = array_node("full_like", a)
+    return full(like.shape, vals, like.dtype if dtype is None else dtype)
+
+
+def zeros_like(a: array, /, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+    """Zeros of the shape of ``a``, and its dtype unless another is given."""
+    return full_like(a, 0, dtype)
+
+
+def ones_like(a: array, /, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+    """Ones of the shape of ``a``, and its dtype unless another is given."""
+    return full_like(a, 1, dtype)
+
+
+empty_like = zeros_like
+
+
+def arange(
+    start: Scalar,
+    stop: Scalar | None = None,
+    step: Scalar | None = None,
+    dtype: Dtype | None = None,
+    *,
+    stream: Any = None,
+) -> array:
+    """``start, start + step, ...`` up to, not including, ``stop``.
+
+    With one number, that is ``stop`` and ``start`` is 0.  Raises ValueError where ``step`` is
+    0, for booleans, and for ends that are not finite.
+
+    >>> mx.arange(4)
+    array([0, 1, 2, 3], dtype=int32)
+    >>> mx.arange(1, 2, 0.25)
+    array([1, 1.25, 1.5, 1.75], dtype=float32)
+    """
+    first, last = (0, start) if stop is None else (start, stop)
+    by = 1 if step is None else step
+    numbers = [operand("arange", x) for x in (first, last, by)]
+    numbers = [wrap(x).item() if isinstance(x, Node) else x for x in numbers]
+    if any(isinstance(x, bool) for x in numbers) or dtype is dt.bool_:
+        raise ValueError("[arange] bool is not supported.")
+    if dtype is None:
+        dtype = dt.float32 if any(isinstance(x, float) for x in numbers) else dt.int32
+    return wrap(_ramp(dtype_of("arange", dtype), *numbers))
+
+
+def _ramp(dtype: Dtype, start: Any, stop: Any, step: Any) -> Node:
+    if step == 0 or not math.isfinite(start) or not math.isfinite(step) or math.isnan(stop):
+        raise ValueError(
+            f"[arange] step must be nonzero and all numbers finite, got {(start, stop, step)}."
+        )
+    if math.isinf(stop):
+        raise ValueError("[arange] Cannot compute the length of an endless range.")
+    if all(isinstance(x, int) for x in (start, stop, step)):
+        count = len(range(start, stop, step))
+    else:
+        count = max(math.ceil((stop - start) / step), 0)
+    if dtype.is_integer:
+        start, step = int(start), int(step)
+    index = iota((count,), 0, _counting(dtype))
+    out = cast(index, dtype)
+    if step != 1:
+        out = out * scalar_node((), dtype, step).primitive.value
+    return out if start == 0 else out + scalar_node((), dtype, start).primitive.value
+
+
+def _counting(dtype: Dtype) -> Dtype:
+    """A dtype that counts exactly: a narrow float would stop at 2^11 or 2^24."""
+    return dtype if dtype.size >= 4 and not dtype.is_inexact else dt.int64
+
+
+def linspace(
+    start: Scalar,
+    stop: Scalar,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Dtype | None = dt.float32,
+    stream: Any = None,
+) -> array:
+    """``num`` evenly spaced numbers from ``start`` to ``stop``.
+
+    >>> mx.linspace(0, 1, 5)
+    array([0, 0.25, 0.5, 0.75, 1], dtype=float32)
+    """
+    num = integer("linspace", "num", num)
+    if num < 0:
+        raise ValueError(f"[linspace] num must be non-negative, got {num}.")
+    dtype = dt.float32 if dtype is None else dtype_of("linspace", dtype)
+    wide = dt.float64 if dtype is dt.float64 else dt.float32
+    parts = (num - 1) if endpoint else num
+    index = iota((num,), 0, dt.int32)
+    share = cast(index, wide) * (1.0 / parts if parts > 0 else 0.0)
+    if parts > 0:
+        share = cast(index, wide) / full_node((num,), wide, float(parts))
+    line = share * float(stop) + (1 - share) * float(start)
+    return wrap(cast(line, dtype))
+
+
+def tri(
+    n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *, stream: Any = None
+) -> array:
+    """Ones at and below the k-th diagonal of an (n, m) matrix.
+
+    >>> mx.tri(2, 3, 1)
+    array([[1, 1, 0],
+           [1, 1, 1]], dtype=float32)
+    """
+    shape = shape_of("tri", (n, n if m is None else m))
+    return wrap(cast(_below(shape, k), dt.float32 if dtype is None else dtype_of("tri", dtype)))
+
+
+def _below(shape: Shape, k: int) -> Node:
+    """Whether an element lies at or below the k-th diagonal of the last two axes."""
+    ndim = len(shape)
+    return iota(shape, ndim - 1, dt.int64) <= iota(shape, ndim - 2, dt.int64) + k
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    k: int = 0,
+    dtype: Dtype | None = dt.float32,
+    *,
+    stream: Any = None,
+) -> array:
+    """Ones on the k-th diagonal of an (n, m) matrix of zeros.
+
+    >>> mx.eye(2, 3, 1)
+    array([[0, 1, 0],
+           [0, 0, 1]], dtype=float32)
+    """
+    shape = shape_of("eye", (n, n if m is None else m))
+    rows, columns = iota(shape, 0, dt.int64), iota(shape, 1, dt.int64)
+    hit = wrap(columns) == wrap(rows + k)
+    return wrap(cast(hit._node, dt.float32 if dtype is None else dtype_of("eye", dtype)))
+
+
+def identity(n: int, dtype: Dtype | None = dt.float32, *, stream: Any = None) -> array:
+    """The identity matrix of size n."""
+    return eye(n, dtype=dtype)
+
+
+def _matrix(name: str, x: Any) -> Node:
+    node = array_node(name, x)
+    if node.ndim < 2:
+        raise ValueError(f"[{name}] Needs at least 2 dimensions, got shape {node.shape}.")
+    return node
+
+
+def tril(x: array, k: int = 0, *, stream: Any = None) -> array:
+    """x at and below the k-th diagonal of its last two axes, 0 elsewhere.
+
+    >>> mx.tril(mx.ones((2, 2)))
+    array([[1, 0],
+           [1, 1]], dtype=float32)
+    """
+    node = _matrix("tril", x)
+    return wrap(where(_below(node.shape, k), node, 0))
+
+
+def triu(x: array, k: int = 0, *, stream: Any = None) -> array:
+    """x at and above the k-th diagonal of its last two axes, 0 elsewhere.
+
+    >>> mx.triu(mx.ones((2, 2)))
+    array([[1, 1],
+           [0, 1]], dtype=float32)
+    """
+    node = _matrix("triu", x)
+    return wrap(where(_below(node.shape, k - 1), 0, node))
+
+
+def _window(name: str, size: int, *terms: float) -> array:
+    """A sum of cosines over the window: ``sum(terms[i] * cos(2 pi i t))``, t from 0 to 1."""
+    size = integer(name, "M", size)
+    if size < 1:
+        return zeros(0)
+    if size == 1:
+        return ones(1)
+    values = []
+    for n in range(size):
+        angle = 2 * math.pi * n / (size - 1)
+        values.append(math.fsum(c * math.cos(i * angle) for i, c in enumerate(terms)))
+    return array(values, dtype=dt.float32)
+
+
+def hanning(M: int, *, stream: Any = None) -> array:
+    """The Hanning window of M points.
+
+    >>> mx.hanning(5)
+    array([0, 0.5, 1, 0.5, 0], dtype=float32)
+    """
+    return _window("hanning", M, 0.5, -0.5)
+
+
+def hamming(M: int, *, stream: Any = None) -> array:
+    """The Hamming window of M points."""
+    return _window("hamming", M, 0.54, -0.46)
+
+
+def blackman(M: int, *, stream: Any = None) -> array:
+    """The Blackman window of M points."""
+    return _window("blackman", M, 0.42, -0.5, 0.08)
+
+
+def bartlett(M: int, *, stream: Any = None) -> array:
+    """The triangular window of M points, 0 at its ends."""
+    size = integer("bartlett", "M", M)
+    if size <= 1:
+        return _window("bartlett", size)
+    half = (size - 1) / 2
+    return array([1 - abs(n - half) / half for n in range(size)], dtype=dt.float32)

@@ -1,0 +1,355 @@
+"""Arrays made of arrays: joined, split, repeated, rolled, padded.
+
+>>> import mlx.core as mx
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlx.array import array, wrap
+from mlx.base.dtype import PROMOTION
+from mlx.graph.node import Node, Shape
+from mlx.ops.operands import (
+    Operand,
+    array_node,
+    axis_of,
+    fitted,
+    integer,
+    node_of,
+    shape_of,
+)
+from mlx.ops.shape import diagonal, narrow
+from mlx.primitives import views
+from mlx.primitives.elementwise import cast
+from mlx.primitives.reductions import Broadcast
+from mlx.primitives.views import Concatenate, Embed, Slice
+
+
+def _arrays(name: str, arrays: Any) -> list[Node]:
+    """Nodes of a sequence of arrays, promoted to one dtype."""
+    if type(arrays) is array:
+        arrays = [arrays[i] for i in range(len(arrays))]
+    nodes = [array_node(name, a) for a in arrays]
+    if not nodes:
+        raise ValueError(f"[{name}] No arrays provided.")
+    dtype = nodes[0].dtype
+    for x in nodes:
+        if x.dtype is not dtype:
+            dtype = PROMOTION[dtype.index][x.dtype.index]
+    return [cast(x, dtype) for x in nodes]
+
+
+def concatenate(arrays: Sequence[array], axis: int | None = 0, *, stream: Any = None) -> array:
+    """Arrays one after another along an axis (flattened before that where it is None).
+
+    Raises ValueError where ranks, or sizes of other axes, differ.
+
+    >>> mx.concatenate([mx.array([1, 2]), mx.array([3.5])])
+    array([1, 2, 3.5], dtype=float32)
+    """
+    nodes = _arrays("concatenate", arrays)
+    if axis is None:
+        nodes, axis = [views.reshape(x, (x.size,)) for x in nodes], 0
+    shapes = [x.shape for x in nodes]
+    if len({len(s) for s in shapes}) > 1:
+        raise ValueError(
+            f"[concatenate] All arrays must have the same number of dimensions, got {shapes}."
+        )
+    at = axis_of("concatenate", axis, nodes[0].ndim)
+    if len({(*s[:at], *s[at + 1 :]) for s in shapes}) > 1:
+        raise ValueError(f"[concatenate] Shapes must agree in all axes but {at}, got {shapes}.")
+    return wrap(_joined(nodes, at))
+
+
+concat = concatenate
+
+
+def _joined(nodes: Sequence[Node], axis: int) -> Node:
+    return nodes[0] if len(nodes) == 1 else Concatenate(axis)(*nodes)
+
+
+def stack(arrays: Sequence[array], axis: int = 0, *, stream: Any = None) -> array:
+    """Arrays of one shape along a new axis.
+
+    >>> mx.stack([mx.array([1, 2]), mx.array([3, 4])], axis=1)
+    array([[1, 3],
+           [2, 4]], dtype=int32)
+    """
+    nodes = _arrays("stack", arrays)
+    shape = nodes[0].shape
+    if any(x.shape != shape for x in nodes):
+        raise ValueError(
+            f"[stack] All arrays must have the same shape, got {[x.shape for x in nodes]}."
+        )
+    at = axis_of("stack", axis, len(shape) + 1)
+    wider = (*shape[:at], 1, *shape[at:])
+    return wrap(_joined([views.reshape(x, wider) for x in nodes], at))
+
+
+def split(
+    a: array,
+    /,
+    indices_or_sections: int | Sequence[int],
+    axis: int = 0,
+    *,
+    stream: Any = None,
+) -> list[array]:
+    """a in equal parts along an axis, or cut at indices.
+
+    Raises ValueError where it cannot be cut into equal parts.
+
+    >>> mx.split(mx.arange(4), 2)
+    [array([0, 1], dtype=int32), array([2, 3], dtype=int32)]
+    """
+    x = array_node("split", a)
+    at = axis_of("split", axis, x.ndim)
+    size = x.shape[at]
+    if isinstance(indices_or_sections, int):
+        count = indices_or_sections
+        if count < 1 or size % count:
+            raise ValueError(
+                f"[split] Cannot split axis {at} of shape {x.shape} into {count} equal parts."
+            )
+        cuts = [size // count * i for i in range(1, count)]
+    else:
+        cuts = [integer("split", "an index", i) for i in indices_or_sections]
+        cuts = [min(max(i + size if i < 0 else i, 0), size) for i in cuts]
+    edges = zip([0, *cuts], [*cuts, size], strict=True)
+    return [wrap(narrow(x, at, start, max(start, stop))) for start, stop in edges]
+
+
+def unstack(x: array, *, axis: int = 0, stream: Any = None) -> tuple[array, ...]:
+    """The parts of x along an axis, without that axis.
+
+    >>> mx.unstack(mx.array([[1, 2], [3, 4]]))
+    (array([1, 2], dtype=int32), array([3, 4], dtype=int32))
+    """
+    node = array_node("unstack", x)
+    at = axis_of("unstack", axis, node.ndim)
+    rest = (*node.shape[:at], *node.shape[at + 1 :])
+    parts = [narrow(node, at, i, i + 1) for i in range(node.shape[at])]
+    return tuple(wrap(views.reshape(p, rest)) for p in parts)
+
+
+def tile(a: array, reps: int | Sequence[int], /, *, stream: Any = None) -> array:
+    """Copies of a side by side, ``reps`` along each of the last axes.
+
+    >>> mx.tile(mx.array([1, 2]), 2)
+    array([1, 2, 1, 2], dtype=int32)
+    """
+    x = array_node("tile", a)
+    times = shape_of("tile", reps)
+    n = max(len(times), x.ndim)
+    times = (1,) * (n - len(times)) + times
+    shape = (1,) * (n - x.ndim) + x.shape
+    spread = tuple(m for pair in zip(times, shape, strict=True) for m in pair)
+    wide = Broadcast(spread, tuple(range(2 * (n - x.ndim) + 1, 2 * n, 2)))(x)
+    merged = tuple(r * s for r, s in zip(times, shape, strict=True))
+    return wrap(views.reshape(wide, merged))
+
+
+def repeat(array: Operand, /, repeats: int, axis: int | None = None, *, stream: Any = None) -> Any:
+    """Each element ``repeats`` times along an axis (of the flattened array without one).
+
+    >>> mx.repeat(mx.array([1, 2]), 2)
+    array([1, 1, 2, 2], dtype=int32)
+    """
+    x = node_of("repeat", array)
+    count = integer("repeat", "repeats", repeats)
+    if count < 0:
+        raise ValueError(f"[repeat] Number of repeats cannot be negative, got {count}.")
+    if axis is None:
+        x, axis = views.reshape(x, (x.size,)), 0
+    at = axis_of("repeat", axis, x.ndim)
+    front, back = x.shape[: at + 1], x.shape[at + 1 :]
+    kept = tuple(i for i in range(x.ndim + 1) if i != at + 1)
+    wide = Broadcast((*front, count, *back), kept)(x)
+    return wrap(views.reshape(wide, (*front[:-1], front[-1] * count, *back)))
+
+
+def roll(
+    a: array,
+    /,
+    shift: int | Sequence[int],
+    axis: int | Sequence[int] | None = None,
+    *,
+    stream: Any = None,
+) -> array:
+    """Elements moved along axes, those that leave at one end coming back at the other.
+
+    Without an axis the flattened array is rolled.
+
+    >>> mx.roll(mx.arange(4), 1)
+    array([3, 0, 1, 2], dtype=int32)
+    """
+    x = array_node("roll", a)
+    shifts = [shift] if isinstance(shift, int) else list(shift)
+    if axis is None:
+        flat = _rolled(views.reshape(x, (x.size,)), 0, sum(shifts))
+        return wrap(views.reshape(flat, x.shape))
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    if len(shifts) == 1:
+        shifts *= len(axes)
+    if len(shifts) != len(axes):
+        raise ValueError(f"[roll] Got {len(shifts)} shifts for {len(axes)} axes.")
+    for by, at in zip(shifts, axes, strict=True):
+        x = _rolled(x, axis_of("roll", at, x.ndim), integer("roll", "shift", by))
+    return wrap(x)
+
+
+def _rolled(x: Node, axis: int, by: int) -> Node:
+    size = x.shape[axis]
+    by = by % size if size else 0
+    if by == 0:
+        return x
+    parts = narrow(x, axis, size - by, size), narrow(x, axis, 0, size - by)
+    return Concatenate(axis)(*parts)
+
+
+def pad(
+    a: array,
+    pad_width: int | Sequence[Any],
+    mode: str = "constant",
+    constant_values: Operand = 0,
+    *,
+    stream: Any = None,
+) -> array:
+    """a with its axes prolonged at both ends.
+
+    Args:
+        a: the array.
+        pad_width: one number, a pair (before, after), or one pair an axis.
+        mode: ``constant``, ``edge`` (the last element) or ``reflect`` (without the edge).
+        constant_values: what to fill with.
+
+    >>> mx.pad(mx.array([1, 2, 3]), (1, 2))
+    array([0, 1, 2, 3, 0, 0], dtype=int32)
+    >>> mx.pad(mx.array([1, 2, 3]), 2, mode="reflect")
+    array([3, 2, 1, 2, 3, 2, 1], dtype=int32)
+    """
+    x = array_node("pad", a)
+    widths = _widths(pad_width, x.ndim)
+    if mode == "constant":
+        return wrap(_pad_constant(x, widths, node_of("pad", constant_values)))
+    if mode not in ("edge", "reflect"):
+        raise ValueError(f"[pad] Unknown mode {mode!r}: use constant, edge or reflect.")
+    for axis, (low, high) in enumerate(widths):
+        if low or high:
+            extend = _pad_edge if mode == "edge" else _pad_reflect
+            x = extend(x, axis, low, high)
+    return wrap(x)
+
+
+def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
+    if isinstance(pad_width, int):
+        pad_width = [pad_width]
+    entries = list(pad_width)
+    if all(isinstance(w, int) for w in entries):
+        if len(entries) > 2:
+            raise ValueError(f"[pad] Expected pairs (before, after), got {pad_width}.")
+        pairs = [(entries[0], entries[-1])] * ndim
+    else:
+        pairs = [(w, w) if isinstance(w, int) else (w[0], w[-1]) for w in entries]
+        pairs = pairs * ndim if len(pairs) == 1 else pairs
+    if len(pairs) != ndim:
+        raise ValueError(f"[pad] Got {len(pairs)} pairs for an array with {ndim} dimensions.")
+    for axis, pair in enumerate(pairs):
+        if min(pair) < 0:
+            raise ValueError(f"[pad] Invalid padding size {pair} for axis {axis}: negative.")
+    return pairs
+
+
+def _pad_constant(x: Node, widths: list[tuple[int, int]], value: Node) -> Node:
+    starts = tuple(low for low, _ in widths)
+    shape = tuple(low + n + high for n, (low, high) in zip(x.shape, widths, strict=True))
+    if shape == x.shape:
+        return x
+    steps = (1,) * x.ndim
+    inside = Embed(starts, steps, shape)(x)
+    if getattr(value.primitive, "value", None) == 0:
+        return inside
+    for axis, (low, high) in enumerate(widths):
+        edge = (*x.shape[:axis], 0, *x.shape[axis + 1 :])
+        before, after = ((*edge[:axis], n, *edge[axis + 1 :]) for n in (low, high))
+        parts = [fitted(cast(value, x.dtype), s, x.dtype) for s in (before, after)]
+        x = Concatenate(axis)(parts[0], x, parts[1])
+    return x
+
+
+def _pad_edge(x: Node, axis: int, low: int, high: int) -> Node:
+    size = x.shape[axis]
+    if size == 0:
+        raise ValueError(f"[pad] Cannot extend axis {axis} with size 0 by its edge.")
+
+    def spread(at: int, count: int) -> Node:
+        edge = narrow(x, axis, at, at + 1)
+        return fitted(edge, (*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
+
+    return Concatenate(axis)(spread(0, low), x, spread(size - 1, high))
+
+
+def _pad_reflect(x: Node, axis: int, low: int, high: int) -> Node:
+    size = x.shape[axis]
+    if max(low, high) >= size:
+        raise ValueError(
+            f"[pad] Cannot reflect {max(low, high)} elements of axis {axis} with size {size}."
+        )
+
+    def mirrored(first: int, count: int) -> Node:
+        """``count`` elements from ``first`` on, backwards."""
+        starts = tuple(first if i == axis else 0 for i in range(x.ndim))
+        steps = tuple(-1 if i == axis else 1 for i in range(x.ndim))
+        return Slice(starts, steps, (*x.shape[:axis], count, *x.shape[axis + 1 :]))(x)
+
+    parts = [mirrored(low, low)] * bool(low) + [x] + [mirrored(size - 2, high)] * bool(high)
+    return _joined(parts, axis)
+
+
+def meshgrid(
+    *arrays: array, sparse: bool = False, indexing: str = "xy", stream: Any = None
+) -> list[array]:
+    """Coordinates of a grid: from vectors, one array each of the grid's shape.
+
+    ``indexing="xy"`` exchanges the first two axes; ``sparse`` leaves out the broadcast.
+
+    >>> mx.meshgrid(mx.array([1, 2]), mx.array([3, 4]))[0]
+    array([[1, 2],
+           [1, 2]], dtype=int32)
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"[meshgrid] indexing must be xy or ij, got {indexing!r}.")
+    nodes = [array_node("meshgrid", a) for a in arrays]
+    count = len(nodes)
+    order = list(range(count))
+    if indexing == "xy" and count > 1:
+        order[:2] = 1, 0
+    shape: Shape = tuple(x.size for _, x in sorted(zip(order, nodes, strict=True), key=_first))
+    out = []
+    for at, x in zip(order, nodes, strict=True):
+        line = views.reshape(x, tuple(x.size if i == at else 1 for i in range(count)))
+        out.append(wrap(line if sparse else fitted(line, shape, x.dtype)))
+    return out
+
+
+def _first(pair: tuple[int, Node]) -> int:
+    return pair[0]
+
+
+def diag(a: array, /, k: int = 0, *, stream: Any = None) -> array:
+    """A matrix with the vector a on its k-th diagonal, or the k-th diagonal of a matrix.
+
+    >>> mx.diag(mx.array([1, 2]))
+    array([[1, 0],
+           [0, 2]], dtype=int32)
+    """
+    x = array_node("diag", a)
+    if x.ndim == 2:
+        return diagonal(wrap(x), k)
+    if x.ndim != 1:
+        raise ValueError(f"[diag] Needs 1 or 2 dimensions, got shape {x.shape}.")
+    n = x.size + abs(k)
+    start = k if k >= 0 else -k * n
+    flat = Embed((start,), (n + 1,), (n * n,))(x)
+    return wrap(views.reshape(flat, (n, n)))

@@ -1,0 +1,91 @@
+"""Order along an axis: positions of extrema, sorting.  NaN counts as the largest in sorts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mlx.base import dtype as dt
+from mlx.base.dtype import Dtype
+from mlx.graph.node import Node, Shape
+from mlx.primitives.base import Primitive
+
+
+class Positions(Primitive):
+    """Indices that an order gives: uint32, and no derivative."""
+
+    axis: int
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[None]:
+        return [None]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[None]:
+        return [None]
+
+    def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
+        return type(self)(self.axis + 1)(x)  # type: ignore[call-arg]
+
+
+class ArgReduce(Positions):
+    """The index of one element along an axis, which the result lacks.
+
+    ``replaces(emit, new, best)`` says whether a later element wins; NaN always wins, the
+    first one.
+    """
+
+    family = "argreduce"
+    predicate: ClassVar[str] = ""
+
+    def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        return (*x.shape[: self.axis], *x.shape[self.axis + 1 :]), dt.uint32
+
+    def replaces(self, emit: Any, new: Any, best: Any) -> Any:
+        """A bool: whether ``new``, which comes later, is to replace ``best``."""
+        wins = emit.compare(self.predicate, new, best)
+        if not new.dtype.is_inexact:
+            return wins
+        from_nan = emit.compare("ne", best, best)
+        is_nan = emit.compare("ne", new, new)
+        return emit.logical_and(emit.logical_or(wins, is_nan), emit.logical_not(from_nan))
+
+
+@dataclass(frozen=True)
+class ArgMax(ArgReduce):
+    """The first index of the largest element."""
+
+    predicate = "gt"
+    axis: int
+
+
+@dataclass(frozen=True)
+class ArgMin(ArgReduce):
+    """The first index of the smallest element."""
+
+    predicate = "lt"
+    axis: int
+
+
+@dataclass(frozen=True)
+class ArgSort(Positions):
+    """Indices that sort an axis, equal elements in their order; NaN last."""
+
+    family = "ordering"
+    axis: int
+
+    def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        return x.shape, dt.uint32
+
+
+@dataclass(frozen=True)
+class Sort(Primitive):
+    """The elements along an axis in ascending order, NaN last."""
+
+    family = "ordering"
+    axis: int
+
+    def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        return x.shape, x.dtype
+
+    def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
+        return Sort(self.axis + 1)(x)
