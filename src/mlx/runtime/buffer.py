@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from mlx.base.dtype import Dtype
-from mlx.runtime.memory import Storage
+from mlx.runtime.memory import Storage, as_bytes, as_bytes
 
 
 class Buffer:
@@ -34,13 +36,9 @@ class Buffer:
 
 def numpy_view(buffer: Buffer, shape: tuple[int, ...], dtype: Dtype) -> np.ndarray:
     """A NumPy array on the same memory, which it keeps alive."""
-    count = 1
-    for n in shape:
-        count *= n
+    count = prod(shape)
     if count == 0:
         return np.empty(shape, dtype.numpy)
     buffer.wait()
-    from_memory = np.frombuffer(
-        _Exporter(buffer, count * dtype.size), dtype=dtype.numpy, count=count
-    )
-    return from_memory.reshape(shape)
+    raw = as_bytes(buffer.storage, buffer.offset, count * dtype.size)
+    return raw.view(dtype.numpy).reshape(shape)

@@ -1,0 +1,5 @@
+"""The public API."""
+
+from mlx.array import array
+
+__all__ = ["array"]
