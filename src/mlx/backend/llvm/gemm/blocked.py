@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.gemm.ahead import Ahead
 from mlx.backend.llvm.gemm.elements import Element, first_lanes, minimum
 from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
@@ -26,7 +25,7 @@ SLOTS = (
     "scratch_stride", "b_scratch", "c_scratch", "c_stride", "m", "n", "k",
     "a_row", "a_col", "b_row", "b_col", "mc", "nc", "kc", "m_blocks", "n_blocks",
     "b_panel", "b_advance", "direct_a", "direct_b", "shared", "shared_base",
-    "shared_offset", "table", "dims", "ahead",
+    "shared_offset", "table", "dims",
 )  # fmt: skip
 EPILOGUE_SLOT = len(SLOTS)
 
@@ -98,7 +97,6 @@ class _Blocked:
             for name in ("a_row", "a_col", "b_row", "b_col")
         }
         batch, row0, rows, col0, cols = self._block()
-        ahead = self._ahead(a, b, strides)
         offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 3)
         a, b = f.gep(a, offsets[0]), f.gep(b, offsets[1])
         a = f.gep(a, f.mul(row0, strides["a_row"]))
@@ -119,7 +117,6 @@ class _Blocked:
 
         row = f.loop(i64(0), rows, i64(self.tile.rows), [scratch, c])
         a_panel, c_row = row.values
-        self._fetch(ahead, row.index, rows)
         height = minimum(f, f.sub(rows, row.index), i64(self.tile.rows))
         left, left_pitch = self._left(a, strides, row.index, direct_rows, a_panel)
         col = f.loop(i64(0), cols, i64(self.tile.cols), [b_packed, c_row])
@@ -153,30 +150,6 @@ class _Blocked:
         rows = minimum(f, f.sub(self.slot("m"), row0), self.slot("mc"))
         cols = minimum(f, f.sub(self.slot("n"), col0), self.slot("nc"))
         return batch, row0, rows, col0, cols
-
-    def _ahead(self, a: Value, b: Value, strides: dict[str, Value]) -> list[Ahead]:
-        """The operands of the next task, where a task is a whole product."""
-        f, kernel = self.f, self.kernel
-        batch = f.add(kernel.task, self.slot("ahead"))
-        offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 3)
-        m, n, k = (self.slot(name) for name in "mnk")
-        return [
-            Ahead(f, self.spec.a_layout, f.gep(a, offsets[0]), m, k, strides["a_row"],
-                  strides["a_col"], self.a.size),
-            Ahead(f, self.spec.b_layout, f.gep(b, offsets[1]), k, n, strides["b_row"],
-                  strides["b_col"], self.b.size),
-        ]  # fmt: skip
-
-    def _fetch(self, ahead: list[Ahead], row: Value, rows: Value) -> None:
-        f, height = self.f, i64(self.tile.rows)
-        fetch, done = f.label("fetch"), f.label("fetched")
-        f.branch_if(f.icmp("ne", self.slot("ahead"), i64(0)), fetch, done)
-        f.start(fetch)
-        parts = f.op("udiv", f.add(rows, i64(self.tile.rows - 1)), height)
-        for operand in ahead:
-            operand.fetch(f.op("udiv", row, height), parts)
-        f.branch(done)
-        f.start(done)
 
     def _packed(self, scratch: Value, item: Value, col0: Value) -> Value:
         """Where this task's panels of B are or will be."""

@@ -28,8 +28,9 @@ class _Micro:
         f = self.f
         a, self.a_pitch, b, b_pitch, depth, c, self.c_pitch, more = f.params
         sums = self._start(c, more)
+        below = f.gep(c, f.mul(self.c_pitch, i64(self.rows)))
         for position in range(len(sums)):
-            prefetch(f, self._c_address(c, position), write=True)
+            prefetch(f, self._c_address(below, position), write=True)
         sums = self._loop(depth, sums, self._groups(a), b, b_pitch)
         for position, value in enumerate(sums):
             f.store(value, self._c_address(c, position), self.tile.itemsize)

@@ -18,7 +18,7 @@ from mlx.backend.llvm.gemm.tile import Tile, tile_for
 _ROWS, _COLS = 256, 256
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once
 _PACK_COLS = 256
-_SMALL = 1 << 17  # bytes that stay in the second-level cache while a task works on others
+_SMALL = 1 << 17  # bytes of an operand that stays in the second-level cache
 
 
 def plan_gemm(
@@ -82,8 +82,6 @@ class _Blocked:
         if -(-self.m // mc) < _SHARED_FROM:
             b_panel = round_up(min(tile.depth, max(self.k, 1)), tile.lanes) * tile.b_row
             local = {"b_panel": b_panel, "direct_b": int(self._direct_b(tile, mc))}
-            if mc >= self.m and nc >= self.n and self._bytes <= _SMALL:
-                local["ahead"] = self.workers
             return [self._product(tile, mc, nc, local, [0] * len(self.batch), epilogue, scratch)]
         b_panel = round_up(self.k, tile.lanes) * tile.b_row
         strides, items = self._packed_strides(-(-self.n // tile.cols) * b_panel)
@@ -95,17 +93,12 @@ class _Blocked:
         pack = self._pack(tile, b_panel, strides, items, place)
         return [pack, self._product(tile, mc, nc, shared, strides, epilogue, scratch)]
 
-    @property
-    def _bytes(self) -> int:
-        """Bytes of the operands of one batch item."""
-        return self.k * (self.m * SIZES[self.a.dtype] + self.n * SIZES[self.b.dtype])
-
     def _direct_b(self, tile: Tile, mc: int) -> bool:
         """Whether B is better read where it lies: few rows, or B small and dense."""
         span = self.k * abs(self.b.row_stride) * SIZES[self.b.dtype]
         return mc <= (8 if span <= _SMALL else 2) * tile.rows
 
-    def _direct_a(self, nc: int) -> bool:
+    def _direct_a(self) -> bool:
         """Whether A is better read where it lies; rows must not fall on the same cache lines."""
         pitch = abs(self.a.row_stride) * SIZES[self.a.dtype]
         return self.m * pitch <= _SMALL and pitch % 2048 != 0
@@ -160,7 +153,7 @@ class _Blocked:
             "a_row": a.row_stride, "a_col": a.col_stride, "b_row": b.row_stride,
             "b_col": b.col_stride, "mc": mc, "nc": nc, "kc": kc, "m_blocks": -(-m // mc),
             "n_blocks": -(-n // nc), "dims": len(self.batch),
-            "direct_a": int(self._direct_a(nc)), **how,
+            "direct_a": int(self._direct_a()), **how,
         }  # fmt: skip
         pointers = [*a.pointer.consts, *b.pointer.consts]
         pointers += scratch(stride * self.workers).consts
