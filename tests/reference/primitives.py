@@ -200,7 +200,7 @@ for _name, _fn in {
 
 @reference("Bitcast")
 def _bitcast(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(x).view(p.dtype.numpy)
+    return np.array(x, node.inputs[0].dtype.numpy).view(p.dtype.numpy)
 
 
 REFERENCE["Prod"] = _reduction(np.prod, 1)
