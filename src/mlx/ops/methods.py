@@ -91,8 +91,12 @@ def install() -> None:
     special |= {"i" + name: _in_place(f) for name, f in _OPERATORS.items() if name != "div"}
     special |= {"matmul": products.matmul, "imatmul": _in_place(products.matmul)}
     special |= {"eq": _equality(logic._equal, False), "ne": _equality(logic._not_equal, True)}
-    special |= {"neg": arithmetic._negative, "abs": arithmetic._abs, "invert": logic._bitwise_invert}
-    special |= {"pos": arithmetic.positive}
+    special |= {
+        "neg": arithmetic._negative,
+        "abs": arithmetic._abs,
+        "invert": logic._bitwise_invert,
+    }
+    special |= {"pos": arithmetic.positive, "invert": logic._bitwise_invert}
     for name, function in special.items():
         setattr(array, f"__{name}__", function)
     for name, function in _FUNCTIONS.items():

@@ -98,9 +98,7 @@ def flatten(a: array, /, start_axis: int = 0, end_axis: int = -1, *, stream: Any
     end = min(integer("flatten", "end_axis", end_axis), x.ndim - 1)
     start, end = start % x.ndim if start < x.ndim else start, end + x.ndim if end < 0 else end
     if start >= x.ndim or end < 0:
-        raise AxisError(
-            f"[flatten] Invalid axes {start_axis}, {end_axis} for {x.ndim} dimensions."
-        )
+        raise AxisError(f"[flatten] Invalid axes {start_axis}, {end_axis} for {x.ndim} dimensions.")
     if start > end:
         raise ValueError("[flatten] start_axis must be less than or equal to end_axis.")
     merged = prod(x.shape[start : end + 1])
