@@ -14,6 +14,7 @@ from .environments import Peer, pin, prepare, python_of, variables
 from .environments import choose as choose_peers
 from .harness import Result, measure_process, measure_row
 from .machine import Limits, measure_limits
+from .plot import draw_ratios
 from .table import Results, aligned, lines, markdown, notes, remarks
 
 
@@ -28,6 +29,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each peer in each round")
     parser.add_argument("--output", type=Path, help="also write a Markdown file")
+    parser.add_argument("--plot", type=Path, help="also draw a picture")
     return parser.parse_args(argv)
 
 
@@ -92,6 +94,8 @@ def main(argv: list[str] | None = None) -> int:
     print("\n".join(remarks(rows, results)))
     if options.output:
         options.output.write_text(report(rows, results, limits, options))
+    if options.plot:
+        draw_ratios(rows, results, options.plot)
     return 0
 
 

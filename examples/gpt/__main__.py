@@ -32,8 +32,10 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         flag = "--" + field.name.replace("_", "-")
         group.add_argument(flag, type=field.type, metavar="N", help=f"default {field.default}")
     options = parser.parse_args(argv)
-    if options.validate_every < 1:
-        parser.error("--validate-every must be at least 1")
+    for name in ("stop_after", "validate_every"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
     return options
 
 
@@ -65,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         f"{corpus.files} files, {len(corpus.train):,} bytes to train on, "
         f"{len(corpus.held_out):,} held out; {run.parameters / 1e6:.2f} million parameters",
         highlight=False,
+        soft_wrap=True,
     )
     stop = min(options.stop_after or settings.steps, settings.steps)
     with Report(console, settings.steps, run.step) as report:

@@ -53,6 +53,7 @@ class Report:
             f"step {run.step:5d}  training loss {sum(recent) / len(recent):.3f}  "
             f"validation loss {loss:.3f} nats/byte  {self.speed}",
             highlight=False,
+            soft_wrap=True,
         )
 
     def _smooth(self, rate: float) -> float:

@@ -12,6 +12,7 @@ from benchmarks.environments import choose as choose_peers
 from benchmarks.harness import Process, Result, mark_differences, measure_row
 from benchmarks.inputs import MAKERS
 from benchmarks.machine import Limits
+from benchmarks.plot import draw_ratios, framework_times
 from benchmarks.table import aligned, lines, markdown, notes
 from benchmarks.worker import fingerprint
 
@@ -94,3 +95,12 @@ def test_the_table_compares_ours_with_the_best_that_agrees():
     assert len({len(line) for line in aligned(table).splitlines()}) == 1
     assert markdown(table).count("\n") == 2
     assert any("x" in note for note in notes([row], results))
+
+
+def test_the_picture_shows_the_fastest_variant_of_each_framework(tmp_path):
+    ours, eager, compiled = (Result(rounds=[t]) for t in (2.0, 8.0, 4.0))
+    wrong = Result(rounds=[1.0], differs=True)
+    found = {"mlx-jit": ours, "torch": eager, "torch compiled": compiled, "jax": wrong}
+    assert framework_times(found, 2.0) == {"torch": 2.0}
+    draw_ratios([SMALL], {SMALL.name: found}, tmp_path / "ratios.png")
+    assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
