@@ -1,5 +1,7 @@
-"""array: the handle that users hold, with construction, conversion and printing."""
+"""array: the handle that users hold, what it is made from, and what can be made from it."""
 
-from mlx.array.handle import array, wrap
+from __future__ import annotations
 
-__all__ = ["array", "wrap"]
+from mlx.array.handle import ArrayAt, ArrayIterator, array, wrap
+
+__all__ = ["ArrayAt", "ArrayIterator", "array", "wrap"]

@@ -1,181 +1,169 @@
-"""From Python values, NumPy arrays and other frameworks' arrays to nodes."""
+"""What ``array(...)`` accepts, and the dtypes that come of it."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from mlx.array.dlpack import imported, is_exporter
+from mlx.array.values import copied_node, scalar_node, shared_node
 from mlx.base import dtype as dt
-from mlx.base.dtype import Dtype, from_numpy
+from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
-from mlx.primitives.elementwise import cast
-from mlx.primitives.views import Concatenate, reshape
-from mlx.runtime.buffer import Buffer
-from mlx.runtime.memory import allocate, wrap
 
-_SCALARS = (bool, int, float, complex)
-
-
-def from_memory(source: np.ndarray, dtype: Dtype) -> Node:
-    """A copy of a C-contiguous NumPy array as a node."""
-    storage = allocate(source.nbytes or 1)
-    if source.nbytes:
-        ctypes.memmove(storage.address, source.ctypes.data, source.nbytes)
-    return Node(None, (), source.shape, dtype, Buffer(storage))
+MAX_NESTING = 64
+_INT32 = range(-(2**31), 2**31)
+_INT64 = range(-(2**63), 2**63)
+_NARROWED = {"f": dt.float32, "c": dt.complex64}
 
 
-def node_from(value: Any, dtype: Dtype | None, unwrap: Callable[[Any], Node | None]) -> Node:
-    """The node for any value that ``array()`` takes; ``unwrap`` gives an array's node.
-
-    Raises TypeError or ValueError for what is none.
-    """
-    node = unwrap(value)
-    if node is not None:
-        return node if dtype is None else cast(node, dtype)
-    if isinstance(value, _SCALARS):
-        return _from_python(value, (), dtype, [value])
-    if isinstance(value, list | tuple):
-        return _from_nested(value, dtype, unwrap)
-    if isinstance(value, np.ndarray | np.generic):
-        return from_numpy_array(np.asarray(value), dtype, weak=isinstance(value, np.generic))
-    node = _from_protocols(value)
-    if node is None:
-        raise _invalid(value)
-    return node if dtype is None else cast(node, dtype)
+def invalid(name: str) -> ValueError:
+    return ValueError(f"[array] Invalid type {name} received in array initialization.")
 
 
-def _invalid(value: Any) -> Exception:
-    if value is None:
-        return TypeError(
-            "[array] Cannot make an array of None; pass a number, a list or tuple of numbers or "
-            "arrays, a NumPy array, or an object with __dlpack__ or the buffer protocol."
+def python_scalar(value: bool | int | float | complex, dtype: Dtype | None) -> Node:
+    """A Python number; integers beyond 32 bits are int64."""
+    if isinstance(value, bool):
+        return scalar_node(value, dtype or dt.bool_)
+    if isinstance(value, int):
+        if dtype is None:
+            dtype = _int_dtype(value, value)
+        elif value not in _INT64 and not dtype.is_inexact and dtype is not dt.uint64:
+            _int_dtype(value, value)
+        return scalar_node(value, dtype)
+    if isinstance(value, float):
+        return scalar_node(float(value), dtype or dt.float32)
+    if dtype is not None and not dtype.is_complex:
+        value = value.real
+    return scalar_node(value, dtype or dt.complex64)
+
+
+def _int_dtype(low: int, high: int) -> Dtype:
+    if low in _INT32 and high in _INT32:
+        return dt.int32
+    if low in _INT64 and high in _INT64:
+        return dt.int64
+    raise ValueError(
+        f"[array] The integer {low if low not in _INT64 else high} does not fit int64; "
+        "name a dtype that holds it, such as dtype=mx.uint64 or mx.float32."
+    )
+
+
+class Scan:
+    """What nested lists contain: the types of their leaves, and whether one is an array."""
+
+    def __init__(self, values: list | tuple, array_type: type) -> None:
+        self.kinds: set[type] = set()
+        self._visit(values, 1)
+        self.has_arrays = any(issubclass(k, array_type) for k in self.kinds)
+
+    def _visit(self, values: list | tuple, depth: int) -> None:
+        if depth > MAX_NESTING:
+            raise ValueError(f"[array] Lists are nested deeper than {MAX_NESTING} levels.")
+        kinds = set(map(type, values))
+        nested = {k for k in kinds if issubclass(k, (list, tuple))}
+        self.kinds |= kinds - nested
+        if nested:
+            for value in values:
+                if isinstance(value, (list, tuple)):
+                    self._visit(value, depth + 1)
+
+    def check(self) -> None:
+        """Raise ValueError for leaves that are no numbers."""
+        for kind in self.kinds:
+            if not issubclass(kind, (bool, int, float, complex, np.generic, np.ndarray)):
+                raise invalid(kind.__name__)
+
+    @property
+    def is_inexact(self) -> bool:
+        return any(issubclass(k, (float, complex, np.inexact)) for k in self.kinds)
+
+    @property
+    def only_python(self) -> bool:
+        return not any(
+            issubclass(k, (np.generic, np.ndarray)) and not issubclass(k, float)
+            for k in self.kinds
         )
-    return ValueError(f"Invalid type {type(value).__name__} received in array initialization.")
 
 
-def _from_protocols(value: Any) -> Node | None:
-    if hasattr(value, "__mlx_array__"):
-        return value.__mlx_array__()._node
-    if hasattr(value, "__dlpack__"):
-        return from_dlpack(value)
-    if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
-        return from_numpy_array(np.asarray(value), None)
+def nested_numbers(values: list | tuple, scan: Scan, dtype: Dtype | None) -> Node:
+    """Nested lists or tuples of numbers."""
+    scan.check()
     try:
-        return from_numpy_array(np.asarray(memoryview(value)), None)
-    except TypeError:
-        return None
-
-
-def from_dlpack(value: Any) -> Node:
-    """Shares the memory of another framework's array where its layout allows."""
-    source = np.from_dlpack(value)
-    dtype = from_numpy(source.dtype)
-    if dtype is None or not source.flags.c_contiguous or source.size == 0:
-        return from_numpy_array(source, None)
-    storage = wrap(source, source.ctypes.data, source.nbytes)
-    return Node(None, (), source.shape, dtype, Buffer(storage))
-
-
-def from_numpy_array(source: np.ndarray, dtype: Dtype | None, weak: bool = False) -> Node:
-    """A copy of a NumPy array; float64 becomes float32 unless asked for."""
-    if not source.dtype.isnative:
-        source = source.astype(source.dtype.newbyteorder("="))
-    if source.dtype == np.complex128:
-        source = source.astype(np.complex64)
-    own = from_numpy(source.dtype)
-    if own is None:
+        found = np.array(values)
+    except ValueError:
         raise ValueError(
-            f"[array] NumPy arrays of dtype {source.dtype} are not supported; convert to one of "
-            f"{', '.join(d.name for d in dt.ALL)} first."
-        )
-    wanted = dtype or (dt.float32 if own is dt.float64 else own)
-    if wanted is not own and wanted.is_float and own.is_float:
-        source, own = source.astype(wanted.numpy), wanted
-    return cast(from_memory(np.ascontiguousarray(source).reshape(source.shape), own), wanted)
+            "[array] Initialization encountered non-uniform length: all lists of one level "
+            "must be equally long."
+        ) from None
+    if found.dtype.kind == "O":
+        found = _large_integers(found, dtype)
+    return copied_node(found, dtype or _natural(found, scan.only_python))
 
 
-def _from_nested(value: Any, dtype: Dtype | None, unwrap: Callable[[Any], Node | None]) -> Node:
-    """Nested lists and tuples of numbers, or of arrays, which are stacked."""
-    shape: list[int] = []
-    level: list[Any] = [value]
-    while level and isinstance(level[0], list | tuple):
-        shape.append(len(level[0]))
-        for item in level:
-            if not isinstance(item, list | tuple) or len(item) != shape[-1]:
-                raise ValueError("Initialization encountered non-uniform length.")
-        level = [x for item in level for x in item]
-    nodes = [unwrap(x) for x in level]
-    if not any(n is not None for n in nodes):
-        return _from_python(None, tuple(shape), dtype, level)
-    made = [
-        n if n is not None else node_from(x, None, unwrap)
-        for n, x in zip(nodes, level, strict=True)
-    ]
-    return _stacked(made, tuple(shape), dtype)
-
-
-def _stacked(nodes: list[Node], shape: tuple[int, ...], dtype: Dtype | None) -> Node:
-    if any(n.shape != nodes[0].shape for n in nodes):
-        raise ValueError("Initialization encountered non-uniform length.")
-    common = dtype or nodes[0].dtype
-    if dtype is None:
-        for node in nodes:
-            common = dt.promote(common, node.dtype)
-    flat = [reshape(cast(n, common), (1, *n.shape)) for n in nodes]
-    joined = Concatenate(0)(*flat) if len(flat) > 1 else flat[0]
-    return reshape(joined, (*shape, *nodes[0].shape))
-
-
-def _kind(values: list[Any]) -> Dtype:
-    """The dtype of a list of Python numbers."""
-    found = dt.bool_
-    for x in values:
-        if isinstance(x, bool):
-            continue
-        if isinstance(x, complex):
-            return dt.complex64
-        if isinstance(x, float):
-            found = dt.float32
-        elif isinstance(x, int):
-            if found is dt.bool_:
-                found = dt.int32
-            if not -(2**31) <= x < 2**31 and found is dt.int32:
-                found = dt.int64 if x < 2**63 else dt.uint64
-        else:
-            raise _invalid(x)
-    return dt.complex64 if any(isinstance(x, complex) for x in values) else found
-
-
-def _from_python(
-    value: Any, shape: tuple[int, ...], dtype: Dtype | None, values: list[Any]
-) -> Node:
-    own = _kind(values) if values else dt.float32
-    if dtype is None:
-        dtype = own
+def _large_integers(found: np.ndarray, dtype: Dtype | None) -> np.ndarray:
+    """Integers beyond 64 bits, which only floats hold."""
+    if dtype is None or not dtype.is_inexact:
+        _int_dtype(min(found.flat), max(found.flat))
     try:
-        if own.is_inexact or dtype.is_inexact:
-            wide = np.array(values, np.complex128 if own.is_complex else np.float64)
-            if own.is_complex and not dtype.is_complex:
-                wide = wide.real
-            narrow = wide.astype(dtype.numpy) if dtype.is_inexact else _to_integer(wide, dtype)
-        else:
-            narrow = _to_integer(np.array(values, object), dtype)
-    except (OverflowError, ValueError) as error:
-        raise ValueError(f"[array] {error}: a number does not fit {dtype.name}.") from error
-    return from_memory(np.ascontiguousarray(narrow.reshape(shape)), dtype)
+        return found.astype(np.float64)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"[array] {error}.") from None
 
 
-def _to_integer(values: np.ndarray, dtype: Dtype) -> np.ndarray:
-    """Numbers modulo the range of an integer dtype."""
-    if dtype is dt.bool_:
-        return values.astype(bool)
-    bits = 8 * dtype.size
-    whole = [int(x) for x in values.reshape(-1)]
-    if any(not -(2**63) <= x < 2**64 for x in whole):
-        raise OverflowError("an integer beyond 64 bits")
-    wrapped = [x % 2**bits for x in whole]
-    unsigned = np.array(wrapped, np.dtype(f"u{dtype.size}")).reshape(values.shape)
-    return unsigned.view(dtype.numpy)
+def _natural(found: np.ndarray, only_python: bool) -> Dtype:
+    """The dtype for what NumPy made of lists."""
+    kind = found.dtype.kind
+    if kind in "iu" and only_python and found.size:
+        return _int_dtype(int(found.min()), int(found.max()))
+    if kind in "fc" and only_python:
+        return _NARROWED[kind]
+    return numpy_dtype(found.dtype)
+
+
+def numpy_dtype(dtype: np.dtype) -> Dtype:
+    """The dtype of an array made from NumPy's: float64 and complex128 are narrowed."""
+    if dtype == np.float64 or dtype == np.complex128:
+        return _NARROWED[dtype.kind]
+    found = dt.from_numpy(dtype.newbyteorder("="))
+    if found is None:
+        raise ValueError(
+            f"[array] Cannot convert NumPy's {dtype} to an array: only booleans, integers, "
+            "floats and complex numbers of at most 64 bits a part."
+        )
+    return found
+
+
+def foreign(value: Any, dtype: Dtype | None, copy: bool | None = True) -> Node:
+    """A NumPy array or scalar, a DLPack exporter, a buffer, or what has ``__array__``.
+
+    With ``copy`` False the memory is shared, or ValueError raised; with None shared if it can.
+    """
+    owner, source = value, value
+    if not isinstance(value, (np.ndarray, np.generic)):
+        source = owner = imported(value) if is_exporter(value) else _from_protocols(value)
+    source = np.asarray(source)
+    natural = numpy_dtype(source.dtype)
+    target = dtype or natural
+    if copy is not True:
+        target = dtype or dt.from_numpy(source.dtype) or natural
+        node = shared_node(source, target, owner)
+        if node is not None:
+            return node
+        if copy is False:
+            raise ValueError(
+                f"[array] Cannot share {type(value).__name__} of {source.dtype} as {target.name}: "
+                "it must be row-major, aligned and of that dtype; use copy=True."
+            )
+    return copied_node(source, target)
+
+
+def _from_protocols(value: Any) -> np.ndarray:
+    try:
+        return np.asarray(memoryview(value))
+    except TypeError:
+        pass
+    if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+        return np.asarray(value)
+    raise invalid(type(value).__name__)

@@ -1,93 +1,121 @@
-"""How arrays are printed: all elements, or the edges of large ones."""
+"""How arrays print, and the options of printing."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-_EDGE = 3
-_LIMIT = 1000
+from mlx.base.dtype import Dtype
+
+EDGE = 3
+"""An axis longer than twice this shows only its first and last entries."""
+_MARGIN = len("array(")
+
+
+def _checked(name: str, precision: Any) -> int:
+    try:
+        return operator.index(precision)
+    except TypeError:
+        kind = type(precision).__name__
+        raise TypeError(f"[{name}] precision must be an integer, got {kind}.") from None
 
 
 class PrintOptions:
-    """How numbers are printed: ``precision`` digits, -1 for the default."""
+    """Options of printing: ``precision`` digits behind the point, -1 for six significant ones."""
 
     __slots__ = ("precision",)
 
     def __init__(self, precision: int = -1) -> None:
-        self.precision = precision
+        self.precision = _checked("PrintOptions", precision)
+
+    def __repr__(self) -> str:
+        return f"PrintOptions(precision={self.precision})"
 
 
 _options = PrintOptions()
 
 
 def set_printoptions(precision: int = -1) -> None:
-    """Set the number of digits that floats are printed with.
+    """Print floats with ``precision`` digits behind the point; -1 restores the default.
 
-    >>> set_printoptions(precision=-1)
+    >>> import mlx.core as mx
+    >>> mx.set_printoptions(precision=2)
+    >>> mx.array([1 / 3])
+    array([0.33], dtype=float32)
+    >>> mx.set_printoptions()
     """
-    _options.precision = precision
+    _options.precision = _checked("set_printoptions", precision)
 
 
 def get_printoptions() -> PrintOptions:
-    """The current print options."""
+    """A copy of the options in force."""
     return PrintOptions(_options.precision)
 
 
-@contextlib.contextmanager
-def printoptions(precision: int = -1) -> Iterator[PrintOptions]:
-    """Print options for a ``with`` block."""
-    before = _options.precision
-    set_printoptions(precision)
-    try:
-        yield get_printoptions()
-    finally:
-        set_printoptions(before)
+class printoptions:  # noqa: N801 (MLX's name)
+    """Printing options within a ``with`` block.
 
-
-def _real(value: Any) -> str:
-    value = float(value)
-    if value != value:
-        return "nan"
-    if value in (float("inf"), float("-inf")):
-        return "inf" if value > 0 else "-inf"
-    if _options.precision >= 0:
-        return f"{value:.{_options.precision}f}"
-    return f"{value:.6g}"
-
-
-def element(value: Any) -> str:
-    """One element as text."""
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value))
-    if isinstance(value, complex | np.complexfloating):
-        sign = "+" if value.imag >= 0 or value.imag != value.imag else ""
-        return f"{_real(value.real)}{sign}{_real(value.imag)}j"
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    return _real(value)
-
-
-def _items(values: np.ndarray, indent: int, short: bool) -> str:
-    if values.ndim == 0:
-        return element(values[()])
-    count = values.shape[0]
-    edge = short and count > 2 * _EDGE
-    shown = [*range(_EDGE), *range(count - _EDGE, count)] if edge else list(range(count))
-    parts = [_items(values[i], indent + 1, short) for i in shown]
-    if edge:
-        parts.insert(_EDGE, "...")
-    gap = ", " if values.ndim == 1 else ",\n" + " " * indent
-    return "[" + gap.join(parts) + "]"
-
-
-def text(values: np.ndarray, dtype: str) -> str:
-    """An array as MLX prints it.
-
-    >>> text(np.arange(3), "int32")
-    'array([0, 1, 2], dtype=int32)'
+    >>> import mlx.core as mx
+    >>> with mx.printoptions(precision=1):
+    ...     print(mx.array(1 / 3))
+    array(0.3, dtype=float32)
     """
-    return f"array({_items(values, 7, values.size > _LIMIT)}, dtype={dtype})"
+
+    def __init__(self, precision: int = -1) -> None:
+        self._precision = _checked("printoptions", precision)
+        self._before: list[int] = []
+
+    def __enter__(self) -> PrintOptions:
+        self._before.append(_options.precision)
+        _options.precision = self._precision
+        return get_printoptions()
+
+    def __exit__(self, *exc: object) -> None:
+        _options.precision = self._before.pop()
+
+
+def text(values: np.ndarray, dtype: Dtype) -> str:
+    """``array(..., dtype=...)``."""
+    body = _nested(values, _formatter(dtype), 0)
+    return f"array({body}, dtype={dtype.name})"
+
+
+def _nested(values: np.ndarray, one: Callable[[Any], str], depth: int) -> str:
+    if values.ndim == 0:
+        return one(values[()])
+    if values.ndim == 1:
+        parts, separator = [one(x) for x in _edges(values)], ", "
+    else:
+        parts = [_nested(x, one, depth + 1) for x in _edges(values)]
+        separator = ",\n" + " " * (_MARGIN + depth + 1)
+    if len(values) > 2 * EDGE:
+        parts.insert(EDGE, "...")
+    return "[" + separator.join(parts) + "]"
+
+
+def _edges(values: np.ndarray) -> list[Any]:
+    if len(values) > 2 * EDGE:
+        return [*values[:EDGE], *values[-EDGE:]]
+    return list(values)
+
+
+def _formatter(dtype: Dtype) -> Callable[[Any], str]:
+    if dtype.is_complex:
+        return _complex
+    return _float if dtype.is_float else str
+
+
+def _float(x: Any) -> str:
+    number = float(x)
+    if number != number:
+        return "nan"
+    precision = _options.precision
+    return f"{number:g}" if precision < 0 else f"{number:.{precision}f}"
+
+
+def _complex(x: Any) -> str:
+    sign = "" if x.imag < 0 else "+"
+    return f"{_float(x.real)}{sign}{_float(x.imag)}j"

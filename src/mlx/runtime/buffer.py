@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from math import prod
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from mlx.base.dtype import Dtype
-from mlx.runtime.memory import Storage, as_bytes, as_bytes
+from mlx.runtime.memory import Storage, as_bytes
 
 
 class Buffer:
