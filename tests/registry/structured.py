@@ -239,3 +239,12 @@ def _plus(a: Node | None, b: Node | None) -> Node | None:
     if a is None or b is None:
         return b if a is None else a
     return a + b
+
+
+@given("CompiledCall")
+def _compiled() -> list[Sample]:
+    """Its rules don't exist: transformations run a compiled function as it is."""
+    operands = (numbers(3), numbers(3, seed=1))
+    stands = [Node(None, (), x.shape, dt.float32) for x in operands]
+    graph = custom.Graph(stands, [stands[0] * stands[1], stands[0] + 1])
+    return [Sample(custom.CompiledCall(graph, lambda call: None), operands, smooth=False)]

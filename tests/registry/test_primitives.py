@@ -26,6 +26,7 @@ from tests.registry.samples import samples, tolerance
 for _module in pkgutil.iter_modules(mlx.primitives.__path__):
     importlib.import_module(f"mlx.primitives.{_module.name}")
 PRIMITIVES = [c for c in registry() if c.__module__.startswith("mlx.")]
+RULELESS = {"CompiledCall"}  # transformations call the function in its place
 TESTED = [pytest.param(c, id=c.__name__) for c in PRIMITIVES if c.__name__ not in HOLES]
 
 
@@ -193,7 +194,7 @@ def test_second_order(cls: type[Primitive]) -> None:
 def test_vmap(cls: type[Primitive]) -> None:
     """A batch equals a loop, whichever operands are batched."""
     for sample in samples(cls):
-        if not sample.operands:
+        if not sample.operands or cls.__name__ in RULELESS:
             continue
         count = len(sample.operands)
         masks = {(1 << count) - 1, *(1 << i for i in range(count))}

@@ -6,17 +6,19 @@ import functools
 import os
 import threading
 import types
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mlx.api.effects import Effects, Snapshot
+from mlx.api.effects import Effects, Snapshot, Undo
 from mlx.api.operands import check_callable
 from mlx.api.reach import Reach
 from mlx.array import array, wrap
 from mlx.graph import trace
 from mlx.graph.node import Node, ancestors
-from mlx.primitives.base import Source
+from mlx.primitives.base import Pick, Source
+from mlx.primitives.custom import CompiledCall, Graph
 from mlx.transforms.replay import substitute
 
 KEPT = 256
@@ -71,22 +73,46 @@ def compile(  # noqa: A001 (MLX's name)
     return Compiled(fun, inputs, outputs)
 
 
-class _Entry:
-    """A traced call: its graph on placeholders, and what it did besides."""
+_pending: weakref.WeakKeyDictionary[Node, Undo] = weakref.WeakKeyDictionary()
+_picks = tuple(Pick(i) for i in range(4096))
 
-    def __init__(self, used: list[int], stands: list[Node], start: int, effects: Effects) -> None:
+
+class _Entry:
+    """A traced call: its graph, and what it did besides."""
+
+    def __init__(self, used: list[int], graph: Graph, effects: Effects, reach: Reach) -> None:
         self.used = used
-        self.stands = stands
-        self.start = start
+        self.primitive = CompiledCall(graph, _undo)
         self.effects = effects
-        self.outputs: list[Node] = []
-        self.pinned: list[Any] = []
+        self.pinned = reach.pinned
+        effects.inputs = {i: at for at, i in enumerate(used)}
 
     def call(self, reach: Reach) -> Any:
-        nodes = [reach.handles[i]._node for i in self.used]
-        mapping = dict(zip(self.stands, nodes, strict=True))
-        made = substitute(self.outputs, mapping, self.start)
-        return self.effects.repeat(reach, made, wrap)
+        inputs = tuple([reach.handles[i]._node for i in self.used])
+        types = self.primitive.graph.types
+        node = Node(self.primitive, inputs, types, None)
+        made = [
+            Node(_picks[i] if i < len(_picks) else Pick(i), (node,), shape, dtype)
+            for i, (shape, dtype) in enumerate(types)
+        ]
+        result, undo = self.effects.repeat(reach, made, wrap)
+        if undo.writes or undo.moved:
+            _pending[node] = undo
+        return result
+
+
+def _undo(call: Node) -> None:
+    """Put back what a call that failed, and later calls that need its results, overwrote."""
+    later = [
+        (node, undo)
+        for node, undo in list(_pending.items())
+        if node.serial > call.serial and call in ancestors([node], call.serial - 1)
+    ]
+    for node, undo in sorted(later, key=lambda pair: -pair[0].serial):
+        undo.undo(node.inputs, wrap)
+    own = _pending.pop(call, None)
+    if own is not None:
+        own.undo(call.inputs, wrap)
 
 
 class Compiled:
@@ -124,10 +150,9 @@ class Compiled:
                 opened.captured = set(before.nodes)
                 result = self._fun(*args, **kwargs)
                 effects = Effects(before, result)
-                entry = _entry(opened, before.nodes, effects)
+                entry = _entry(opened, before, effects)
         finally:
             before.restore()
-        entry.pinned = reach.pinned
         self.traces += 1
         self._entries[reach.key] = entry
         if len(self._entries) > KEPT:
@@ -135,16 +160,15 @@ class Compiled:
         return entry
 
 
-def _entry(opened: trace.Trace, nodes: Sequence[Node], effects: Effects) -> _Entry:
+def _entry(opened: trace.Trace, before: Snapshot, effects: Effects) -> _Entry:
     """The recorded graph with placeholders in place of what it read."""
+    nodes = before.nodes
     index = {node: i for i, node in reversed(list(enumerate(nodes)))}
     used = sorted(index[node] for node in _read(opened, index, effects.outputs))
-    stands = [trace.placeholder(opened, nodes[i].shape, nodes[i].dtype) for i in used]
-    entry = _Entry(used, stands, opened.start, effects)
-    mapping = {nodes[i]: stand for i, stand in zip(used, stands, strict=True)}
-    entry.outputs = substitute(effects.outputs, mapping, opened.start)
+    stands = {nodes[i]: trace.placeholder(opened, nodes[i].shape, nodes[i].dtype) for i in used}
+    outputs = substitute(effects.outputs, stands, opened.start)
     effects.outputs = []
-    return entry
+    return _Entry(used, Graph(list(stands.values()), outputs), effects, before.reach)
 
 
 def _read(opened: trace.Trace, known: Any, outputs: Sequence[Node]) -> set[Node]:

@@ -51,6 +51,14 @@ def _content(container: Any) -> dict[Any, Any]:
     return dict(enumerate(container))
 
 
+def _content_at(container: Any, key: Any) -> Any:
+    if isinstance(container, (types.CellType, Name)):
+        return _content(container).get(None, _MISSING)
+    if isinstance(container, dict):
+        return container.get(key, _MISSING)
+    return container[key] if key < len(container) else _MISSING
+
+
 def _changes(now: dict[Any, Any], before: dict[Any, Any]) -> list[tuple[Any, Any]]:
     """Keys with the values they have now; gone ones last, in falling order."""
     changed = [(k, v) for k, v in now.items() if before.get(k, _MISSING) is not v]
@@ -77,17 +85,50 @@ def _write(container: Any, key: Any, value: Any) -> None:
         container[key] = value
 
 
+class Undo:
+    """What a call overwrote, to put back should computing its results fail.
+
+    Old arrays that the call reads are named by their position among its inputs, so that
+    nothing here keeps their memory from being reused.
+    """
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[Any, Any, Any, Any]] = []
+        self.moved: list[tuple[array, Node, Node | _Input]] = []
+
+    def undo(self, inputs: Sequence[Node], wrap: Callable[[Node], array]) -> None:
+        """Put back what nobody changed since."""
+        for handle, node, old in self.moved:
+            if handle._node is node:
+                handle._node = inputs[old.at] if isinstance(old, _Input) else old
+        for container, key, value, old in reversed(self.writes):
+            if _content_at(container, key) is value:
+                _write(container, key, wrap(inputs[old.at]) if isinstance(old, _Input) else old)
+
+
+class _Input:
+    """An array that is input ``at`` of a call."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+
 class Effects:
     """What a run did since a snapshot.
 
     Attributes:
         outputs: nodes that the run recorded and that are needed to repeat it.
+        inputs: for each reachable array that the recorded graph reads, its position there;
+            set by the one who makes the graph.
     """
 
     def __init__(self, before: Snapshot, result: Any) -> None:
         reach = before.reach
         self.outputs: list[Node] = []
+        self.inputs: dict[int, int] = {}
+        self._positions: dict[Node, int] = {}
         self._new: dict[int, int] = {}
+        self._sources: list[int] = []
         self._kept: list[array] = []
         self._old = {id(handle): i for i, handle in enumerate(reach.handles)}
         self._places = {id(c): i for i, c in enumerate(reach.containers)}
@@ -98,29 +139,47 @@ class Effects:
             if handle._node is not node
         ]
         self.writes = [
-            (i, key, None if value is _MISSING else self._make(value))
+            (i, key, None if value is _MISSING else self._make(value), self._before(content, key))
             for i, (container, content) in enumerate(
                 zip(reach.containers, before.contents, strict=True)
             )
             for key, value in _changes(_content(container), content)
         ]
         self._kept.clear()
+        self._old, self._places, self._positions, self._new = {}, {}, {}, {}
 
-    def repeat(self, reach: Reach, nodes: Sequence[Node], wrap: Callable[[Node], array]) -> Any:
+    def _before(self, content: dict[Any, Any], key: Any) -> int | None:
+        """Which reachable array a write replaces; None for other values."""
+        return self._old.get(id(content.get(key, _MISSING)))
+
+    def repeat(
+        self, reach: Reach, nodes: Sequence[Node], wrap: Callable[[Node], array]
+    ) -> tuple[Any, Undo]:
         """Do the same with new results: write what was written, return what was returned."""
-        old, containers = reach.handles, reach.containers
-        new = [wrap(node) for node in nodes]
-        for i, key, make in self.writes:
+        old, containers, undo = reach.handles, reach.containers, Undo()
+        new = [wrap(nodes[i]) for i in self._sources]
+        for i, key, make, replaced in self.writes:
             value = _MISSING if make is None else make(old, new, containers)
-            _write(containers[i], key, value)
+            container = containers[i]
+            undo.writes.append((container, key, value, self._overwritten(container, key, replaced)))
+            _write(container, key, value)
         result = self.result(old, new, containers)
         for i, output in self.moved:
+            at = self.inputs.get(i)
+            before = old[i]._node if at is None else _Input(at)
+            undo.moved.append((old[i], nodes[output], before))
             old[i]._node = nodes[output]
-        return result
+        return result, undo
+
+    def _overwritten(self, container: Any, key: Any, replaced: int | None) -> Any:
+        at = None if replaced is None else self.inputs.get(replaced)
+        return _content_at(container, key) if at is None else _Input(at)
 
     def _output(self, node: Node) -> int:
-        self.outputs.append(node)
-        return len(self.outputs) - 1
+        at = self._positions.setdefault(node, len(self.outputs))
+        if at == len(self.outputs):
+            self.outputs.append(node)
+        return at
 
     def _make(self, value: Any) -> Make:
         """How to build a value like this one."""
@@ -147,7 +206,8 @@ class Effects:
             return lambda olds, new, containers: olds[old]
         at = self._new.get(id(value))
         if at is None:
-            at = self._new[id(value)] = self._output(value._node)
+            at = self._new[id(value)] = len(self._sources)
+            self._sources.append(self._output(value._node))
             self._kept.append(value)  # its id stays taken
         return lambda olds, new, containers: new[at]
 

@@ -126,3 +126,36 @@ class Custom(Primitive):
 
     def vmap(self, size: int, *inputs: Node) -> Node:
         raise AssertionError("transforms.batch batches it: the rules are batched with it")
+
+
+class Graph:
+    """What a compiled function recorded: ``outputs`` as functions of placeholders ``inputs``.
+
+    ``program`` and ``results`` are the evaluator's, made at the first evaluation.
+    """
+
+    def __init__(self, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.types = tuple((node.shape, node.dtype) for node in outputs)
+        self.program: Any = None
+        self.results: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledCall(Primitive):
+    """A recorded graph run as one program, without walking it.
+
+    Transformations never meet one: inside them a compiled function runs as it is.
+    ``on_failure`` is called with the node of a call whose evaluation raised.
+    """
+
+    family = "compiled"
+    graph: Graph
+    on_failure: Callable[[Node], None]
+
+    def infer(self, *inputs: Node) -> tuple[Any, None]:
+        return self.graph.types, None
+
+    def failed(self, call: Node) -> None:
+        self.on_failure(call)
