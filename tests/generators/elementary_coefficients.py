@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,31 @@ def _erf_small(z: mpf) -> mpf:
     return mp.erf(x) / x - 1
 
 
+def _erfinv(middle: float) -> Real:
+    """erfinv(x) / x of t = w - middle, where w = -log(1 - x**2)."""
+
+    @cache
+    def inner(t: mpf) -> mpf:
+        w = t + middle
+        if w < mpf(10) ** -20:
+            return mp.sqrt(mp.pi) / 2
+        x = mp.sqrt(-mp.expm1(-w))
+        return mp.erfinv(x) / x
+
+    return inner
+
+
+def _erfinv_square(z: mpf) -> mpf:
+    """The same of z = x**2."""
+    return _erfinv(0)(-mp.log(1 - z))
+
+
+def _erfinv_root(middle: float) -> Real:
+    """The same of t = sqrt(w) - middle."""
+    inner = _erfinv(0)
+    return lambda t: inner((t + middle) ** 2)
+
+
 PI4 = float(mp.pi / 4) * 1.001
 SQRT2 = (2**-0.5 - 1, 2**0.5 - 1)
 TAN_PI_8 = 0.4143
@@ -150,6 +176,18 @@ PLAN = {
         7,
         13,
     ),
+    "LOG_TAIL": (
+        _safe(lambda z: (_log_s(z) - mpf(2) / 3) / z, lambda z: mpf(2) / 5),
+        lambda z: z**2 / 2,
+        0,
+        0.02945,
+        0,
+        7,
+    ),
+    "ERFINV_NEAR": (_erfinv_square, lambda z: 1 / _erfinv_square(z), 0, 0.361, 8, 18),
+    "ERFINV": (_erfinv(3.25), lambda t: 1 / _erfinv(3.25)(t), -2.81, 3.01, 11, 23),
+    "ERFINV_ROOT": (_erfinv_root(3.25), lambda t: 1 / _erfinv_root(3.25)(t), -0.75, 0.9, 10, 22),
+    "ERFINV_FAR": (_erfinv_root(5), lambda t: 1 / _erfinv_root(5)(t), -1.0, 1.1, 0, 19),
     "ERFC": (_LOG_ERFC, _ERF_WEIGHT, 1, 4, 8, 0),
     "ERFC_WIDE": (_LOG_ERFC, _ERF_WEIGHT, 1, 6, 0, 23),
 }

@@ -7,7 +7,34 @@ same bits on every target with fused multiply-add, for all rounding is explicit.
 
 from __future__ import annotations
 
-from mlx.backend.llvm.elementary.error import erf
+from mlx.backend.llvm.elementary.complex import (
+    complex_abs,
+    complex_arccos,
+    complex_arccosh,
+    complex_arcsin,
+    complex_arcsinh,
+    complex_arctan,
+    complex_arctanh,
+    complex_cos,
+    complex_cosh,
+    complex_div,
+    complex_exp,
+    complex_expm1,
+    complex_log,
+    complex_log1p,
+    complex_log2,
+    complex_log10,
+    complex_logaddexp,
+    complex_pow,
+    complex_rsqrt,
+    complex_sigmoid,
+    complex_sin,
+    complex_sinh,
+    complex_sqrt,
+    complex_tan,
+    complex_tanh,
+)
+from mlx.backend.llvm.elementary.error import erf, erfinv
 from mlx.backend.llvm.elementary.exponential import (
     cosh,
     exp,
@@ -17,6 +44,7 @@ from mlx.backend.llvm.elementary.exponential import (
     sinh,
     tanh,
 )
+from mlx.backend.llvm.elementary.inverse import arccos, arcsin, arctan, arctan2
 from mlx.backend.llvm.elementary.logarithm import (
     arccosh,
     arcsinh,
@@ -28,14 +56,27 @@ from mlx.backend.llvm.elementary.logarithm import (
     logaddexp,
 )
 from mlx.backend.llvm.elementary.number import Routine
+from mlx.backend.llvm.elementary.power import fmod, pow, rsqrt, sqrt
 from mlx.backend.llvm.elementary.trigonometric import cos, sin, sincos, tan
 
 TABLE: dict[str, Routine] = {
     r.__name__: r
     for r in (
         exp, exp2, expm1, log, log2, log10, log1p, logaddexp, sigmoid,
-        sin, cos, tan, sinh, cosh, tanh, arcsinh, arccosh, arctanh, erf,
+        sin, cos, tan, sinh, cosh, tanh, arcsinh, arccosh, arctanh, erf, erfinv,
+        arcsin, arccos, arctan, arctan2, pow, sqrt, rsqrt, fmod,
     )
 }  # fmt: skip
 
-__all__ = ["TABLE", "Routine", "sincos", *TABLE]
+COMPLEX: dict[str, Routine] = {
+    r.__name__.removeprefix("complex_"): r
+    for r in (
+        complex_abs, complex_arccos, complex_arccosh, complex_arcsin, complex_arcsinh,
+        complex_arctan, complex_arctanh, complex_cos, complex_cosh, complex_div, complex_exp,
+        complex_expm1, complex_log, complex_log10, complex_log1p, complex_log2,
+        complex_logaddexp, complex_pow, complex_rsqrt, complex_sigmoid, complex_sin,
+        complex_sinh, complex_sqrt, complex_tan, complex_tanh,
+    )
+}  # fmt: skip
+
+__all__ = ["COMPLEX", "TABLE", "Routine", "sincos", *TABLE, *(f"complex_{n}" for n in COMPLEX)]

@@ -1,12 +1,16 @@
-"""The error function."""
+"""The error function and its inverse."""
 
 from __future__ import annotations
 
 from mlx.backend.llvm.elementary.exponential import expm1_of_reduced, reduce
+from mlx.backend.llvm.elementary.logarithm import log
 from mlx.backend.llvm.elementary.number import (
     BIAS,
+    DOUBLE,
     FLOAT,
+    INF,
     MANTISSA,
+    NAN,
     Number,
     at_most,
     copysign,
@@ -14,7 +18,9 @@ from mlx.backend.llvm.elementary.number import (
     fma,
     polynomial,
     routine,
+    sqrt,
     table,
+    two_product,
     where,
 )
 
@@ -31,3 +37,31 @@ def erf(x: Number) -> Number:
     factor = ((shifted.bits() - BIAS[e]) << MANTISSA[e]).as_float(e)
     large = (1.0 - factor) - factor * expm1_of_reduced(r)
     return copysign(where(a < 1.0, small, large), x)
+
+
+def _piece(name: str, t: Number) -> tuple[Number, Number]:
+    """The value of a polynomial, and what rounding its last step lost."""
+    first, *others = table(name, t)
+    q, q_low = two_product(t, polynomial(t, others))
+    total = q + first
+    return total, q - (total - first) + q_low
+
+
+@routine()
+def erfinv(x: Number) -> Number:
+    """x P(x**2) up to 0.6; beyond, x P(w) with w = -log(1 - x**2), in two or three pieces
+    (in sqrt(w) where w is large)."""
+    w = -log.of((1.0 - x) * (x + 1.0))
+    root = sqrt(w)
+    pieces = [("ERFINV_ROOT", 6.25, 3.25)]
+    if x.element == DOUBLE:
+        pieces.append(("ERFINV_FAR", 16.0, 5.0))
+    near = fabs(x) < 0.6
+    p, p_low = _piece("ERFINV", w - 3.25)
+    q, q_low = _piece("ERFINV_NEAR", x * x)
+    p, p_low = where(near, q, p), where(near, q_low, p_low)
+    for name, start, middle in pieces:
+        q, q_low = _piece(name, root - middle)
+        p, p_low = where(w > start, q, p), where(w > start, q_low, p_low)
+    y = where(fabs(x).equals(1.0), copysign(INF, x), fma(x, p, x * p_low))
+    return where(fabs(x) > 1.0, NAN, where(x.equals(0.0), x, y))

@@ -27,7 +27,6 @@ from mlx.backend.llvm.elementary.number import (
 from mlx.backend.llvm.ir import Value, const, lanes_of
 from mlx.backend.llvm.target import host
 
-
 LN2_HIGH = {FLOAT: 0.6931471824645996, DOUBLE: 0.6931471805599453}
 LN2_LOW = {FLOAT: -1.9046542121259336e-09, DOUBLE: 2.3190468138462996e-17}
 INVERSE_LN2 = 1.4426950408889634

@@ -22,6 +22,7 @@ from mlx.backend.llvm.elementary.number import (
     fabs,
     fma,
     polynomial,
+    repair,
     routine,
     sqrt,
     table,
@@ -179,10 +180,21 @@ def log1p(x: Number) -> Number:
 
 @routine()
 def logaddexp(x: Number, y: Number) -> Number:
-    """log(e**x + e**y) = max + log1p(e**-|x - y|)."""
+    """log(e**x + e**y) = max + log1p(e**-|x - y|).
+
+    In double accurate relative to the larger of the result and the logarithm.
+    """
+    out = _logaddexp(x, y)
+    if x.element == FLOAT:
+        # The sum cancels where a negative maximum meets the logarithm.
+        cancels = (x < 0.0) & (y < 0.0) & (fabs(out) < 0.5)
+        (out,) = repair(cancels, [out], lambda: [_logaddexp(x.wide(), y.wide()).narrow()])
+    return out
+
+
+def _logaddexp(x: Number, y: Number) -> Number:
     larger = where(x > y, x, y)
-    difference = fabs(x - y)
-    out = larger + log1p.of(exp.of(-difference))
+    out = larger + log1p.of(exp.of(-fabs(x - y)))
     out = where(x.equals(y), x + math.log(2), out)
     return where((x.is_nan() | y.is_nan()), x + y, out)
 

@@ -225,6 +225,24 @@ def any_lane(condition: Number) -> Value:
     return f.icmp("ne", packed, const(packed.type, 0))
 
 
+def repair(
+    condition: Number, values: Sequence[Number], compute: Callable[[], Sequence[Number]]
+) -> list[Number]:
+    """The values; where the condition holds those of ``compute``, run if some lane needs it."""
+    f = condition.f
+    before, slow, done = f.block, f.label("repair"), f.label("repaired")
+    f.branch_if(any_lane(condition), slow, done)
+    f.start(slow)
+    picked = [where(condition, new, old) for new, old in zip(compute(), values, strict=True)]
+    after = f.block
+    f.branch(done)
+    f.start(done)
+    return [
+        Number(f, f.phi(old.v.type, [(old.v, before), (new.v, after)]))
+        for old, new in zip(values, picked, strict=True)
+    ]
+
+
 # -- routines ---------------------------------------------------------------------------
 
 Body = Callable[..., Any]

@@ -7,6 +7,8 @@ integer, so only the part of 2**(16 j) 2/pi modulo 4 matters, kept as a sum of d
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from mlx.backend.llvm.elementary.coefficients import TWO_OVER_PI
 from mlx.backend.llvm.elementary.number import (
     DOUBLE,
@@ -14,10 +16,10 @@ from mlx.backend.llvm.elementary.number import (
     INF,
     NAN,
     Number,
-    any_lane,
     fabs,
     fma,
     polynomial,
+    repair,
     rint,
     routine,
     table,
@@ -37,13 +39,12 @@ _MODERATE = {FLOAT: 30000.0, DOUBLE: 2.0**28}
 _SHIFT = {FLOAT: 1.5 * 2.0**23, DOUBLE: 1.5 * 2.0**52}
 
 
-class _Reduced:
+class _Reduced(NamedTuple):
     """x = quadrant pi/2 + high + low; the quadrant's two low bits count."""
 
-    def __init__(self, high: Number, low: Number, quadrant: Number) -> None:
-        self.high = high
-        self.low = low
-        self.quadrant = quadrant
+    high: Number
+    low: Number
+    quadrant: Number
 
 
 def _moderate(x: Number) -> _Reduced:
@@ -123,24 +124,7 @@ def _signed(x: Number, fraction: Number, low: Number, quadrant: Number) -> _Redu
 
 def _reduce(x: Number) -> _Reduced:
     """Branches to the method for large arguments if some lane needs it."""
-    f = x.f
-    near = _moderate(x)
-    far = fabs(x) > _MODERATE[x.element]
-    before, slow, done = f.block, f.label("large"), f.label("reduced")
-    f.branch_if(any_lane(far), slow, done)
-    f.start(slow)
-    other = _large(x)
-    picked = [
-        where(far, getattr(other, name), getattr(near, name)) for name in ("high", "low", "quadrant")
-    ]
-    after = f.block
-    f.branch(done)
-    f.start(done)
-    merged = []
-    for value, name in zip(picked, ("high", "low", "quadrant"), strict=True):
-        old = getattr(near, name)
-        merged.append(Number(f, f.phi(value.v.type, [(old.v, before), (value.v, after)])))
-    return _Reduced(*merged)
+    return _Reduced(*repair(fabs(x) > _MODERATE[x.element], _moderate(x), lambda: _large(x)))
 
 
 def _sin_terms(r: _Reduced) -> tuple[Number, Number]:

@@ -1,0 +1,156 @@
+"""Powers, reciprocal roots and the remainder of a division."""
+
+from __future__ import annotations
+
+from mlx.backend.llvm.elementary.exponential import exp_of
+from mlx.backend.llvm.elementary.logarithm import LN2_HIGH, split
+from mlx.backend.llvm.elementary.number import (
+    DOUBLE,
+    FLOAT,
+    INF,
+    MANTISSA,
+    NAN,
+    Number,
+    any_lane,
+    copysign,
+    fabs,
+    fma,
+    polynomial,
+    routine,
+    table,
+    through_double,
+    trunc,
+    two_product,
+    two_sum,
+    where,
+)
+from mlx.backend.llvm.elementary.number import sqrt as root
+
+# ln 2 less its short first part.
+_LN2_MIDDLE = 2.8235290563031577e-13
+
+
+@routine(FLOAT, DOUBLE)
+def sqrt(x: Number) -> Number:
+    """The square root, correctly rounded."""
+    return root(x)
+
+
+@routine(FLOAT, DOUBLE)
+def rsqrt(x: Number) -> Number:
+    """1 / sqrt(x)."""
+    return 1.0 / root(x)
+
+
+def _log_pair(x: Number) -> tuple[Number, Number]:
+    """log x of a positive finite double as a pair with a relative error below 2**-65.
+
+    With s = (m - 1) / (m + 1): log m = 2 s + s**3 (2/3 + s**2 (2/5 + ...)); the first two
+    terms and their coefficients are carried in pairs.
+    """
+    k, m = split(x)
+    f = m - 1.0
+    d = m + 1.0
+    d_low = m - (d - 1.0)
+    inverse = 1.0 / d
+    s = f * inverse
+    s_low = fma(-s, d_low, fma(-s, d, f)) * inverse
+    z, z_low = two_product(s, s)
+    z_low = fma(s + s, s_low, z_low)
+    tail = z * polynomial(z, table("LOG_TAIL", z))
+    c = tail + 2.0 / 3
+    c_low = tail - (c - 2.0 / 3) + _TWO_THIRDS_LOW
+    w, w_low = two_product(z, c)
+    w_low = w_low + fma(z, c_low, z_low * c)
+    cube, cube_low = two_product(s, w)
+    cube_low = cube_low + fma(s, w_low, s_low * w)
+    base, base_low = two_sum(k * LN2_HIGH, s + s)
+    high, low = two_sum(base, cube)
+    return high, low + (base_low + fma(k, _LN2_MIDDLE, cube_low + (s_low + s_low)))
+
+
+_TWO_THIRDS_LOW = 3.700743415417188e-17
+
+
+def _is_odd_integer(y: Number) -> Number:
+    """Whether y is an odd integer: y is one, and half of it is none."""
+    half = y * 0.5
+    return trunc(y).equals(y) & _differs(trunc(half), half)
+
+
+def _differs(a: Number, b: Number) -> Number:
+    return Number(a.f, a.f.fcmp("one", a.v, b.v))
+
+
+@routine()
+@through_double
+def pow(x: Number, y: Number) -> Number:
+    """x**y = exp(y log |x|), the logarithm and the product in pairs; IEEE special cases."""
+    a = fabs(x)
+    inside = (a > 0.0) & (a < INF)
+    high, low = _log_pair(where(inside, a, 1.0))
+    y_safe = where(fabs(y) < 2.0**70, y, copysign(2.0**70, y))
+    product, product_low = two_product(high, y_safe)
+    product_low = fma(low, y_safe, product_low)
+    large = fabs(product) > 800.0
+    value = exp_of(product, where(large, 0.0, product_low))
+    return _power_cases(x, y, a, value)
+
+
+def _power_cases(x: Number, y: Number, a: Number, value: Number) -> Number:
+    """Zero, infinite and negative bases; exponents that are zero, infinite or no integers."""
+    odd = _is_odd_integer(y)
+    # 0**y and inf**y are 0 or inf; so is a**inf, save 1**inf
+    grows = (y > 0.0) ^ a.equals(0.0)
+    extreme = where(grows, x.like(INF), 0.0)
+    value = where(a.equals(0.0) | a.equals(INF), extreme, value)
+    unbounded = where((y > 0.0) ^ (a < 1.0), x.like(INF), 0.0)
+    value = where(fabs(y).equals(INF), where(a.equals(1.0), x.like(1.0), unbounded), value)
+    negative = x.bits() < 0
+    value = where(negative & odd, -value, value)
+    undefined = (x < 0.0) & (a < INF) & _differs(trunc(y), y)
+    value = where(undefined, NAN, value)
+    value = where(x.is_nan() | y.is_nan(), x + y, value)
+    return where(y.equals(0.0) | x.equals(1.0), 1.0, value)
+
+
+@routine()
+def fmod(x: Number, y: Number) -> Number:
+    """The exact remainder of x / y with x's sign: multiples of y are taken off, the largest
+    quotient first, until every lane is below its divisor."""
+    f = x.f
+    a, b = fabs(x), fabs(y)
+    valid = (a < INF) & (b > 0.0)
+    a_work, b_work = where(valid, a, 0.0), where(valid, b, 1.0)
+    before, head, body, done = f.block, f.label("head"), f.label("body"), f.label("done")
+    f.branch(head)
+    f.start(head)
+    mark = len(f.lines)
+    rest = Number(f, f.emit("@PHI@", a.v.type))
+    f.branch_if(any_lane(rest >= b_work), body, done)
+    f.start(body)
+    following = _fmod_step(rest, b_work)
+    incoming = f"[ {a_work.v.ref}, %{before} ], [ {following.v.ref}, %{f.block} ]"
+    f.lines[mark] = f.lines[mark].replace("@PHI@", f"phi {a.v.type} {incoming}")
+    f.branch(head)
+    f.start(done)
+    out = where(valid, rest, NAN)
+    return copysign(where(x.is_nan() | y.is_nan(), x + y, out), x)
+
+
+def _fmod_step(rest: Number, b: Number) -> Number:
+    """Take off the nearest multiple of b that is not above; every operation is exact."""
+    e = rest.element
+    m = MANTISSA[e]
+    jump = 2.0 ** (60 if e == FLOAT else 600)
+    # Keeps the quotient finite: a power of two times b is a multiple of b.
+    for _ in range(3):
+        more = b * jump
+        b = where(more <= rest, more, b)
+    q = rest / b
+    exponent = (q.bits() & (-1 << m)).as_float(e)
+    large = q >= 2.0**m
+    q = where(large, q, trunc(q))
+    unit = where(large, exponent * 2.0**-m, 1.0)
+    after = fma(-q, b, rest)
+    return where(after < 0.0, fma(unit, b, after), after)
