@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.gemm.elements import Element, first_lanes, minimum
+from mlx.backend.llvm.gemm.elements import first_lanes, minimum
 from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
 from mlx.backend.llvm.gemm.pack import UNIT_COL, a_format, pack_a, pack_b
-from mlx.backend.llvm.gemm.tile import Tile, tile_for
+from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
 from mlx.backend.llvm.ir import Function, Module, Value, i64, vector
 
 SLOTS = (
@@ -55,9 +55,9 @@ class BlockedSpec:
 class _Blocked:
     def __init__(self, spec: BlockedSpec, module: Module, name: str) -> None:
         self.spec, self.module = spec, module
-        self.tile: Tile = tile_for(spec.accumulate)
-        self.a = Element(spec.a_dtype, spec.accumulate)
-        self.b = Element(spec.b_dtype, spec.accumulate)
+        self.tile: Tile = tile_of_product(spec.a_dtype, spec.b_dtype, spec.accumulate)
+        self.a = self.tile.element(spec.a_dtype)
+        self.b = self.tile.element(spec.b_dtype)
         self.a_format = a_format(spec.a_layout)
         self.pack_a = pack_a(module, self.tile, self.a, spec.a_layout)
         self.pack_b = pack_b(module, self.tile, self.b, spec.b_layout)
@@ -71,16 +71,14 @@ class _Blocked:
     @property
     def can_read_a(self) -> bool:
         """Whether the micro-kernel could read A where it lies."""
-        return self.a.dtype == self.a.accumulate and self.spec.a_layout == UNIT_COL and (
-            self.tile.planes == 1
-        )
+        as_packed = self.tile.pairs or self.a.dtype == self.a.accumulate != "complex64"
+        return as_packed and self.spec.a_layout == UNIT_COL
 
     @property
     def can_read_b(self) -> bool:
         """Whether the micro-kernel could read B where it lies."""
-        return self.b.dtype == self.b.accumulate and self.spec.b_layout == UNIT_COL and (
-            self.tile.planes == 1
-        )
+        as_packed = self.b.dtype == self.b.accumulate != "complex64"
+        return as_packed and self.spec.b_layout == UNIT_COL
 
     def slot(self, name: str) -> Value:
         return self.kernel.const(SLOTS.index(name))
@@ -115,6 +113,7 @@ class _Blocked:
         direct_rows = self._pack_a(a, strides, rows, depth, scratch)
         direct_cols = self._pack_b(b, strides, cols, depth, b_packed)
 
+        steps = f.op("udiv", f.add(depth, i64(self.tile.step - 1)), i64(self.tile.step))
         row = f.loop(i64(0), rows, i64(self.tile.rows), [scratch, c])
         a_panel, c_row = row.values
         height = minimum(f, f.sub(rows, row.index), i64(self.tile.rows))
@@ -126,7 +125,7 @@ class _Blocked:
         at = (f.add(row0, row.index), f.add(col0, col.index))
         target, c_pitch, finish = self._target(context, at, height, width, c_tile, last)
         self._run_micro(
-            height, width, [left, left_pitch, right, pitch, depth, target, c_pitch, more]
+            height, width, [left, left_pitch, right, pitch, steps, target, c_pitch, more]
         )
         self._finish(finish, context, c_tile, at, height, width)
         next_tile = [f.gep(b_panel, self.slot("b_panel")), f.gep(c_tile, self.slot("c_stride"))]

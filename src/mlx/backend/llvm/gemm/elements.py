@@ -91,19 +91,49 @@ class Element:
         kind = llvm_type(self.dtype)
         return "i16" if kind == "bfloat" else kind
 
+    @property
+    def step(self) -> int:
+        """Elements along k that make one element of a packed panel."""
+        return 1
+
+    def along(
+        self, f: Function, address: Value, k_stride: Value, lanes: int, left: Value | None,
+        unit: bool,
+    ) -> list[Value]:  # fmt: skip
+        """``lanes`` packed elements along k, or what the ``left`` elements there give."""
+        if unit:
+            return self.load_run(f, address, lanes, left)
+        return self.load_strided(f, address, k_stride, lanes, left or i64(lanes))
+
+    def across(
+        self, f: Function, address: Value, stride: Value, k_stride: Value, lanes: int,
+        count: Value | None, left: Value, unit: bool,
+    ) -> list[Value]:  # fmt: skip
+        """One packed element of ``lanes`` rows or columns, or of the first ``count``.
+
+        ``left`` is how many elements there are along k, from here on.
+        """
+        if unit:
+            return self.load_run(f, address, lanes, count)
+        return self.load_strided(f, address, stride, lanes, count or i64(lanes))
+
+    def load_bits(
+        self, f: Function, address: Value, lanes: int, count: Value | None
+    ) -> Value:
+        """A run of neighbours as they lie in memory; zeros behind the first ``count``."""
+        type = vector(lanes, self._memory)
+        align = bits_of(self._memory) // 8
+        if count is None:
+            return f.load(address, type, align)
+        return f.masked_load(address, type, first_lanes(f, count, lanes), align, const(type, 0))
+
     def load_run(
         self, f: Function, address: Value, lanes: int, count: Value | None = None
     ) -> list[Value]:
         """``lanes`` neighbouring elements, or only the first ``count`` of them."""
         if self.dtype == "complex64":
             return self._load_complex_run(f, address, lanes, count)
-        type = vector(lanes, self._memory)
-        if count is None:
-            return self._real(f, f.load(address, type, bits_of(self._memory) // 8))
-        mask = first_lanes(f, count, lanes)
-        return self._real(
-            f, f.masked_load(address, type, mask, bits_of(self._memory) // 8, const(type, 0))
-        )
+        return self._real(f, self.load_bits(f, address, lanes, count))
 
     def _real(self, f: Function, value: Value) -> list[Value]:
         wide = self.widen(f, value)
@@ -120,10 +150,10 @@ class Element:
             both = f.masked_load(address, type, mask, 4, const(type, 0))
         return [f.shuffle(both, None, range(start, 2 * lanes, 2)) for start in (0, 1)]
 
-    def load_strided(
+    def gather_bits(
         self, f: Function, address: Value, stride: Value, lanes: int, count: Value
-    ) -> list[Value]:
-        """The first ``count`` of ``lanes`` elements that lie ``stride`` bytes apart."""
+    ) -> Value:
+        """Elements ``stride`` bytes apart, as they lie in memory; zeros behind ``count``."""
         index = lane_consts(vector(lanes, "i64"), range(lanes))
         offsets = f.mul(index, f.splat(stride, lanes))
         where = vector(lanes, "ptr")
@@ -131,12 +161,16 @@ class Element:
             f"getelementptr i8, ptr {address.ref}, {offsets.type} {offsets.ref}", where
         )
         mask = first_lanes(f, count, lanes)
-        align = bits_of(self._memory) // 8
-        first = f.gather(addresses, vector(lanes, self._memory), mask, align)
+        return f.gather(addresses, vector(lanes, self._memory), mask, bits_of(self._memory) // 8)
+
+    def load_strided(
+        self, f: Function, address: Value, stride: Value, lanes: int, count: Value
+    ) -> list[Value]:
+        """The first ``count`` of ``lanes`` elements that lie ``stride`` bytes apart."""
+        first = self.gather_bits(f, address, stride, lanes, count)
         if self.dtype != "complex64":
             return self._real(f, first)
-        second = f.emit(f"getelementptr i8, {where} {addresses.ref}, i64 4", where)
-        return [first, f.gather(second, first.type, mask, align)]
+        return [first, self.gather_bits(f, f.gep(address, i64(4)), stride, lanes, count)]
 
 
 def first_lanes(f: Function, count: Value, lanes: int) -> Value:

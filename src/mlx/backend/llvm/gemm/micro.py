@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlx.backend.llvm.gemm.elements import llvm_type, multiply_add, prefetch
+from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.gemm.tile import ROW, Tile
 from mlx.backend.llvm.ir import Function, Module, Value, const, i64, vector
 
@@ -23,6 +24,7 @@ class _Micro:
         self.rows, self.vectors = rows, vectors
         self.element = llvm_type(tile.accumulate)
         self.type = vector(tile.lanes, self.element)
+        self.packed = "i32" if tile.pairs else self.element
 
     def emit(self) -> None:
         f = self.f
@@ -99,7 +101,7 @@ class _Micro:
         right = [
             [
                 f.load(f.gep(b, i64((p * tile.cols + v * tile.lanes) * tile.itemsize)),
-                       self.type, tile.itemsize)
+                       vector(tile.lanes, self.packed), tile.itemsize)
                 for v in range(self.vectors)
             ]
             for p in range(tile.planes)
@@ -107,13 +109,15 @@ class _Micro:
         out = list(sums)
         for row in range(self.rows):
             left = [
-                f.splat(f.load(self._a_address(a, row, p), self.element, tile.itemsize),
+                f.splat(f.load(self._a_address(a, row, p), self.packed, tile.itemsize),
                         tile.lanes)
                 for p in range(tile.planes)
             ]
             for v in range(self.vectors):
                 at = row * self.vectors + v
-                if tile.planes == 1:
+                if tile.pairs:
+                    out[at] = dot_pairs(f, left[0], right[0][v], out[at])
+                elif tile.planes == 1:
                     out[at] = multiply_add(f, left[0], right[0][v], out[at], tile.fused)
                 else:
                     im = at + self.rows * self.vectors
@@ -133,7 +137,7 @@ class _Micro:
 
 def micro_kernel(module: Module, tile: Tile, a_format: str, rows: int, vectors: int) -> str:
     """Write the micro-kernel into the module if it is not there; returns its name."""
-    name = f"micro_{tile.accumulate}_{a_format}_{rows}x{vectors}"
+    name = f"micro_{tile.name}_{a_format}_{rows}x{vectors}"
     if not module.has(name):
         source = "ptr noalias readonly"
         params = [source, "i64", source, "i64", "i64", "ptr noalias", "i64", "i1"]

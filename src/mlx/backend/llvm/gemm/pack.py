@@ -23,7 +23,7 @@ def pack_a(module: Module, tile: Tile, element: Element, layout: str) -> str:
 
     ``stride`` is the bytes between rows; returns the function's name.
     """
-    name = f"pack_a_{element.dtype}_{element.accumulate}_{layout}"
+    name = f"pack_a_{tile.name}_{element.dtype}_{layout}"
     if not module.has(name):
         f = module.function(
             name, ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias"],
@@ -36,24 +36,21 @@ def pack_a(module: Module, tile: Tile, element: Element, layout: str) -> str:
 def _a_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
     """Copy row by row to a constant pitch."""
     source, stride, k_stride, rows, depth, target = f.params
-    lanes, size = tile.lanes, tile.itemsize
+    lanes, size, step = tile.lanes, tile.itemsize, element.step
     row = f.loop(i64(0), rows, i64(1), [source, target])
     source, target = row.values
-    k = f.loop(i64(0), depth, i64(lanes))
+    k = f.loop(i64(0), depth, i64(lanes * step))
     left = f.sub(depth, k.index)
     here = f.gep(source, f.mul(k.index, k_stride))
+    to = f.gep(target, f.mul(f.op("udiv", k.index, i64(step)), i64(size)))
 
-    def put(planes: list[Value]) -> None:
+    def put(whole: bool) -> None:
+        count = None if whole else left
+        planes = element.along(f, here, k_stride, lanes, count, layout != GENERAL)
         for plane, value in enumerate(planes):
-            offset = f.add(k.index, i64(plane * (tile.row_pitch // tile.planes)))
-            f.store(value, f.gep(target, f.mul(offset, i64(size))), size)
+            f.store(value, f.gep(to, i64(plane * (tile.row_pitch // tile.planes) * size)), size)
 
-    if layout == GENERAL:
-        put(element.load_strided(f, here, k_stride, lanes, left))
-    else:
-        whole_or_part(f, f.icmp("sge", left, i64(lanes)),
-                       lambda whole: put(element.load_run(f, here, lanes,
-                                                          None if whole else left)))
+    whole_or_part(f, f.icmp("sge", left, i64(lanes * step)), put)
     f.end_loop(k)
     f.end_loop(row, [f.gep(source, stride), f.gep(target, i64(tile.row_pitch * size))])
     f.ret()
@@ -64,9 +61,9 @@ def _a_columns(f: Function, tile: Tile, element: Element, layout: str) -> None:
 
     Whole vectors are stored: what is too much is overwritten by the next k.
     """
-    source, _, k_stride, rows, depth, target = f.params
+    source, stride, k_stride, rows, depth, target = f.params
     lanes, size = tile.lanes, tile.itemsize
-    k = f.loop(i64(0), depth, i64(1), [source, target])
+    k = f.loop(i64(0), depth, i64(element.step), [source, target])
     source, target = k.values
     panel = f.loop(i64(0), rows, i64(tile.rows), [target])
     (to,) = panel.values
@@ -74,14 +71,18 @@ def _a_columns(f: Function, tile: Tile, element: Element, layout: str) -> None:
     runs = []
     for start in range(0, tile.rows, lanes):
         at = f.mul(f.add(panel.index, i64(start)), i64(element.size))
-        runs.append(element.load_run(f, f.gep(source, at), lanes, f.sub(count, i64(start))))
+        runs.append(
+            element.across(f, f.gep(source, at), stride, k_stride, lanes,
+                           f.sub(count, i64(start)), f.sub(depth, k.index), True)
+        )  # fmt: skip
     for plane in range(tile.planes):
         for position, run in enumerate(runs):
             offset = (plane * tile.rows + position * lanes) * size
             f.store(run[plane], f.gep(to, i64(offset)), size)
     f.end_loop(panel, [f.gep(to, i64(tile.a_panel * size))])
     step = tile.rows * tile.planes * size
-    f.end_loop(k, [f.gep(source, k_stride), f.gep(target, i64(step))])
+    following = f.gep(source, f.mul(k_stride, i64(element.step)))
+    f.end_loop(k, [following, f.gep(target, i64(step))])
     f.ret()
 
 
@@ -89,7 +90,7 @@ def pack_b(module: Module, tile: Tile, element: Element, layout: str) -> str:
     """``void pack(ptr source, i64 stride, i64 k_stride, i64 cols, i64 depth, ptr target,
     i64 panel)``; ``stride`` is the bytes between columns, ``panel`` those between panels.
     """
-    name = f"pack_b_{element.dtype}_{element.accumulate}_{layout}"
+    name = f"pack_b_{tile.name}_{element.dtype}_{layout}"
     if not module.has(name):
         f = module.function(
             name, ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias", "i64"],
@@ -115,7 +116,7 @@ def whole_or_part(f: Function, whole: Value, emit) -> None:  # type: ignore[no-u
 def _b_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
     source, stride, k_stride, cols, depth, target, pitch = f.params
     lanes, size = tile.lanes, tile.itemsize
-    k = f.loop(i64(0), depth, i64(1), [source, target])
+    k = f.loop(i64(0), depth, i64(element.step), [source, target])
     source, target = k.values
     panel = f.loop(i64(0), cols, i64(tile.cols), [target])
     (to,) = panel.values
@@ -126,24 +127,22 @@ def _b_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
             at = f.add(panel.index, i64(v * lanes))
             here = f.gep(source, f.mul(at, stride))
             count = None if whole else f.sub(left, i64(v * lanes))
-            if layout == GENERAL:
-                planes = element.load_strided(f, here, stride, lanes, count or i64(lanes))
-            else:
-                planes = element.load_run(f, here, lanes, count)
+            planes = element.across(f, here, stride, k_stride, lanes, count,
+                                    f.sub(depth, k.index), layout != GENERAL)  # fmt: skip
             for plane, value in enumerate(planes):
                 f.store(value, f.gep(to, i64((plane * tile.cols + v * lanes) * size)), size)
 
     whole_or_part(f, f.icmp("sge", left, i64(tile.cols)), put)
     f.end_loop(panel, [f.gep(to, pitch)])
-    step = i64(tile.cols * tile.planes * size)
-    f.end_loop(k, [f.gep(source, k_stride), f.gep(target, step)])
+    following = f.gep(source, f.mul(k_stride, i64(element.step)))
+    f.end_loop(k, [following, f.gep(target, i64(tile.b_row))])
     f.ret()
 
 
 def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> None:
     """B^T lies row-major: square blocks are turned in registers."""
-    source, stride, _, cols, depth, target, pitch = f.params
-    lanes, size = tile.lanes, tile.itemsize
+    source, stride, k_stride, cols, depth, target, pitch = f.params
+    lanes, size, step = tile.lanes, tile.itemsize, element.step
     last = f.sub(cols, i64(1))
     block = f.loop(i64(0), cols, i64(lanes))
     panel = f.op("udiv", block.index, i64(tile.cols))
@@ -153,16 +152,17 @@ def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> Non
         f.gep(source, f.mul(minimum(f, f.add(block.index, i64(i)), last), stride))
         for i in range(lanes)
     ]
-    k = f.loop(i64(0), depth, i64(lanes))
+    k = f.loop(i64(0), depth, i64(lanes * step))
     left = f.sub(depth, k.index)
     offset = f.mul(k.index, i64(element.size))
 
-    runs = _load_columns(f, tile, element, [f.gep(c, offset) for c in columns], left)
-    row = f.gep(to, f.mul(k.index, i64(tile.cols * tile.planes * size)))
+    addresses = [f.gep(c, offset) for c in columns]
+    runs = _load_columns(f, tile, element, addresses, k_stride, left)
+    row = f.gep(to, f.mul(f.op("udiv", k.index, i64(step)), i64(tile.b_row)))
     for plane in range(tile.planes):
         turned = transpose(f, [run[plane] for run in runs])
-        for step, value in enumerate(turned):
-            at = ((step * tile.planes) + plane) * tile.cols * size
+        for n, value in enumerate(turned):
+            at = n * tile.b_row + plane * tile.cols * size
             f.store(value, f.gep(row, i64(at)), size)
     f.end_loop(k)
     f.end_loop(block)
@@ -170,7 +170,8 @@ def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> Non
 
 
 def _load_columns(
-    f: Function, tile: Tile, element: Element, addresses: list[Value], left: Value
+    f: Function, tile: Tile, element: Element, addresses: list[Value], k_stride: Value,
+    left: Value,
 ) -> list[list[Value]]:
     """A run from each address: of all lanes, or of the ``left`` ones that are there."""
     loaded: list[list[list[Value]]] = []
@@ -178,10 +179,11 @@ def _load_columns(
 
     def load(whole: bool) -> None:
         count = None if whole else left
-        loaded.append([element.load_run(f, a, tile.lanes, count) for a in addresses])
+        lanes = tile.lanes
+        loaded.append([element.along(f, a, k_stride, lanes, count, True) for a in addresses])
         blocks.append(f.block)
 
-    whole_or_part(f, f.icmp("sge", left, i64(tile.lanes)), load)
+    whole_or_part(f, f.icmp("sge", left, i64(tile.lanes * element.step)), load)
     return [
         [
             f.phi(one.type, [(one, blocks[0]), (other, blocks[1])])

@@ -13,7 +13,7 @@ from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table, round_up
 from mlx.backend.llvm.gemm.plan_vector import plan_vector
-from mlx.backend.llvm.gemm.tile import Tile, tile_for
+from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
 
 _ROWS, _COLS = 256, 256
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once
@@ -77,13 +77,14 @@ class _Blocked:
     def commands(
         self, epilogue: Epilogue, scratch: Callable[[int], Pointer]
     ) -> list[Command]:
-        tile = tile_for(self.accumulate)
+        tile = tile_of_product(self.a.dtype, self.b.dtype, self.accumulate)
         mc, nc = _blocks(tile, self.m, self.n, prod(self.batch), self.workers)
+        steps = max(round_up(-(-self.k // tile.step), tile.lanes), tile.lanes)
         if -(-self.m // mc) < _SHARED_FROM:
-            b_panel = round_up(min(tile.depth, max(self.k, 1)), tile.lanes) * tile.b_row
+            b_panel = min(steps, round_up(tile.depth, tile.lanes)) * tile.b_row
             local = {"b_panel": b_panel, "direct_b": int(self._direct_b(tile, mc))}
             return [self._product(tile, mc, nc, local, [0] * len(self.batch), epilogue, scratch)]
-        b_panel = round_up(self.k, tile.lanes) * tile.b_row
+        b_panel = steps * tile.b_row
         strides, items = self._packed_strides(-(-self.n // tile.cols) * b_panel)
         place = scratch(max(items * -(-self.n // tile.cols) * b_panel, 64))
         shared = {
@@ -98,10 +99,11 @@ class _Blocked:
         span = self.k * abs(self.b.row_stride) * SIZES[self.b.dtype]
         return mc <= (8 if span <= _SMALL else 2) * tile.rows
 
-    def _direct_a(self) -> bool:
+    def _direct_a(self, tile: Tile) -> bool:
         """Whether A is better read where it lies; rows must not fall on the same cache lines."""
         pitch = abs(self.a.row_stride) * SIZES[self.a.dtype]
-        return self.m * pitch <= _SMALL and pitch % 2048 != 0
+        dense = self.m * pitch <= _SMALL and pitch % 2048 != 0
+        return dense and self.k % tile.step == 0
 
     def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
         """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""
@@ -115,7 +117,8 @@ class _Blocked:
         self, tile: Tile, b_panel: int, strides: list[int], items: int, place: Pointer
     ) -> Command:
         b, size = self.b, SIZES[self.b.dtype]
-        n_blocks, k_blocks = -(-self.n // _PACK_COLS), -(-self.k // tile.depth)
+        kc = tile.depth * tile.step
+        n_blocks, k_blocks = -(-self.n // _PACK_COLS), -(-self.k // kc)
         kept = [i for i, stride in enumerate(strides) if stride]
         table = batch_table(
             [self.batch[i] for i in kept],
@@ -124,11 +127,11 @@ class _Blocked:
         )
         head = [
             *b.pointer.consts, *place.consts, self.n, self.k, b.row_stride, b.col_stride,
-            _PACK_COLS, tile.depth, n_blocks, k_blocks, b_panel, 4 + len(prepack.SLOTS),
+            _PACK_COLS, kc, n_blocks, k_blocks, b_panel, 4 + len(prepack.SLOTS),
             len(kept),
         ]  # fmt: skip
         return Command(
-            prepack.PrepackSpec(b.dtype, b.layout, self.accumulate),
+            prepack.PrepackSpec(b.dtype, b.layout, tile),
             [*head, *table],
             items * n_blocks * k_blocks,
             "gemm pack",
@@ -141,7 +144,7 @@ class _Blocked:
     ) -> Command:  # fmt: skip
         """``how`` says where B is packed; ``packed``: its batch strides there."""
         a, b, m, n, k, size = self.a, self.b, self.m, self.n, self.k, tile.itemsize
-        kc = min(tile.depth, max(k, 1))
+        kc = min(tile.depth * tile.step, max(k, 1))
         a_bytes = round_up((-(-mc // tile.rows) * tile.a_panel + tile.lanes) * size, 64)
         b_bytes = 0 if "shared" in how else round_up(-(-nc // tile.cols) * how["b_panel"], 64)
         single = k <= kc
@@ -153,7 +156,7 @@ class _Blocked:
             "a_row": a.row_stride, "a_col": a.col_stride, "b_row": b.row_stride,
             "b_col": b.col_stride, "mc": mc, "nc": nc, "kc": kc, "m_blocks": -(-m // mc),
             "n_blocks": -(-n // nc), "dims": len(self.batch),
-            "direct_a": int(self._direct_a()), **how,
+            "direct_a": int(self._direct_a(tile)), **how,
         }  # fmt: skip
         pointers = [*a.pointer.consts, *b.pointer.consts]
         pointers += scratch(stride * self.workers).consts

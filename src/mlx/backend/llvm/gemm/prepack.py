@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.gemm.elements import Element, minimum
+from mlx.backend.llvm.gemm.elements import minimum
 from mlx.backend.llvm.gemm.operand import batch_offsets
 from mlx.backend.llvm.gemm.pack import pack_b
-from mlx.backend.llvm.gemm.tile import tile_for
+from mlx.backend.llvm.gemm.tile import Tile
 from mlx.backend.llvm.ir import Module, i64
 
 SLOTS = ("n", "k", "b_row", "b_col", "nc", "kc", "n_blocks", "k_blocks", "b_panel", "table",
@@ -24,14 +24,14 @@ class PrepackSpec:
 
     dtype: str
     layout: str
-    accumulate: str
+    tile: Tile
 
     @property
     def key(self) -> str:
-        return f"gemmpack|{self.dtype}|{self.layout}|{self.accumulate}"
+        return f"gemmpack|{self.dtype}|{self.layout}|{self.tile.name}"
 
     def emit(self, module: Module, name: str) -> None:
-        tile, element = tile_for(self.accumulate), Element(self.dtype, self.accumulate)
+        tile, element = self.tile, self.tile.element(self.dtype)
         pack = pack_b(module, tile, element, self.layout)
         kernel = Kernel(module, name)
         f = kernel.f
@@ -45,7 +45,7 @@ class PrepackSpec:
         offsets = batch_offsets(kernel, slot["table"], slot["dims"], batch, 2)
         source = f.gep(f.gep(source, offsets[0]), f.add(f.mul(k0, row), f.mul(col0, col)))
         panel = f.mul(f.op("udiv", col0, i64(tile.cols)), slot["b_panel"])
-        inside = f.mul(k0, i64(tile.cols * tile.planes * tile.itemsize))
+        inside = f.mul(f.op("udiv", k0, i64(tile.step)), i64(tile.b_row))
         target = f.gep(f.gep(target, offsets[1]), f.add(panel, inside))
         cols = minimum(f, f.sub(slot["n"], col0), slot["nc"])
         depth = minimum(f, f.sub(slot["k"], k0), slot["kc"])

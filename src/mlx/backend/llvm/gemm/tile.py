@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mlx.backend.llvm.gemm.elements import SIZES
+from mlx.backend.llvm.gemm.elements import SIZES, Element
+from mlx.backend.llvm.gemm.pairs import Pairs
 from mlx.backend.llvm.target import Target, host
 
 ROW, COLUMN = "row", "col"
@@ -18,7 +19,8 @@ class Tile:
     row of a panel after the other.  A lies in panels of ``rows`` rows: row by row with a
     constant pitch where k is the fast axis of the source (format ROW: packing is a copy), else
     column by column (COLUMN).  With two planes (complex), each such row or column is followed
-    by its imaginary part.
+    by its imaginary part.  ``pairs``: elements of A and B are pairs of bfloat16, and ``depth``
+    counts pairs.
     """
 
     accumulate: str
@@ -29,6 +31,21 @@ class Tile:
     depth: int
     fused: bool
     itemsize: int
+    pairs: bool = False
+
+    @property
+    def name(self) -> str:
+        """Names the packed format and the micro-kernels within a module."""
+        return self.accumulate + ("_pairs" if self.pairs else "")
+
+    @property
+    def step(self) -> int:
+        """Elements of the operands along k that make one of a panel."""
+        return 2 if self.pairs else 1
+
+    def element(self, dtype: str) -> Element:
+        """How operands of a dtype are loaded into panels."""
+        return (Pairs if self.pairs else Element)(dtype, self.accumulate)
 
     @property
     def vector_bytes(self) -> int:
@@ -78,3 +95,13 @@ def tile_for(accumulate: str, target: Target | None = None) -> Tile:
         rows, vectors = (14, 2) if many else (6, 2)
     depth = (384 if itemsize == 4 else 256) // planes
     return Tile(accumulate, lanes, rows, vectors, planes, depth, target.has_fma, itemsize)
+
+
+def tile_of_product(a_dtype: str, b_dtype: str, accumulate: str) -> Tile:
+    """The tile for a matrix product: as ``tile_for``, or with pairs where the CPU has them."""
+    tile = tile_for(accumulate)
+    if {a_dtype, b_dtype} == {"bfloat16"} and accumulate == "float32" and (
+        host().avx512 and host().has("avx512bf16")
+    ):
+        return replace(tile, pairs=True)
+    return tile

@@ -1,0 +1,67 @@
+"""bfloat16 in pairs of neighbours along k, as the dot-product instructions take them.
+
+A pair is one 32-bit element of a panel, the lower k in its lower half; a missing second half
+is zero.  The instruction flushes denormal numbers and rounds after each product: products of
+bfloat16 matrices are outside the promise of equal bits on every machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlx.backend.llvm.gemm.elements import Element, minimum
+from mlx.backend.llvm.ir import Function, Value, const, i64, vector
+
+_DOT = "llvm.x86.avx512bf16.dpbf16ps.512"
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs(Element):
+    """Loaders of packed bfloat16 pairs, one vector of i32."""
+
+    @property
+    def step(self) -> int:
+        return 2
+
+    def along(
+        self, f: Function, address: Value, k_stride: Value, lanes: int, left: Value | None,
+        unit: bool,
+    ) -> list[Value]:  # fmt: skip
+        if unit:
+            raw = self.load_bits(f, address, 2 * lanes, left)
+            return [f.bitcast(raw, vector(lanes, "i32"))]
+        count = left if left is not None else i64(2 * lanes)
+        double = f.op("shl", k_stride, i64(1))
+        evens = f.op("lshr", f.add(minimum(f, count, i64(2 * lanes)), i64(1)), i64(1))
+        odds = f.op("lshr", minimum(f, count, i64(2 * lanes)), i64(1))
+        low = self.gather_bits(f, address, double, lanes, evens)
+        return [_join(f, low, self.gather_bits(f, f.gep(address, k_stride), double, lanes, odds))]
+
+    def across(
+        self, f: Function, address: Value, stride: Value, k_stride: Value, lanes: int,
+        count: Value | None, left: Value, unit: bool,
+    ) -> list[Value]:  # fmt: skip
+        every = count if count is not None else i64(lanes)
+        others = f.select(f.icmp("sgt", left, i64(1)), every, i64(0))
+        following = f.gep(address, k_stride)
+        if unit:
+            low = self.load_bits(f, address, lanes, count)
+            return [_join(f, low, self.load_bits(f, following, lanes, others))]
+        low = self.gather_bits(f, address, stride, lanes, every)
+        return [_join(f, low, self.gather_bits(f, following, stride, lanes, others))]
+
+
+def _join(f: Function, low: Value, high: Value) -> Value:
+    wide = f.cast("zext", high, "i32")
+    return f.op("or", f.cast("zext", low, "i32"), f.op("shl", wide, const(wide.type, 16)))
+
+
+def dot_pairs(f: Function, a: Value, b: Value, c: Value) -> Value:
+    """c + the two products of each pair of a and b."""
+    halves = "<32 x bfloat>"
+    f.module.declare(_DOT, c.type, [c.type, halves, halves])
+    left, right = f.bitcast(a, halves), f.bitcast(b, halves)
+    return f.emit(
+        f"call {c.type} @{_DOT}({c.type} {c.ref}, {halves} {left.ref}, {halves} {right.ref})",
+        c.type,
+    )
