@@ -24,6 +24,7 @@ class Group:
     kind: ``rows`` (maps and inner reductions), ``columns``, ``gemm`` or ``opaque``.
     size: iterations of its space; rows: how many rows it is split into, once a reduction says.
     closed: its reductions are complete only when the kernel ends (split, columns).
+    movable: a map of leaves alone, which may still be merged into any group, even an earlier one.
     """
 
     def __init__(self, index: int, kind: str, size: int) -> None:
@@ -37,6 +38,7 @@ class Group:
         self.row_members: set[Node] = set()
         self.reductions: set[Node] = set()
         self.reads: set[Node] = set()
+        self.movable = False
 
     @property
     def closed(self) -> bool:
@@ -116,9 +118,12 @@ class Fusion:
         self.group_of[node] = group
         for use in uses:
             source = self.producer(use.node)
-            if source not in self.group_of or self.group_of[source] is not group:
+            home = self.group_of.get(source)
+            if home is not group:
                 group.reads.add(use.node)
                 self.readers[use.node] = group
+                if home is not None:
+                    home.movable = False
 
     @staticmethod
     def producer(node: Node) -> Node:
@@ -129,35 +134,90 @@ class Fusion:
 
     def _candidates(self, node: Node, uses: Iterable[Use]) -> list[Group]:
         """Groups late enough to see every operand (and behind any barrier), earliest first."""
-        low = -1
+        low = self.floors.get(node, -1)
         related: set[int] = set()
         for use in uses:
             group = self.group_of.get(self.producer(use.node))
             if group is not None:
-                low = max(low, group.index)
+                related.add(group.index)
+                if not group.movable:
+                    low = max(low, group.index)
             reader = self.readers.get(use.node)
             if reader is not None:
                 related.add(reader.index)
-        if low >= 0:
-            related.add(low)
-        low = max(low, self.floors.get(node, -1))
         return [self.groups[i] for i in sorted(related) if i >= low]
 
     def _place_map(self, node: Node, uses: list[Use]) -> None:
         for group in self._candidates(node, uses):
             how = self._accepts(group, node, uses)
             if how:
+                if how == "full":
+                    self._absorb(group, uses)
                 self._join(group, node, uses)
+                group.movable = group.movable and self._is_free(group, node, uses)
                 if how == "row":
                     group.row_members.add(node)
                 return
-        self._join(self._new("rows", node.size), node, uses)
+        group = self._new("rows", node.size)
+        group.movable = self._is_free(group, node, uses)
+        self._join(group, node, uses)
+
+    def _is_free(self, group: Group, node: Node, uses: list[Use]) -> bool:
+        """Whether a map node needs nothing that another group computes."""
+        if node in self.floors:
+            return False
+        producers = (self.group_of.get(self.producer(u.node)) for u in uses)
+        return all(p is None or p is group for p in producers)
+
+    def _foreign_movable(self, group: Group, uses: Iterable[Use]) -> list[Group]:
+        """Movable groups, other than the group itself, that compute some of these operands."""
+        found: list[Group] = []
+        for use in uses:
+            other = self.group_of.get(self.producer(use.node))
+            if other is not None and other is not group and other.movable and other not in found:
+                found.append(other)
+        return found
+
+    def _could_absorb(self, group: Group, other: Group, uses: Iterable[Use]) -> bool:
+        """Whether a movable group fits in, and its values are used where they are computed."""
+        if group.kind not in ("rows", "columns", "gemm") or other.size != group.size:
+            return False
+        if len(group.members) + len(other.members) >= MAX_OPERATIONS:
+            return False
+        if len(group.reads | other.reads) >= MAX_READS:
+            return False
+        if group.kind == "gemm":
+            inner = [u for member in other.members for u in self.operands[member]]
+            if not self._fits_tile(group, inner):
+                return False
+        return all(
+            alignment(use, None, group.size) == "full"
+            for use in uses
+            if self.group_of.get(self.producer(use.node)) is other
+        )
+
+    def _absorb(self, group: Group, uses: list[Use]) -> None:
+        """Merge movable groups whose values the group is about to use."""
+        for other in self._foreign_movable(group, uses):
+            if not self._could_absorb(group, other, uses):
+                continue
+            for member in other.members:
+                self.group_of[member] = group
+            first, rest = group.members[:1], group.members[1:] + other.members
+            if group.kind != "gemm":
+                first, rest = [], first + rest
+            group.members = first + sorted(rest, key=lambda n: n.serial)
+            for node in other.reads:
+                group.reads.add(node)
+                self.readers[node] = group
+            other.members, other.reads, other.movable = [], set(), False
+            other.kind = "empty"
 
     def _accepts(self, group: Group, node: Node, uses: list[Use]) -> str:
         """``full`` or ``row`` where the group can compute the node, else an empty string."""
-        if group.kind in ("opaque", "barrier") or len(group.members) >= MAX_OPERATIONS:
+        if group.kind not in ("rows", "columns", "gemm"):
             return ""
-        if len(group.reads) + len(uses) > MAX_READS:
+        if len(group.members) >= MAX_OPERATIONS or len(group.reads) + len(uses) > MAX_READS:
             return ""
         how = ""
         if node.size == group.size:
@@ -169,7 +229,14 @@ class Fusion:
             return ""
         if group.kind == "gemm" and not self._fits_tile(group, uses):
             return ""
-        return how
+        return how if self._can_take_in(group, uses, how) else ""
+
+    def _can_take_in(self, group: Group, uses: list[Use], how: str) -> bool:
+        """Whether operands in later, movable groups can be merged (earlier ones need not be)."""
+        return all(
+            other.index < group.index or (how == "full" and self._could_absorb(group, other, uses))
+            for other in self._foreign_movable(group, uses)
+        )
 
     def _fits(self, group: Group, use: Use, how: str) -> bool:
         """Whether an operand computed in the group is at hand where it is used."""
@@ -199,11 +266,13 @@ class Fusion:
         outer, depth, inner = reduction_space(node)
         for group in self._candidates(node, [use]):
             if self._accepts_reduction(group, node, use):
+                self._absorb(group, [use])
                 break
         else:
             group = self._new("rows", outer * depth * inner)
         self._join(group, node, [use])
         group.reductions.add(node)
+        group.movable = False
         if inner != 1:
             group.columns, group.kind = (outer, depth, inner), "columns"
         else:
@@ -224,8 +293,10 @@ class Fusion:
             legal = group.splittable or (
                 group.kind == "rows" and group.rows == outer and not group.closed
             )
-        if not legal or self.group_of.get(use.node) is not group:
-            return legal
+        if not legal or not self._can_take_in(group, [use], "full"):
+            return False
+        if self.group_of.get(use.node) is not group:
+            return True
         if use.node in group.row_members or use.node in group.reductions:
             return False
         return alignment(use, None, group.size) == "full"

@@ -142,7 +142,7 @@ class _Planner:
                 self._gemm(group)
             elif group.kind == "opaque":
                 self._opaque(group)
-            elif group.kind != "barrier":
+            elif group.kind in ("rows", "columns"):
                 self._nest(group)
         result = self.result
         for node in self.wanted:

@@ -131,10 +131,24 @@ class Multiply(Elementwise):
 class Divide(Elementwise):
     """a / b of inexact operands."""
 
-    partials = (lambda a, b, out: 1 / b, lambda a, b, out: -(out / b))
-
     def scalar(self, emit: Any, a: Any, b: Any) -> Any:
         return emit.div(a, b)
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        """Both cotangents from one quotient."""
+        _, b = node.inputs
+        out = node
+        if node.dtype.is_complex:
+            b, out = Conjugate()(b), Conjugate()(out)
+        share = self(cotangents[0], b)
+        return [share if wanted[0] else None, -(share * out) if wanted[1] else None]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        for_a, for_b = tangents
+        if for_b is None:
+            return [None if for_a is None else self(for_a, node.inputs[1])]
+        change = -(node * for_b)
+        return [self(change if for_a is None else for_a + change, node.inputs[1])]
 
 
 @dataclass(frozen=True)
