@@ -44,11 +44,11 @@ def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
     if y.dtype is not dtype:
         dtype = PROMOTION[dtype.index][y.dtype.index]
         x, y = cast(x, dtype), cast(y, dtype)
-    _check_inexact("matmul", dtype)
+    check_inexact("matmul", dtype)
     return wrap(product(x, y))
 
 
-def _check_inexact(name: str, dtype: Dtype) -> None:
+def check_inexact(name: str, dtype: Dtype) -> None:
     if not dtype.is_inexact:
         raise ValueError(
             f"[{name}] Only floating-point and complex dtypes are supported, got {dtype.name}: "
@@ -111,7 +111,7 @@ def addmm(
     """
     nodes = [array_node("addmm", v) for v in (c, a, b)]
     dtype = promote(promote(nodes[0].dtype, nodes[1].dtype), nodes[2].dtype)
-    _check_inexact("addmm", dtype)
+    check_inexact("addmm", dtype)
     z, x, y = (cast(n, dtype) for n in nodes)
     out = product(x, y)
     if alpha != 1:
@@ -213,7 +213,7 @@ def tensordot(
             f"[tensordot] Contracted axes {of_x} of {x.shape} and {of_y} of {y.shape} differ."
         )
     if of_x:
-        _check_inexact("tensordot", dtype)
+        check_inexact("tensordot", dtype)
     return wrap(contract(cast(x, dtype), cast(y, dtype), of_x, of_y))
 
 

@@ -1,0 +1,114 @@
+"""Sorting, selecting, searching.  NaN counts as the largest.
+
+>>> import mlx.core as mx
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from mlx.array import array, wrap
+from mlx.base import dtype as dt
+from mlx.graph.node import Node, Shape
+from mlx.ops.operands import array_node, axes_of, axis_of, integer
+from mlx.ops.reductions import kept, widened
+from mlx.ops.shape import narrow
+from mlx.primitives.elementwise import NotEqual, cast, where
+from mlx.primitives.ordering import ArgSort, Sort
+from mlx.primitives.views import reshape, transpose
+
+
+def _axis(name: str, a: array, axis: int | None) -> tuple[Node, int]:
+    """The node (flattened for axis None) and the axis."""
+    x = array_node(name, a)
+    if axis is None:
+        return reshape(x, (x.size,)), 0
+    return x, axis_of(name, axis, x.ndim)
+
+
+def sort(a: array, /, axis: int | None = -1, *, stream: Any = None) -> array:
+    """Ascending along an axis; of the flattened array for None.
+
+    >>> mx.sort(mx.array([3, 1, 2]))
+    array([1, 2, 3], dtype=int32)
+    """
+    x, at = _axis("sort", a, axis)
+    return wrap(Sort(at)(x))
+
+
+def argsort(a: array, /, axis: int | None = -1, *, stream: Any = None) -> array:
+    """Indices (uint32) that sort an axis; equal elements stay in their order.
+
+    >>> mx.argsort(mx.array([3, 1, 2]))
+    array([1, 2, 0], dtype=uint32)
+    """
+    x, at = _axis("argsort", a, axis)
+    return wrap(ArgSort(at)(x))
+
+
+def _check_kth(name: str, kth: Any, x: Node, axis: int) -> None:
+    size = x.shape[axis]
+    if not -size <= integer(name, "kth", kth) < size:
+        raise ValueError(f"[{name}] Invalid kth {kth} for axis {axis} of shape {x.shape}.")
+
+
+def partition(a: array, /, kth: int, axis: int | None = -1, *, stream: Any = None) -> array:
+    """Rearranged so that element kth is in its sorted place, smaller ones before it.
+
+    >>> mx.partition(mx.array([3, 1, 2]), 1)[1]
+    array(2, dtype=int32)
+    """
+    x, at = _axis("partition", a, axis)
+    _check_kth("partition", kth, x, at)
+    return wrap(Sort(at)(x))
+
+
+def argpartition(a: array, /, kth: int, axis: int | None = -1, *, stream: Any = None) -> array:
+    """Indices (uint32) that partition an axis, see :func:`partition`."""
+    x, at = _axis("argpartition", a, axis)
+    _check_kth("argpartition", kth, x, at)
+    return wrap(ArgSort(at)(x))
+
+
+def topk(a: array, /, k: int, axis: int | None = -1, *, stream: Any = None) -> array:
+    """The k largest elements along an axis, in ascending order.
+
+    Raises ValueError where the axis has fewer than k.
+
+    >>> mx.topk(mx.array([5, 3, 1, 4, 9]), 2)
+    array([5, 9], dtype=int32)
+    """
+    x, at = _axis("topk", a, axis)
+    count, size = integer("topk", "k", k), x.shape[at]
+    if not 0 <= count <= size:
+        raise ValueError(f"[topk] Invalid k={k} for axis {at} of shape {x.shape}.")
+    return wrap(narrow(Sort(at)(x), at, size - count, size))
+
+
+def median(a: array, /, axis: Any = None, keepdims: bool = False, *, stream: Any = None) -> array:
+    """The middle one of the sorted elements, or the mean of the two; NaN if there is one.
+
+    >>> mx.median(mx.array([4, 1, 3, 2]))
+    array(2.5, dtype=float32)
+    """
+    x = array_node("median", a)
+    axes = axes_of("median", axis, x.ndim)
+    stay = [i for i in range(x.ndim) if i not in axes]
+    lead = tuple(x.shape[i] for i in stay)
+    size = prod(x.shape[i] for i in axes)
+    if size == 0:
+        raise ValueError(f"[median] Cannot reduce an axis of size 0: {x.shape}.")
+    rows = reshape(transpose(widened(x), (*stay, *axes)), (*lead, size))
+    out = cast(_middle(Sort(len(lead))(rows), lead, size), dt.at_least_float(x.dtype))
+    return wrap(reshape(out, kept(x, axes)) if keepdims else out)
+
+
+def _middle(rows: Node, lead: Shape, size: int) -> Node:
+    """The mean of the two middle elements of sorted rows; NaN where the last is."""
+    low, high, last = (
+        reshape(narrow(rows, len(lead), i, i + 1), lead)
+        for i in ((size - 1) // 2, size // 2, size - 1)
+    )
+    middle = low if size % 2 else (low + high) * 0.5
+    return where(NotEqual()(last, last), last, middle)
