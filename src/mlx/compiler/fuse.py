@@ -79,6 +79,7 @@ class Fusion:
         self.readers: dict[Node, Group] = {}
         self.operands: dict[Node, list[Use]] = {}
         self.floors: dict[Node, int] = {}
+        self.columns: dict[tuple[int, int, int], Group] = {}
         for node in nodes:
             self._place(node, solid)
         self.stored = self._stored()
@@ -264,7 +265,7 @@ class Fusion:
 
     def _place_reduction(self, node: Node, use: Use) -> None:
         outer, depth, inner = reduction_space(node)
-        for group in self._candidates(node, [use]):
+        for group in self._reduction_candidates(node, use):
             if self._accepts_reduction(group, node, use):
                 self._absorb(group, [use])
                 break
@@ -275,9 +276,20 @@ class Fusion:
         group.movable = False
         if inner != 1:
             group.columns, group.kind = (outer, depth, inner), "columns"
+            self.columns[group.columns] = group
         else:
             group.rows = outer
             group.split = depth > CHUNK
+
+    def _reduction_candidates(self, node: Node, use: Use) -> list[Group]:
+        """As for maps; and the last group that reduces the same space over outer axes."""
+        found = self._candidates(node, [use])
+        same = self.columns.get(reduction_space(node))
+        producer = self.group_of.get(self.producer(use.node))
+        low = max(self.floors.get(node, -1), -1 if producer is None else producer.index)
+        if same is not None and same.index >= low and same not in found:
+            found.append(same)
+        return found
 
     def _accepts_reduction(self, group: Group, node: Node, use: Use) -> bool:
         outer, depth, inner = reduction_space(node)

@@ -26,7 +26,7 @@ from mlx.backend.llvm.target import host
 from mlx.compiler.nest import CHUNK, Load, Reduce
 
 BLOCK = 512
-"""Columns of a task: 32 accumulator rows of them stay in the first-level cache."""
+"""At most so many columns a task: 32 accumulator rows of them stay in the second-level cache."""
 AHEAD = 8
 """Rows of the reduced axis to fetch ahead."""
 OUTERS, INNER, DEPTH, INNER_BLOCKS, CHUNKS = range(5)
@@ -36,7 +36,7 @@ OUTERS, INNER, DEPTH, INNER_BLOCKS, CHUNKS = range(5)
 class ColumnsSpec(RowsSpec):
     """Consts: number of outer indices, inner size, reduced size, inner blocks, chunks of the
     reduced axis; then the sizes of all outer loops, arguments, accesses and scratch (base,
-    offset, bytes a worker, unused) as for rows."""
+    offset, bytes a worker, columns a task) as for rows."""
 
     @property
     def key(self) -> str:
@@ -50,12 +50,12 @@ class ColumnsSpec(RowsSpec):
         _Columns(self, Kernel(module, name)).emit()
 
 
-def scratch_bytes(structure: Structure) -> int:
+def scratch_bytes(structure: Structure, block: int) -> int:
     """Accumulators of one worker."""
     total = 0
     for e in structure.values:
         if isinstance(e, Reduce):
-            total += accumulator_lanes(e.dtype) * BLOCK * accumulator(e.dtype).size
+            total += accumulator_lanes(e.dtype) * block * accumulator(e.dtype).size
     return total
 
 
@@ -69,6 +69,7 @@ class _Columns(_Rows):
         self.bases = [
             k.pointer(spec.access_slot + spec.access_size * a) for a in range(len(s.accesses))
         ]
+        self.block = k.const(spec.scratch_slot + 3)
         area = k.pointer(spec.scratch_slot)
         self.area = f.gep(area, f.mul(k.worker, k.const(spec.scratch_slot + 2)))
         self.reduces = [v for v, e in enumerate(s.values) if isinstance(e, Reduce)]
@@ -96,8 +97,8 @@ class _Columns(_Rows):
         self.chunk = f.sub(k.task, f.mul(rest, k.const(CHUNKS)))
         self.outer_index = f.op("udiv", rest, k.const(INNER_BLOCKS))
         block = f.sub(rest, f.mul(self.outer_index, k.const(INNER_BLOCKS)))
-        self.j0 = f.mul(block, i64(BLOCK))
-        self.j1 = _min(f, f.add(self.j0, i64(BLOCK)), k.const(INNER))
+        self.j0 = f.mul(block, self.block)
+        self.j1 = _min(f, f.add(self.j0, self.block), k.const(INNER))
         self.k0 = f.mul(self.chunk, i64(CHUNK))
         self.k1 = _min(f, f.add(self.k0, i64(CHUNK)), k.const(DEPTH))
 
@@ -108,8 +109,8 @@ class _Columns(_Rows):
         before = 0
         for v in self.reduces[:position]:
             e = self.s.values[v]
-            before += accumulator_lanes(e.dtype) * BLOCK * accumulator(e.dtype).size
-        return self.f.gep(self.area, i64(before))
+            before += accumulator_lanes(e.dtype) * accumulator(e.dtype).size
+        return self.f.gep(self.area, self.f.mul(self.block, i64(before)))
 
     def _clear(self) -> None:
         f = self.f
@@ -118,9 +119,9 @@ class _Columns(_Rows):
             assert isinstance(expression, Reduce)
             acc = accumulator(expression.dtype)
             neutral = self.e.const(expression.primitive.identity(acc), acc)  # type: ignore[attr-defined]
-            count = accumulator_lanes(expression.dtype) * BLOCK
+            count = f.mul(self.block, i64(accumulator_lanes(expression.dtype)))
             base = self._base_of(position)
-            loop = f.loop(i64(0), i64(count), i64(self.spec.lanes))
+            loop = f.loop(i64(0), count, i64(self.spec.lanes))
             memory.store_unit(self.e, neutral, f.gep(base, f.mul(loop.index, i64(acc.size))), None)
             f.end_loop(loop)
 
@@ -168,7 +169,7 @@ class _Columns(_Rows):
             lane = Lane(acc, *lane.parts)
             rows = accumulator_lanes(expression.dtype)
             row = f.op("and", f.sub(k_index, self.k0), i64(rows - 1))
-            at = f.add(f.mul(row, i64(BLOCK)), f.sub(j, self.j0))
+            at = f.add(f.mul(row, self.block), f.sub(j, self.j0))
             address = f.gep(self._base_of(position), f.mul(at, i64(acc.size)))
             total = memory.load_unit(self.e, address, acc, None)
             total = expression.primitive.combine(self.e, total, lane)  # type: ignore[attr-defined]
@@ -181,10 +182,10 @@ class _Columns(_Rows):
         base = self._base_of(position)
         half = accumulator_lanes(expression.dtype) // 2
         while half:
-            count = half * BLOCK
-            loop = f.loop(i64(0), i64(count), i64(self.spec.lanes))
+            count = f.mul(self.block, i64(half))
+            loop = f.loop(i64(0), count, i64(self.spec.lanes))
             low = f.gep(base, f.mul(loop.index, i64(acc.size)))
-            high = f.gep(low, i64(count * acc.size))
+            high = f.gep(low, f.mul(count, i64(acc.size)))
             a = memory.load_unit(self.e, low, acc, None)
             b = memory.load_unit(self.e, high, acc, None)
             memory.store_unit(self.e, expression.primitive.combine(self.e, a, b), low, None)  # type: ignore[attr-defined]

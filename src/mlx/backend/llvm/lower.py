@@ -215,12 +215,14 @@ class _Lowering:
         nest.split = chunks > 1
         structure = self._structure(nest)
         spec = ColumnsSpec(structure)
-        blocks = -(-inner // columns.BLOCK)
+        block = min(columns.BLOCK, -(-inner // (2 * self.workers) // 128) * 128 or 128)
+        block = max(block, 128)
+        blocks = -(-inner // block)
         consts = [outer, inner, depth, blocks, chunks]
         consts += self._tail_consts(nest, spec)
         partials = self._partials(nest, consts, spec, chunks * outer * inner) if chunks > 1 else []
-        each = columns.scratch_bytes(structure)
-        consts += [*self.scratch(each * self.workers).consts, each, 0]
+        each = columns.scratch_bytes(structure, block)
+        consts += [*self.scratch(each * self.workers).consts, each, block]
         self.commands.append(
             Command(spec, consts, outer * blocks * chunks, bytes=self._traffic(nest))
         )
