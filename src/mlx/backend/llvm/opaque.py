@@ -6,9 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
+from mlx.backend.llvm.argreduce import plan_argreduce
+from mlx.backend.llvm.scan import plan_scan
 
 Planner = Callable[..., list[Command]]
-PLANNERS: dict[str, Planner] = {}
+PLANNERS: dict[str, Planner] = {
+    "argreduce": plan_argreduce,
+    "scan": plan_scan,
+}
 
 
 def lower(
