@@ -34,6 +34,10 @@ def _clamp(x: Number, bound: float) -> Number:
     return at_most(at_least(x, -bound), bound)
 
 
+def _endless(re: Number, im: Number) -> Number:
+    return fabs(re).equals(INF) | fabs(im).equals(INF)
+
+
 def _times(a: Number, b: Number) -> Number:
     """a * b, and 0 where a is 0 whatever b."""
     return where(a.equals(0.0), a, a * b)
@@ -58,10 +62,9 @@ def _exp(re: Number, im: Number) -> Complex:
 def _log(re: Number, im: Number) -> Complex:
     """log |z| from the exact sum of the squares, and the angle."""
     high, low = two_sum(re * re, im * im)
-    infinite = fabs(re).equals(INF) | fabs(im).equals(INF)
     size = logarithm.log_of_sum(high, low) * 0.5
     size = where(high.is_nan(), high, size)
-    size = where(high.equals(0.0), -INF, where(infinite, INF, size))
+    size = where(high.equals(0.0), -INF, where(_endless(re, im), INF, size))
     return size, inverse.arctan2.of(im, re)
 
 
@@ -86,11 +89,13 @@ def _sqrt(re: Number, im: Number) -> Complex:
 def _divide(a: Number, b: Number, c: Number, d: Number) -> Complex:
     """(a + ib) / (c + id); every product is exact."""
     # Beside an infinite part of the divisor a finite one is nothing.
-    endless = fabs(c).equals(INF) | fabs(d).equals(INF)
     finite = (fabs(a) < INF) & (fabs(b) < INF)
     size = c * c + d * d
     x, y = (a * c + b * d) / size, (b * c - a * d) / size
-    vanishes = endless & finite
+    vanishes = _endless(c, d) & finite
+    by_zero = size.equals(0.0)
+    pole = copysign(INF, c)
+    x, y = where(by_zero, pole * a, x), where(by_zero, pole * b, y)
     return where(vanishes, 0.0, x), where(vanishes, 0.0, y)
 
 
@@ -134,13 +139,16 @@ def _roots(re: Number, im: Number) -> tuple[Complex, Complex]:
 
 def _arcsin(re: Number, im: Number) -> Complex:
     (ax, ay), (bx, by) = _roots(re, im)
-    x = inverse.arctan2.of(re, ax * bx - ay * by)
+    across = where(_endless(re, im), fabs(im), ax * bx - ay * by)
+    x = inverse.arctan2.of(re, across)
     return x, copysign(logarithm.arcsinh.of(ax * by - ay * bx), im)
 
 
 def _arccos(re: Number, im: Number) -> Complex:
     (ax, ay), (bx, by) = _roots(re, im)
-    x = inverse.arctan2.of(ax, bx) * 2.0
+    endless = _endless(re, im)
+    x = inverse.arctan2.of(where(endless, fabs(im), ax), where(endless, re, bx))
+    x = where(endless, x, x + x)
     return x, copysign(logarithm.arcsinh.of(bx * ay - by * ax), -im)
 
 
@@ -150,7 +158,7 @@ def _arctanh(re: Number, im: Number) -> Complex:
     d = 1.0 - a
     size = fma(d, d, im * im)
     x = logarithm.log1p.of(a * 4.0 / size) * 0.25
-    endless = a.equals(INF) | fabs(im).equals(INF)
+    endless = _endless(re, im)
     x = where(endless, 0.0, x)
     y = inverse.arctan2.of(im + im, fma(d, a + 1.0, -(im * im))) * 0.5
     y = where(endless, copysign(math.pi / 2, im), y)
@@ -347,4 +355,4 @@ def complex_logaddexp(a: Number, b: Number, c: Number, d: Number) -> Complex:
 def complex_abs(re: Number, im: Number) -> Number:
     """|z|, infinite where a part is."""
     size = root(re * re + im * im)
-    return where(fabs(re).equals(INF) | fabs(im).equals(INF), INF, size)
+    return where(_endless(re, im), INF, size)
