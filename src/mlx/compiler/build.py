@@ -106,9 +106,11 @@ class ExpressionBuilder:
 
     def _is_memory(self, node: Node) -> bool:
         """Whether the node is read from memory rather than computed here."""
-        if node.data is not None or node.primitive is None or node.primitive.family == "pick":
+        if node.data is not None or node.primitive is None:
             return True
-        return node in self.fusion.stored and not self._is_member(node)
+        if self._is_member(node):
+            return False
+        return node in self.fusion.stored or node.primitive.family == "pick"
 
     def _needs(self, key: tuple[Node, Chain, bool]) -> list[tuple[Node, Chain, bool]]:
         node, chain, row = key
@@ -141,7 +143,7 @@ class ExpressionBuilder:
         args = tuple(self._known[k] for k in self._needs(key))
         primitive = node.primitive
         assert primitive is not None
-        if primitive.family == "view":
+        if primitive.family in ("view", "pick"):
             return args[0]
         if primitive.family == "reduction":
             kind = Start if is_map(node) else Reduce

@@ -25,6 +25,7 @@ class Group:
     size: iterations of its space; rows: how many rows it is split into, once a reduction says.
     closed: its reductions are complete only when the kernel ends (split, columns).
     movable: a map of leaves alone, which may still be merged into any group, even an earlier one.
+    sealed: one node whose strides fit no other's loops.
     """
 
     def __init__(self, index: int, kind: str, size: int) -> None:
@@ -39,6 +40,7 @@ class Group:
         self.reductions: set[Node] = set()
         self.reads: set[Node] = set()
         self.movable = False
+        self.sealed = False
 
     @property
     def closed(self) -> bool:
@@ -64,14 +66,17 @@ def is_map(node: Node) -> bool:
     family = node.primitive.family  # type: ignore[union-attr]
     if family == "reduction":
         return reduction_space(node)[1] == 1
-    return family in ("elementwise", "view", "source")
+    return family in ("elementwise", "view", "source", "pick")
 
 
 class Fusion:
     """The grouping of one region."""
 
-    def __init__(self, nodes: list[Node], outputs: set[Node], solid: set[Node]) -> None:
+    def __init__(
+        self, nodes: list[Node], outputs: set[Node], solid: set[Node], apart: set[Node]
+    ) -> None:
         self.nodes = nodes
+        self.apart = apart
         self.outputs = outputs
         self.uses = Uses(solid)
         self.groups: list[Group] = []
@@ -93,11 +98,12 @@ class Fusion:
             floor = self._new("barrier", 0).index
         if floor >= 0:
             self.floors[node] = floor
-        if family in ("pick", "custom", "barrier"):
+        if family in ("custom", "barrier"):
             return
-        if family in ("view", "source") and node not in solid:
+        if family in ("view", "source", "pick") and node not in solid:
             return
-        uses = [self.uses.of(i) for i in node.inputs]
+        same = passed_through(node)
+        uses = [self.uses.of(i) for i in (node.inputs if same is None else (same,))]
         if family == "view":
             uses = [use.through((node,)) for use in uses]
         self.operands[node] = uses
@@ -130,7 +136,7 @@ class Fusion:
     def producer(node: Node) -> Node:
         """The node whose kernel writes this one."""
         if node.primitive is not None and node.primitive.family == "pick" and node.inputs:
-            return node.inputs[0]
+            return node.inputs[0] if passed_through(node) is None else node
         return node
 
     def _candidates(self, node: Node, uses: Iterable[Use]) -> list[Group]:
@@ -149,6 +155,11 @@ class Fusion:
         return [self.groups[i] for i in sorted(related) if i >= low]
 
     def _place_map(self, node: Node, uses: list[Use]) -> None:
+        if node in self.apart:
+            group = self._new("rows", node.size)
+            group.sealed = True
+            self._join(group, node, uses)
+            return
         for group in self._candidates(node, uses):
             how = self._accepts(group, node, uses)
             if how:
@@ -216,7 +227,7 @@ class Fusion:
 
     def _accepts(self, group: Group, node: Node, uses: list[Use]) -> str:
         """``full`` or ``row`` where the group can compute the node, else an empty string."""
-        if group.kind not in ("rows", "columns", "gemm"):
+        if group.kind not in ("rows", "columns", "gemm") or group.sealed:
             return ""
         if len(group.members) >= MAX_OPERATIONS or len(group.reads) + len(uses) > MAX_READS:
             return ""
@@ -293,7 +304,7 @@ class Fusion:
 
     def _accepts_reduction(self, group: Group, node: Node, use: Use) -> bool:
         outer, depth, inner = reduction_space(node)
-        if group.kind not in ("rows", "columns") or group.size != outer * depth * inner:
+        if group.kind not in ("rows", "columns") or group.sealed or group.size != outer * depth * inner:
             return False
         if len(group.members) >= MAX_OPERATIONS or len(group.reads) >= MAX_READS:
             return False

@@ -97,14 +97,17 @@ def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:
     wanted = {n for n in outputs if n not in aliases}
     wanted |= {u.node for u in aliases.values()}
     unplaced: set[Node] = set()
+    apart: set[Node] = set()
     while True:
         try:
-            return _Planner(list(nodes), wanted, aliases, solid, unplaced).plan()
+            return _Planner(list(nodes), wanted, aliases, solid, unplaced, apart).plan()
         except Unresolvable as stuck:
             if _can_be_solid(stuck.node) and stuck.node not in solid:
                 solid.add(stuck.node)
             elif stuck.node not in unplaced:
                 unplaced.add(stuck.node)
+            elif stuck.node not in apart:
+                apart.add(stuck.node)
             else:
                 raise AssertionError(f"cannot plan {stuck.node}") from stuck
 
@@ -123,13 +126,14 @@ class _Planner:
         aliases: dict[Node, Use],
         solid: set[Node],
         unplaced: set[Node],
+        apart: set[Node],
     ) -> None:
         self.result = Plan()
         self.wanted = {Fusion.producer(n) if n.dtype is None else n for n in wanted}
         self.aliases = aliases
         self.unplaced = unplaced
         extra = {Fusion.producer(n) for n in wanted}
-        self.fusion = Fusion(nodes, wanted | extra, solid)
+        self.fusion = Fusion(nodes, wanted | extra, solid, apart)
         self.nodes = nodes
         self.places: dict[Node, Place] = {}
         self.at = 0

@@ -226,7 +226,7 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
 def _compiled_program(graph: Any, threads: int) -> tuple[Executable, list[Any], list[Node]]:
     """(program, where each leaf comes from, run-time numbers) of a recorded graph."""
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
-    roots = [n for n in graph.outputs if n.data is None]
+    roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
     order = _collect_recorded(roots)
     _, leaves, scalars, _, _, index = _describe(order)
     graph.results = [
@@ -247,7 +247,7 @@ def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
     stack = list(seen)
     while stack:
         for node in stack.pop().inputs:
-            if node.data is None and node not in seen:
+            if node.data is None and node.primitive is not None and node not in seen:
                 seen.add(node)
                 stack.append(node)
     return sorted(seen, key=_serial)

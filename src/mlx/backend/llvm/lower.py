@@ -134,11 +134,11 @@ class _Lowering:
             self._columns(nest)
             return
         rows = prod(nest.outer)
-        if not rows:
+        reduces = [e for e in nest.values if isinstance(e, Reduce)]
+        if not rows or (not nest.inner and not reduces):
             return
         structure = self._structure(nest)
         spec = RowsSpec(structure)
-        reduces = [e for e in nest.values if isinstance(e, Reduce)]
         chunk, rows_each = self._tasks(nest, rows, bool(reduces))
         chunks = max(1, -(-nest.inner // chunk))
         consts = [rows, nest.inner, rows_each, chunk, chunks]
