@@ -8,6 +8,7 @@ from typing import Any
 
 from mlx.backend.llvm import jit
 from mlx.backend.llvm.abi import Command, HostCall, KernelSpec
+from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lower import lower
 from mlx.backend.llvm.target import host
@@ -16,6 +17,7 @@ from mlx.compiler.plan import Plan, make_plan
 from mlx.graph.node import Node
 
 KERNELS = 8192
+_CHECKED = {GATHER: "gather", SCATTER: "scatter"}
 SMALL_COST = 150_000
 _kernels: OrderedDict[str, jit.Library] = OrderedDict()
 
@@ -61,10 +63,11 @@ class Executable:
 
     def error(self, status: Sequence[int]) -> Exception:
         """The exception for a status block that a kernel filled."""
-        _, index, size, _ = status
+        code, index, size, width = status
+        what = f"index {index} is" if width == 1 else f"a window of {width} at {index} is"
         return IndexError(
-            f"[gather] index {index} is out of bounds for an axis of size {size}; "
-            f"valid indices are {-size} to {size - 1}."
+            f"[{_CHECKED.get(code, 'eval')}] {what} out of bounds for an axis of size {size}; "
+            f"valid indices are {-size} to {size - width}."
         )
 
 

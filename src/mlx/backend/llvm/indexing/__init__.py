@@ -1,0 +1,35 @@
+"""Kernels of the indexing family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlx.backend.llvm.abi import Command, Operand, Pointer
+from mlx.backend.llvm.indexing.fill import plan_zeros
+from mlx.backend.llvm.indexing.gather import plan_copy, plan_gather
+from mlx.backend.llvm.indexing.scatter import plan_updates
+
+__all__ = ["plan_indexing"]
+
+
+def plan_indexing(
+    primitive: Any,
+    inputs: list[Operand],
+    outputs: list[Operand],
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    """The commands of a Gather, a Scatter or a ScatterSum."""
+    (out,) = outputs
+    if primitive.name == "Gather":
+        return plan_gather(primitive, inputs[0], inputs[1:], out, workers)
+    if primitive.name == "ScatterSum":
+        updates, *indices = inputs
+        return plan_zeros(out, workers) + plan_updates(
+            primitive, "add", updates, indices, out, workers
+        )
+    array, updates, *indices = inputs
+    return plan_copy(array, out, workers) + plan_updates(
+        primitive, primitive.mode, updates, indices, out, workers
+    )

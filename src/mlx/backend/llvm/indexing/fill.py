@@ -1,0 +1,48 @@
+"""Zeros: what scattered sums start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from mlx.backend.llvm import memory
+from mlx.backend.llvm.abi import Command, Kernel, Operand
+from mlx.backend.llvm.indexing.loops import minimum, vector_loop
+from mlx.backend.llvm.ir import Module, const, vector
+from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.target import host
+from mlx.base import dtype as dt
+from mlx.base.dtype import dtype_named
+
+
+@dataclass(frozen=True)
+class FillSpec:
+    """Zeros.  Consts: bytes, bytes a task, out (pointer)."""
+
+    @property
+    def key(self) -> str:
+        return "zeros"
+
+    def emit(self, module: Module, name: str) -> None:
+        k = Kernel(module, name)
+        f, lanes = k.f, host().vector_bytes
+        total, each = k.const(0), k.const(1)
+        out = k.pointer(2)
+        e = LaneEmitter(f, lanes)
+        start = f.mul(k.task, each)
+        stop = minimum(f, f.add(start, each), total)
+        zero = Lane(dt.uint8, const(vector(lanes, "i8"), 0))
+        vector_loop(
+            f, start, stop, lanes,
+            lambda j, mask: memory.store_unit(e, zero, f.gep(out, j), mask),
+        )  # fmt: skip
+        f.ret()
+
+
+def plan_zeros(out: Operand, workers: int) -> list[Command]:
+    nbytes = prod(out.shape) * dtype_named(out.dtype).size
+    if not nbytes:
+        return []
+    tasks = max(1, min(nbytes >> 16, 8 * workers))
+    each = -(-nbytes // tasks // 4096) * 4096 or 4096
+    return [Command(FillSpec(), [nbytes, each, *out.pointer.consts], -(-nbytes // each), "zeros")]

@@ -1,0 +1,261 @@
+"""Gather: rows or single elements loaded at indices; without indices a strided copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from mlx.backend.llvm import memory
+from mlx.backend.llvm.abi import Command, Kernel, Operand
+from mlx.backend.llvm.indexing.loops import (
+    GATHER,
+    WORD,
+    Axis,
+    Loop,
+    byte_strides,
+    merged,
+    minimum,
+    position_of,
+    stop_unless,
+    tasks_of,
+    vector_loop,
+    walk,
+)
+from mlx.backend.llvm.ir import Module, Value, const, i64, lane_consts, vector
+from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.target import host
+from mlx.base.dtype import Dtype, dtype_named
+
+
+@dataclass(frozen=True)
+class GatherSpec:
+    """Copies elements, the source's address moved by indices.
+
+    Consts: items, inner, items a task, inner chunk, inner chunks; out, src (pointers); for
+    each index array pointer, axis size, window width, stride; sizes of the outer loops; for
+    the outer loops and the inner one the strides of out, src and the index arrays.
+    """
+
+    size: int
+    indices: tuple[str, ...]
+    depth: int
+    inner: str
+    """How the inner loop reads: ``unit`` or ``strided`` elements of src, or ``indexed``."""
+    steps: tuple[str, ...] = ()
+    """For ``indexed``: ``unit``, ``same`` or ``strided`` for each index array."""
+
+    @property
+    def key(self) -> str:
+        steps = ",".join(self.steps)
+        return f"gather {self.size} {','.join(self.indices)} {self.depth} {self.inner} {steps}"
+
+    def emit(self, module: Module, name: str) -> None:
+        _Gather(self, Kernel(module, name)).emit()
+
+
+class _Gather:
+    def __init__(self, spec: GatherSpec, k: Kernel) -> None:
+        self.spec = spec
+        self.k = k
+        self.f = k.f
+        self.lanes = host().lanes
+        self.e = LaneEmitter(k.f, self.lanes)
+        self.dtype = WORD[spec.size]
+
+    def emit(self) -> None:
+        k, f, spec = self.k, self.f, self.spec
+        count, operands = len(spec.indices), 2 + len(spec.indices)
+        slot = 9 + 5 * count
+        for number in range(slot + spec.depth + operands * (spec.depth + 1)):
+            k.const(number)
+        self.pointers = [k.pointer(5), k.pointer(7)]
+        self.pointers += [k.pointer(9 + 5 * i) for i in range(count)]
+        self.axes = [
+            Axis(*(k.const(9 + 5 * i + part) for part in (2, 3, 4))) for i in range(count)
+        ]
+        sizes = [k.const(slot + i) for i in range(spec.depth)]
+        slot += spec.depth
+        strides = [
+            [k.const(slot + operands * i + o) for o in range(operands)]
+            for i in range(spec.depth + 1)
+        ]
+        self.steps = strides.pop()
+        block = f.op("udiv", k.task, k.const(4))
+        chunk = f.sub(k.task, f.mul(block, k.const(4)))
+        first = f.mul(block, k.const(2))
+        start = f.mul(chunk, k.const(3))
+        stop = minimum(f, f.add(start, k.const(3)), k.const(1))
+        last = minimum(f, f.add(first, k.const(2)), k.const(0))
+        items = f.loop(first, last, i64(1))
+        offsets = walk(f, items.index, sizes, strides, [i64(0)] * operands)
+        self._item([f.gep(p, o) for p, o in zip(self.pointers, offsets, strict=True)], start, stop)
+        f.end_loop(items)
+        f.ret()
+
+    def _item(self, pointers: list[Value], start: Value, stop: Value) -> None:
+        f, spec = self.f, self.spec
+        out, src, *indices = pointers
+        if spec.inner == "indexed":
+            vector_loop(f, start, stop, self.lanes,
+                        lambda j, mask: self._indexed(out, src, indices, j, mask))
+            return
+        for dtype, pointer, axis in zip(spec.indices, indices, self.axes, strict=True):
+            index = dtype_named(dtype)
+            raw = f.load(pointer, f"i{8 * index.size}", index.size)
+            at = position_of(self.k, GATHER, raw, axis, index.is_signed)
+            src = f.gep(src, f.mul(at, axis.stride))
+        vector_loop(f, start, stop, self.lanes, lambda j, mask: self._copied(out, src, j, mask))
+
+    def _copied(self, out: Value, src: Value, j: Value, mask: Value | None) -> None:
+        f, size = self.f, self.spec.size
+        target = f.gep(out, f.mul(j, i64(size)))
+        if self.spec.inner == "unit":
+            x = memory.load_unit(self.e, f.gep(src, f.mul(j, i64(size))), self.dtype, mask)
+        else:
+            x = self._fetch(src, f.mul(self._ramp(j), f.splat(self.steps[1], self.lanes)), mask)
+        memory.store_unit(self.e, x, target, mask)
+
+    def _ramp(self, j: Value) -> Value:
+        ramp = lane_consts(vector(self.lanes, "i64"), range(self.lanes))
+        return self.f.add(self.f.splat(j, self.lanes), ramp)
+
+    def _fetch(self, base: Value, offsets: Value, mask: Value | None) -> Lane:
+        f, lanes = self.f, self.lanes
+        addresses = f.emit(
+            f"getelementptr i8, ptr {base.ref}, {offsets.type} {offsets.ref}",
+            vector(lanes, "ptr"),
+        )
+        mask = mask or memory.full_mask(lanes)
+        type = vector(lanes, f"i{8 * self.spec.size}")
+        return Lane(self.dtype, f.gather(addresses, type, mask, self.spec.size))
+
+    def _indexed(
+        self, out: Value, src: Value, indices: list[Value], j: Value, mask: Value | None
+    ) -> None:
+        f, lanes = self.f, self.lanes
+        offsets = f.mul(self._ramp(j), f.splat(self.steps[1], lanes))
+        for i, axis in enumerate(self.axes):
+            at = self._positions(i, indices[i], j, mask)
+            offsets = f.add(offsets, f.mul(at, f.splat(axis.stride, lanes)))
+        x = self._fetch(src, offsets, mask)
+        target = f.gep(out, f.mul(j, i64(self.spec.size)))
+        memory.store_unit(self.e, x, target, mask)
+
+    def _positions(self, i: int, base: Value, j: Value, mask: Value | None) -> Value:
+        """Checked positions along axis i, one a lane."""
+        f, lanes = self.f, self.lanes
+        dtype, axis = dtype_named(self.spec.indices[i]), self.axes[i]
+        raw = self._load_indices(i, base, j, mask, dtype)
+        wide = raw
+        if dtype.size < 8:
+            wide = f.cast("sext" if dtype.is_signed else "zext", raw, "i64")
+        zero = const(vector(lanes, "i64"), 0)
+        at = wide
+        if dtype.is_signed:
+            negative = f.icmp("slt", wide, zero)
+            at = f.select(negative, f.add(wide, f.splat(axis.size, lanes)), wide)
+        limit = f.add(f.sub(axis.size, axis.width), i64(1))
+        bad = f.icmp("uge", at, f.splat(limit, lanes))
+        if mask is not None:
+            bad = f.op("and", bad, mask)
+        bits = f.bitcast(bad, f"i{lanes}")
+        good = f.icmp("eq", bits, const(f"i{lanes}", 0))
+        stop_unless(self.k, GATHER, good, lambda: self._first_of(wide, bits), axis)
+        return at
+
+    def _first_of(self, values: Value, bits: Value) -> Value:
+        """The lane of the lowest set bit."""
+        f = self.f
+        type = bits.type
+        f.module.declare(f"llvm.cttz.{type}", type, [type, "i1"])
+        lane = f.emit(f"call {type} @llvm.cttz.{type}({type} {bits.ref}, i1 true)", type)
+        return f.extract(values, f.cast("zext", lane, "i64"))
+
+    def _load_indices(
+        self, i: int, base: Value, j: Value, mask: Value | None, dtype: Dtype
+    ) -> Value:
+        f, lanes, word = self.f, self.lanes, f"i{8 * dtype.size}"
+        step = self.spec.steps[i]
+        if step == "same":
+            return f.splat(f.load(base, word, dtype.size), lanes)
+        if step == "unit":
+            address = f.gep(base, f.mul(j, i64(dtype.size)))
+            return memory.load_unit(self.e, address, WORD[dtype.size], mask).v
+        offsets = f.mul(self._ramp(j), f.splat(self.steps[2 + i], lanes))
+        addresses = f.emit(
+            f"getelementptr i8, ptr {base.ref}, {offsets.type} {offsets.ref}",
+            vector(lanes, "ptr"),
+        )
+        return f.gather(addresses, vector(lanes, word), mask or memory.full_mask(lanes), dtype.size)
+
+
+def plan_gather(
+    primitive: Any, src: Operand, indices: list[Operand], out: Operand, workers: int
+) -> list[Command]:
+    """The command of a Gather."""
+    batch = primitive.batch
+    rest = primitive.rest_axes(len(src.shape))
+    at, ndim = primitive.position, len(indices[0].shape) - batch
+    sources = byte_strides(src)
+    from_indices = [byte_strides(i) for i in indices]
+    axes: list[tuple[int, tuple[int, ...]]] = [
+        (sources[a], tuple(s[a] for s in from_indices)) for a in range(batch)
+    ]
+    of_rest = [(sources[a], (0,) * len(indices)) for a in rest]
+    of_index = [(0, tuple(s[batch + i] for s in from_indices)) for i in range(ndim)]
+    axes += of_rest[:at] + of_index + of_rest[at:]
+    loops = [
+        Loop(n, (o, s, *i))
+        for n, o, (s, i) in zip(out.shape, byte_strides(out), axes, strict=True)
+    ]
+    widths = primitive.window or (1,) * len(indices)
+    described: list[int] = []
+    for operand, axis, width in zip(indices, primitive.axes, widths, strict=True):
+        described += [*operand.pointer.consts, src.shape[axis], width, sources[axis]]
+    return _gather_command(loops, src, out, indices, described, workers)
+
+
+def _gather_command(
+    loops: list[Loop],
+    src: Operand,
+    out: Operand,
+    indices: list[Operand],
+    described: list[int],
+    workers: int,
+) -> list[Command]:
+    if any(loop.size == 0 for loop in loops):
+        return []
+    size = dtype_named(out.dtype).size
+    loops = merged(loops) or [Loop(1, (size, size, *(0 for _ in indices)))]
+    *outer, last = loops
+    steps: tuple[str, ...] = ()
+    if any(last.strides[2:]):
+        inner = "indexed"
+        steps = tuple(
+            "same" if s == 0 else "unit" if s == dtype_named(i.dtype).size else "strided"
+            for s, i in zip(last.strides[2:], indices, strict=True)
+        )
+    else:
+        inner = "unit" if last.strides[1] == size else "strided"
+    spec = GatherSpec(size, tuple(i.dtype for i in indices), len(outer), inner, steps)
+    items = prod(loop.size for loop in outer)
+    each, chunk = tasks_of(items, last.size, workers)
+    chunks = -(-last.size // chunk)
+    consts = [items, last.size, each, chunk, chunks, *out.pointer.consts, *src.pointer.consts]
+    consts += described
+    consts += [loop.size for loop in outer]
+    for loop in (*outer, last):
+        consts += loop.strides
+    return [Command(spec, consts, -(-items // each) * chunks)]
+
+
+def plan_copy(src: Operand, out: Operand, workers: int) -> list[Command]:
+    """A strided copy to a row-major place."""
+    loops = [
+        Loop(n, strides)
+        for n, *strides in zip(  # type: ignore[misc]
+            out.shape, byte_strides(out), byte_strides(src), strict=True
+        )
+    ]
+    return _gather_command(loops, src, out, [], [], workers)
