@@ -17,9 +17,12 @@ from mlx.backend.llvm.ir import (
     is_float,
     lane_consts,
     lanes_of,
+    mangle,
     vector,
     with_element,
 )
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.base import dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,9 @@ class StoreEpilogue:
         source, target = value.type[value.type.index("x ") + 2 : -1], llvm_type(self.out.dtype)
         if source == target:
             return value
+        if target == "bfloat":  # LLVM's own conversion is a library call on most targets
+            emitter = LaneEmitter(f, lanes_of(value.type))
+            return emitter.to_memory(emitter.rounded(value, dtype.bfloat16))
         if is_float(source):
             return f.cast("fptrunc" if bits_of(target) < bits_of(source) else "fpext", value,
                           target)
@@ -195,13 +201,8 @@ class StoreEpilogue:
         for plane, value in enumerate(planes):
             start = f.gep(address, i64(plane * align))
             to = f.emit(f"getelementptr i8, ptr {start.ref}, {offsets.type} {offsets.ref}", where)
-            mangled = f"v{lanes}{_SHORT.get(llvm_type(self.out.dtype), llvm_type(self.out.dtype))}"
-            name = f"llvm.masked.scatter.{mangled}.v{lanes}p0"
+            name = f"llvm.masked.scatter.{mangle(value.type)}.v{lanes}p0"
             mask_type = with_element(value.type, "i1")
             f.module.declare(name, "void", [value.type, where, mask_type])
             f.do(f"call void @{name}({value.type} {value.ref}, {where} align {align} {to.ref}, "
                  f"{mask_type} {allowed})")
-
-
-_SHORT = {"half": "f16", "bfloat": "bf16", "float": "f32", "double": "f64"}
-

@@ -19,6 +19,7 @@ _ROWS, _COLS = 256, 256
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once
 _PACK_COLS = 256
 _SMALL = 1 << 17  # bytes of an operand that stays in the second-level cache
+_NEAR = 1 << 22  # and of one that is likely to be in some cache
 
 
 def plan_gemm(
@@ -95,9 +96,14 @@ class _Blocked:
         return [pack, self._product(tile, mc, nc, shared, strides, epilogue, scratch)]
 
     def _direct_b(self, tile: Tile, mc: int) -> bool:
-        """Whether B is better read where it lies: few rows, or B small and dense."""
-        span = self.k * abs(self.b.row_stride) * SIZES[self.b.dtype]
-        return mc <= (8 if span <= _SMALL else 2) * tile.rows
+        """Whether B is better read where it lies: small and dense, or near and for few rows.
+
+        From memory, whole rows stream better than the columns of a panel do.
+        """
+        size = SIZES[self.b.dtype]
+        if self.k * abs(self.b.row_stride) * size <= _SMALL:
+            return mc <= 8 * tile.rows
+        return mc <= 2 * tile.rows and self.k * self.n * size <= _NEAR
 
     def _direct_a(self, tile: Tile) -> bool:
         """Whether A is better read where it lies; rows must not fall on the same cache lines."""
