@@ -1,7 +1,8 @@
 """Elementary functions: ns an element from the L1 cache, against NumPy, and the largest error.
 
     python benchmarks/elementary.py                     the table
-    python benchmarks/elementary.py --all-floats exp    errors of exp at every float32
+    python benchmarks/elementary.py --floats 1 exp      errors of exp at every float32
+    python benchmarks/elementary.py --floats 16 exp     at every 16th
 
 The error is in ulps, over a sample, against NumPy's long double (float32: double).
 """
@@ -85,23 +86,24 @@ def measure(name: str, dtype: type) -> str:
     )
 
 
-def all_floats(name: str) -> None:
-    """The largest error over every float32, a chunk at a time."""
-    most, where, chunk = -1.0, 0.0, 1 << 22
-    for start in range(0, 1 << 32, chunk):
-        x = np.arange(start, start + chunk, dtype=np.uint32).view(np.float32)
+def many_floats(name: str, stride: int) -> None:
+    """The largest error over every float32, or some of them, a chunk at a time."""
+    most, where, chunk = -1.0, 0.0, stride << 18
+    for start in range(stride // 2, 1 << 32, chunk):
+        x = np.arange(start, min(start + chunk, 1 << 32), stride, dtype=np.uint32)
+        x = x.view(np.float32)
         with np.errstate(all="ignore"):
             found = errors(apply(TABLE[name], x)[0], truth(name, x))
         i = int(np.argmax(found))
         if found[i] > most:
             most, where = float(found[i]), float(x[i])
-    print(f"{name}: {most:.3f} ulp at {where!r}")
+    print(f"{name}: {most:.3f} ulp at {where!r}", flush=True)
 
 
 def main() -> None:
-    if "--all-floats" in sys.argv:
-        for name in sys.argv[2:]:
-            all_floats(name)
+    if "--floats" in sys.argv:
+        for name in sys.argv[3:]:
+            many_floats(name, int(sys.argv[2]))
         return
     print(f"{'':10} {'':8} {'ns':>8} {'NumPy':>8} {'ratio':>7} {'ulp':>8} {'compile':>8} ms")
     with np.errstate(all="ignore"):

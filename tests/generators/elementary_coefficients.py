@@ -162,6 +162,7 @@ PLAN = {
         7,
     ),
     "LOG2": (_log_base(2), lambda f: 1 / _log_base(2)(f), *SQRT2, 10, 0),
+    "LOG2_WIDE": (_log_base(2), lambda f: 1 / _log_base(2)(f), *SQRT2, 0, 13),
     "LOG10": (_log_base(10), lambda f: 1 / _log_base(10)(f), *SQRT2, 10, 0),
     "SIN": (_odd(mp.sin, -mpf(1) / 6), _odd_weight(mp.sin), 0, PI4**2, 3, 6),
     "COS": (_safe(_cos, lambda z: mpf(1) / 24), lambda z: z**2, 0, PI4**2, 3, 6),

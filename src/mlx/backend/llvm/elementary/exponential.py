@@ -32,7 +32,7 @@ LN2_LOW = {FLOAT: -1.9046542121259336e-09, DOUBLE: 2.3190468138462996e-17}
 INVERSE_LN2 = 1.4426950408889634
 
 # Adding ``shift`` rounds to an integer n and leaves n + twice the exponent bias in the low bits.
-_SHIFT = {e: 1.5 * 2.0 ** MANTISSA[e] + 2 * BIAS[e] for e in (FLOAT, DOUBLE)}
+SHIFT = {e: 1.5 * 2.0 ** MANTISSA[e] + 2 * BIAS[e] for e in (FLOAT, DOUBLE)}
 # Below ``low`` exp is less than half the least subnormal, above ``high`` it overflows.
 _LOW = {FLOAT: -104.5, DOUBLE: -746.0}
 _HIGH = {FLOAT: 89.0, DOUBLE: 710.0}
@@ -41,8 +41,8 @@ _HIGH = {FLOAT: 89.0, DOUBLE: 710.0}
 def reduce(x: Number) -> tuple[Number, Number, Number]:
     """r and n with x = n ln 2 + r, and the shifted n whose low bits are the integer."""
     e = x.element
-    shifted = fma(x, INVERSE_LN2, _SHIFT[e])
-    n = shifted - _SHIFT[e]
+    shifted = fma(x, INVERSE_LN2, SHIFT[e])
+    n = shifted - SHIFT[e]
     r = fma(n, -LN2_LOW[e], fma(n, -LN2_HIGH[e], x))
     return r, n, shifted
 
@@ -87,6 +87,12 @@ def scale(p: Number, n: Number, shifted: Number) -> Number:
     return p * first.as_float(p.element) * second.as_float(p.element)
 
 
+def exp_of_reduced(r: Number, n: Number, shifted: Number) -> Number:
+    """2**n e**r on the reduced interval."""
+    p = fma(fma(polynomial(r, table("EXP", r)), r, 1.0), r, 1.0)
+    return scale(p, n, shifted)
+
+
 def exp_of(x: Number, low: Number | None = None, halvings: int = 0) -> Number:
     """exp(x + low) / 2**halvings for |low| much below |x|."""
     e = x.element
@@ -95,10 +101,9 @@ def exp_of(x: Number, low: Number | None = None, halvings: int = 0) -> Number:
     r, n, shifted = reduce(x)
     if low is not None:
         r = r + low
-    p = fma(fma(polynomial(r, table("EXP", r)), r, 1.0), r, 1.0)
     if halvings:
         n, shifted = n - halvings, shifted - halvings
-    return scale(p, n, shifted)
+    return exp_of_reduced(r, n, shifted)
 
 
 @routine(FLOAT, DOUBLE)
@@ -112,11 +117,10 @@ def exp2(x: Number) -> Number:
     """2**x: as exp, where the reduction is exact."""
     e = x.element
     x = at_most(at_least(x, _LOW[e] * 1.5), float(BIAS[e] + 2))
-    shifted = x + _SHIFT[e]
-    n = shifted - _SHIFT[e]
+    shifted = x + SHIFT[e]
+    n = shifted - SHIFT[e]
     r = (x - n) * math.log(2)
-    p = fma(fma(polynomial(r, table("EXP", r)), r, 1.0), r, 1.0)
-    return scale(p, n, shifted)
+    return exp_of_reduced(r, n, shifted)
 
 
 def expm1_of_reduced(r: Number) -> Number:
@@ -127,8 +131,8 @@ def expm1_of_reduced(r: Number) -> Number:
 def reduce_for_expm1(x: Number, small: Number) -> tuple[Number, Number]:
     """r and the shifted n; arguments known as ``small`` (up to 1/2) are not reduced."""
     e = x.element
-    shifted = fma(where(small, 0.0, x), INVERSE_LN2, _SHIFT[e])
-    n = shifted - _SHIFT[e]
+    shifted = fma(where(small, 0.0, x), INVERSE_LN2, SHIFT[e])
+    n = shifted - SHIFT[e]
     return fma(n, -LN2_LOW[e], fma(n, -LN2_HIGH[e], x)), shifted
 
 

@@ -26,7 +26,6 @@ from mlx.backend.llvm.elementary.number import (
     routine,
     sqrt,
     table,
-    through_double,
     two_sum,
     where,
 )
@@ -199,12 +198,16 @@ def _logaddexp(x: Number, y: Number) -> Number:
     return where((x.is_nan() | y.is_nan()), x + y, out)
 
 
+# Beyond the first the square overflows soon; below the second f(x) = x.
+_BIG = {FLOAT: 2.0**60, DOUBLE: 2.0**500}
+_SMALL = {FLOAT: 2.0**-13, DOUBLE: 2.0**-28}
+
+
 @routine()
-@through_double
 def arcsinh(x: Number) -> Number:
     """log1p(a + a**2 / (1 + sqrt(a**2 + 1))); log a + log 2 where a**2 would overflow."""
     a = fabs(x)
-    big = a > 2.0**500
+    big = a > _BIG[x.element]
     b = where(big, 1.0, a)
     root = sqrt(fma(b, b, 1.0))
     high, low = two_sum(b, b * b / (root + 1.0))
@@ -212,14 +215,13 @@ def arcsinh(x: Number) -> Number:
     y = log_of_sum(where(big, a, total), where(big, 0.0, lost + low))
     y = where(big, y + math.log(2), y)
     y = where(a < INF, y, a)
-    return copysign(where(a < 2.0**-28, a, y), x)
+    return copysign(where(a < _SMALL[x.element], a, y), x)
 
 
 @routine()
-@through_double
 def arccosh(x: Number) -> Number:
     """log1p(t + sqrt(2 t + t**2)) with t = x - 1."""
-    big = x > 2.0**500
+    big = x > _BIG[x.element]
     t = where(big, 1.0, x - 1.0)
     high, low = two_sum(t, sqrt(fma(t, t, t + t)))
     total, lost = two_sum(high, high.like(1.0))
@@ -230,7 +232,6 @@ def arccosh(x: Number) -> Number:
 
 
 @routine()
-@through_double
 def arctanh(x: Number) -> Number:
     """log1p(2 a / (1 - a)) / 2, the quotient in two parts."""
     a = fabs(x)
@@ -242,7 +243,7 @@ def arctanh(x: Number) -> Number:
     q_low = fma(-q, d_low, fma(-q, d, double)) * inverse
     total, lost = two_sum(q.like(1.0), q)
     y = log_of_sum(total, lost + q_low) * 0.5
-    y = where(a < 2.0**-28, a, y)
+    y = where(a < _SMALL[x.element], a, y)
     y = where(a.equals(1.0), INF, y)
     y = where(a > 1.0, NAN, y)
     return copysign(where(a.is_nan(), a, y), x)

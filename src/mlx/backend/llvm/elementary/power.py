@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mlx.backend.llvm.elementary.exponential import exp_of
+import math
+
+from mlx.backend.llvm.elementary.exponential import SHIFT, exp_of, exp_of_reduced
 from mlx.backend.llvm.elementary.logarithm import LN2_HIGH, split
 from mlx.backend.llvm.elementary.number import (
     DOUBLE,
@@ -12,13 +14,14 @@ from mlx.backend.llvm.elementary.number import (
     NAN,
     Number,
     any_lane,
+    at_least,
+    at_most,
     copysign,
     fabs,
     fma,
     polynomial,
     routine,
     table,
-    through_double,
     trunc,
     two_product,
     two_sum,
@@ -82,18 +85,34 @@ def _differs(a: Number, b: Number) -> Number:
     return Number(a.f, a.f.fcmp("one", a.v, b.v))
 
 
-@routine()
-@through_double
-def pow(x: Number, y: Number) -> Number:
-    """x**y = exp(y log |x|), the logarithm and the product in pairs; IEEE special cases."""
-    a = fabs(x)
-    inside = (a > 0.0) & (a < INF)
-    high, low = _log_pair(where(inside, a, 1.0))
+def _power_double(a: Number, y: Number) -> Number:
+    """exp(y log a), the logarithm and the product in pairs."""
+    high, low = _log_pair(a)
     y_safe = where(fabs(y) < 2.0**70, y, copysign(2.0**70, y))
     product, product_low = two_product(high, y_safe)
     product_low = fma(low, y_safe, product_low)
     large = fabs(product) > 800.0
-    value = exp_of(product, where(large, 0.0, product_low))
+    return exp_of(product, where(large, 0.0, product_low))
+
+
+def _power_float(a: Number, y: Number) -> Number:
+    """2**(y log2 a), the logarithm, the product and its integer part in double."""
+    k, m = split(a)
+    f = m.wide() - 1.0
+    product = y.wide() * fma(polynomial(f, table("LOG2_WIDE", f)), f, k.wide())
+    product = at_most(at_least(product, -160.0), 130.0)
+    n = (product + SHIFT[DOUBLE]) - SHIFT[DOUBLE]
+    r = ((product - n) * math.log(2)).narrow()
+    n = n.narrow()
+    return exp_of_reduced(r, n, n + SHIFT[FLOAT])
+
+
+@routine()
+def pow(x: Number, y: Number) -> Number:
+    """x**y from the logarithm of |x|, carried beyond its precision; IEEE special cases."""
+    a = fabs(x)
+    safe = where((a > 0.0) & (a < INF), a, 1.0)
+    value = _power_float(safe, y) if x.element == FLOAT else _power_double(safe, y)
     return _power_cases(x, y, a, value)
 
 

@@ -71,8 +71,12 @@ def _gather(f: Function, name: str, index: Number, lanes: int) -> Number:
     return Number(f, f.gather(pointers, vector(lanes, DOUBLE), everywhere, 8))
 
 
-def _large(x: Number) -> _Reduced:
-    """Payne-Hanek: the products of m with four doubles, whole multiples of 4 taken off."""
+@routine(results=3)
+def large_angle(x: Number) -> tuple[Number, Number, Number]:
+    """Payne-Hanek: the products of m with four doubles, whole multiples of 4 taken off.
+
+    The quadrant comes as the bits of a float.
+    """
     f, element, lanes = x.f, x.element, x.lanes
     a = fabs(x.wide())
     a = where(a < INF, a, 0.0)
@@ -107,7 +111,9 @@ def _modulo4(x: Number) -> Number:
     return fma(rint(x * 0.25), -4.0, x)
 
 
-def _signed(x: Number, fraction: Number, low: Number, quadrant: Number) -> _Reduced:
+def _signed(
+    x: Number, fraction: Number, low: Number, quadrant: Number
+) -> tuple[Number, Number, Number]:
     """The fraction of a quarter turn as an angle with the sign of x, in x's precision."""
     first, second, _ = _PARTS[DOUBLE]
     high = fraction * first
@@ -119,12 +125,17 @@ def _signed(x: Number, fraction: Number, low: Number, quadrant: Number) -> _Redu
         low = (wide - high.wide()).narrow()
         quadrant = quadrant.cast("trunc", "i32")
     high, low = where(negative, -high, high), where(negative, -low, low)
-    return _Reduced(high, low, where(negative, 0 - quadrant, quadrant))
+    return high, low, where(negative, 0 - quadrant, quadrant).as_float(x.element)
 
 
 def _reduce(x: Number) -> _Reduced:
     """Branches to the method for large arguments if some lane needs it."""
-    return _Reduced(*repair(fabs(x) > _MODERATE[x.element], _moderate(x), lambda: _large(x)))
+
+    def large() -> _Reduced:
+        high, low, quadrant = large_angle.of(x)
+        return _Reduced(high, low, quadrant.bits())
+
+    return _Reduced(*repair(fabs(x) > _MODERATE[x.element], _moderate(x), large))
 
 
 def _sin_terms(r: _Reduced) -> tuple[Number, Number]:
