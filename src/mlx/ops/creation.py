@@ -33,6 +33,21 @@ from mlx.primitives.elementwise import cast, where
 Sizes = int | Sequence[int]
 
 
+def asarray(a: Any, dtype: Dtype | None = None, *, copy: bool | None = None) -> array:
+    """An array of anything that array() takes; an array of that dtype itself.
+
+    With ``copy=False`` it raises ValueError where a conversion is needed.
+
+    >>> mx.asarray([1, 2])
+    array([1, 2], dtype=int32)
+    """
+    if isinstance(a, array) and dtype in (None, a.dtype):
+        return wrap(a._node) if copy else a
+    if copy is False:
+        raise ValueError("[asarray] A conversion is needed, which copy=False forbids.")
+    return array(a, dtype)
+
+
 def full(shape: Sizes, vals: Operand, dtype: Dtype | None = None, *, stream: Any = None) -> array:
     """An array of ``shape`` filled with a number or with an array broadcast to it.
 

@@ -30,7 +30,7 @@ from mlx.primitives.views import Concatenate, Embed, Slice
 def _arrays(name: str, arrays: Any) -> list[Node]:
     """Nodes of a sequence of arrays, promoted to one dtype."""
     if type(arrays) is array:
-        arrays = [arrays[i] for i in range(len(arrays))]
+        arrays = unstack(arrays)
     nodes = [array_node(name, a) for a in arrays]
     if not nodes:
         raise ValueError(f"[{name}] No arrays provided.")

@@ -82,10 +82,10 @@ def split(key: array, num: int = 2, stream: Any = None) -> array:
     (2, 2)
     """
     count = shape_of("random.split", (num,))[0]
-    return wrap(_bits((count, 2), _key_node(key), lambda bits: bits))
+    return wrap(random_bits((count, 2), key_node(key)))
 
 
-def _key_node(key: array | None) -> Node:
+def key_node(key: array | None) -> Node:
     """The node of a key, or of the next one of the global sequence."""
     if key is None:
         with _lock:
@@ -125,6 +125,11 @@ def _bits(shape: Shape, key: Node, of: Callable[[Node], Node]) -> Node:
         return reshape(narrow(first, 0, 0, count), shape)
     second = of(Threefry(1)(*keys, line, partner))
     return reshape(Concatenate(0)(first, narrow(second, 0, 0, count - half)), shape)
+
+
+def random_bits(shape: Shape, key: Node) -> Node:
+    """Random uint32 words."""
+    return _bits(shape, key, lambda bits: bits)
 
 
 def _unit(shape: Shape, key: Node, dtype: Dtype, of: Callable[[Node], Node]) -> Node:
@@ -176,7 +181,7 @@ def uniform(
     kind = _real_dtype("random.uniform", dtype)
     bounds = [operand("random.uniform", b) for b in (low, high)]
     sizes = _sizes("random.uniform", shape, *bounds)
-    return wrap(_uniform(bounds, sizes, kind, _key_node(key)))
+    return wrap(_uniform(bounds, sizes, kind, key_node(key)))
 
 
 def _uniform(bounds: Sequence[Any], shape: Shape, dtype: Dtype, key: Node) -> Node:
@@ -209,7 +214,7 @@ def randint(
         raise ValueError(f"[random.randint] Needs an integer dtype or bool, got {kind.name}.")
     bounds = [operand("random.randint", b) for b in (low, high)]
     sizes = _sizes("random.randint", shape, *bounds)
-    drawn = _uniform(bounds, sizes, dt.float32, _key_node(key))
+    drawn = _uniform(bounds, sizes, dt.float32, key_node(key))
     return wrap(cast(Floor()(drawn), kind))
 
 
@@ -229,7 +234,7 @@ def bernoulli(
         raise ValueError(f"[random.bernoulli] p must be a float, got {node.dtype.name}.")
     sizes = node.shape if shape is None else _sizes("random.bernoulli", shape, node)
     wide = dt.promote(node.dtype, dt.float32)
-    unit = _unit(sizes, _key_node(key), dt.float32, lambda u: u)
+    unit = _unit(sizes, key_node(key), dt.float32, lambda u: u)
     return wrap(cast(unit, wide) < fitted(node, sizes, wide))
 
 
@@ -253,13 +258,13 @@ def normal(
         raise ValueError(f"[random.normal] Needs a floating-point dtype, got {kind.name}.")
     bounds = [None if b is None else operand("random.normal", b) for b in (loc, scale)]
     sizes = _sizes("random.normal", shape, *bounds)
-    out = _normal(sizes, kind, _key_node(key))
+    out = normal_node(sizes, kind, key_node(key))
     if bounds[1] is not None:
         out = out * fitted(bounds[1], sizes, kind)
     return wrap(out if bounds[0] is None else out + fitted(bounds[0], sizes, kind))
 
 
-def _normal(shape: Shape, dtype: Dtype, key: Node) -> Node:
+def normal_node(shape: Shape, dtype: Dtype, key: Node) -> Node:
     if not dtype.is_complex:
         return _symmetric(shape, key, lambda u: cast(ErfInv()(u), dtype) * _ROOT_2)
     parts = _symmetric((*shape, 2), key, lambda u: ErfInv()(u))
@@ -287,7 +292,7 @@ def truncated_normal(
     sizes = least if shape is None else _sizes(name, shape, *bounds)
     low, high = (fitted(b, sizes, kind) for b in bounds)
     ends = [Erf()(b * (1 / _ROOT_2)) for b in (low, high)]
-    unit = _unit(sizes, _key_node(key), kind, lambda u: u)
+    unit = _unit(sizes, key_node(key), kind, lambda u: u)
     out = ErfInv()(ends[0] + unit * (ends[1] - ends[0])) * _ROOT_2
     return wrap(Minimum()(Maximum()(out, low), high))
 
@@ -304,10 +309,10 @@ def gumbel(
     (2, 3)
     """
     kind = _real_dtype("random.gumbel", dtype)
-    return wrap(_gumbel(shape_of("random.gumbel", shape), kind, _key_node(key)))
+    return wrap(gumbel_node(shape_of("random.gumbel", shape), kind, key_node(key)))
 
 
-def _gumbel(shape: Shape, dtype: Dtype, key: Node) -> Node:
+def gumbel_node(shape: Shape, dtype: Dtype, key: Node) -> Node:
     return _unit(shape, key, dt.float32, lambda u: cast(-Log()(-Log()(u)), dtype))
 
 
@@ -331,4 +336,4 @@ def laplace(
         return out * float(scale) + float(loc)
 
     sizes = shape_of("random.laplace", shape)
-    return wrap(_symmetric(sizes, _key_node(key), transformed))
+    return wrap(_symmetric(sizes, key_node(key), transformed))

@@ -10,6 +10,7 @@ from math import prod
 from typing import Any
 
 from mlx.array import array, wrap
+from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.errors import AxisError
 from mlx.graph.node import Node, Shape
@@ -26,8 +27,10 @@ from mlx.ops.operands import (
     shape_of,
 )
 from mlx.primitives import views
-from mlx.primitives.custom import StopGradient
+from mlx.primitives.base import full, iota, picks
+from mlx.primitives.custom import Barrier, StopGradient
 from mlx.primitives.elementwise import cast
+from mlx.primitives.indexing import Gather
 from mlx.primitives.views import Reshape, Slice, Transpose
 
 Axes = int | Sequence[int] | None
@@ -45,6 +48,19 @@ def astype(a: array, dtype: Dtype, *, stream: Any = None) -> array:
 def stop_gradient(a: array, /, *, stream: Any = None) -> array:
     """a itself, which derivatives take as constant."""
     return wrap(StopGradient()(node_of("stop_gradient", a)))
+
+
+def depends(inputs: Any, dependencies: Any) -> Any:
+    """Inputs (an array or a list of arrays) that are only available once others are computed.
+
+    >>> mx.depends(mx.array(1), mx.array(2))
+    array(1, dtype=int32)
+    """
+    given = [inputs] if isinstance(inputs, array) else list(inputs)
+    others = [dependencies] if isinstance(dependencies, array) else list(dependencies)
+    nodes = [array_node("depends", x) for x in (*given, *others)]
+    out = [wrap(x) for x in picks(Barrier(len(given))(*nodes))]
+    return out[0] if isinstance(inputs, array) else out
 
 
 def contiguous(a: array, /, allow_col_major: bool = False, *, stream: Any = None) -> array:
@@ -331,3 +347,32 @@ def _diagonal(x: Node, offset: int) -> Node:
     flat = views.reshape(x, (*lead, rows * columns))
     starts = (*[0] * len(lead), first * columns + first + offset)
     return Slice(starts, (*[1] * len(lead), columns + 1), (*lead, count))(flat)
+
+
+def as_strided(
+    a: array,
+    /,
+    shape: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    offset: int = 0,
+    *,
+    stream: Any = None,
+) -> array:
+    """Element (i, j, ...) is element ``offset + i strides[0] + j strides[1] + ...`` of a.
+
+    a is taken in row-major order; strides count elements and default to row-major ones.  An
+    element out of bounds raises IndexError on evaluation.
+
+    >>> mx.as_strided(mx.arange(6), (2, 2), (1, 2), 1)
+    array([[1, 3],
+           [2, 4]], dtype=int32)
+    """
+    x = array_node("as_strided", a)
+    sizes = x.shape if shape is None else shape_of("as_strided", shape)
+    steps = [prod(sizes[i + 1 :]) for i in range(len(sizes))] if strides is None else strides
+    if len(steps) != len(sizes):
+        raise ValueError(f"[as_strided] {len(sizes)} sizes, but strides {tuple(steps)}.")
+    at = full(sizes, dt.int64, offset)
+    for axis, step in enumerate(steps):
+        at = at + iota(sizes, axis, dt.int64) * integer("as_strided", "a stride", step)
+    return wrap(Gather((0,))(views.reshape(x, (x.size,)), at))

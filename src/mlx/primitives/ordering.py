@@ -10,6 +10,15 @@ from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
+from mlx.primitives.indexing import Gather
+from mlx.primitives.views import moveaxis
+
+
+def take_along(x: Node, index: Node, axis: int) -> Node:
+    """``out[..., i, ...] = x[..., index[..., i, ...], ...]`` along an axis."""
+    last = x.ndim - 1
+    lined, places = moveaxis(x, axis, last), moveaxis(index, axis, last)
+    return moveaxis(Gather((last,), batch=last)(lined, places), last, axis)
 
 
 class Positions(Primitive):
@@ -86,6 +95,14 @@ class Sort(Primitive):
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         return x.shape, x.dtype
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        order = ArgSort(self.axis)
+        rank = order(order(node.inputs[0]))
+        return [take_along(cotangents[0], rank, self.axis)]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        return [take_along(tangents[0], ArgSort(self.axis)(node.inputs[0]), self.axis)]
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return Sort(self.axis + 1)(x)

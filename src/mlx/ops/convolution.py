@@ -1,0 +1,311 @@
+"""Convolutions: channels last, weights (out, spatial..., in / groups).
+
+Each tap of the kernel is a strided slice of the padded input; joined, they make one matrix
+product.
+
+>>> import mlx.core as mx
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+from typing import Any
+
+from mlx.array import array, wrap
+from mlx.base.dtype import promote
+from mlx.graph.node import Node
+from mlx.ops.operands import array_node
+from mlx.ops.shape import flip as reversed_axes
+from mlx.primitives.contraction import MatMul
+from mlx.primitives.elementwise import cast
+from mlx.primitives.views import Concatenate, Embed, Slice, reshape, transpose
+
+Steps = int | Sequence[int]
+
+
+def _per_axis(name: str, what: str, value: Any, ndim: int) -> list[int]:
+    values = [value] * ndim if isinstance(value, int) else list(value)
+    if len(values) == 1:
+        values *= ndim
+    if len(values) != ndim:
+        raise ValueError(f"[{name}] {what} needs {ndim} numbers, got {value}.")
+    return values
+
+
+def _check(x: Node, w: Node, groups: int) -> int:
+    """The number of spatial axes."""
+    spatial = x.ndim - 2
+    if not 1 <= spatial <= 3 or w.ndim != x.ndim:
+        raise ValueError(
+            "[conv] Needs an input (N, spatial..., C) with 1 to 3 spatial axes and weights "
+            f"(O, spatial..., C / groups), got {x.shape} and {w.shape}."
+        )
+    for node in (x, w):
+        if not node.dtype.is_inexact:
+            raise ValueError(f"[conv] Needs floating-point arrays, got {node.dtype.name}.")
+    if x.shape[-1] != w.shape[-1] * groups or w.shape[0] % groups:
+        raise ValueError(
+            f"[conv] Channels of input {x.shape} and weights {w.shape} do not fit {groups} groups."
+        )
+    return spatial
+
+
+def conv_general(
+    input: array,
+    weight: array,
+    /,
+    stride: Steps = 1,
+    padding: Any = 0,
+    kernel_dilation: Steps = 1,
+    input_dilation: Steps = 1,
+    groups: int = 1,
+    flip: bool = False,
+    *,
+    stream: Any = None,
+) -> array:
+    """A convolution with all options.
+
+    Args:
+        input: (N, spatial..., C).
+        weight: (O, spatial..., C / groups).
+        stride: of the output.
+        padding: a number, one an axis, or a pair of lists (before, after).
+        kernel_dilation: distance of the kernel's taps.
+        input_dilation: distance of the input's elements, zeros between them.
+        groups: input and output channels are split into as many groups.
+        flip: turn the kernel round, which makes a correlation a convolution.
+
+    >>> mx.conv_general(mx.ones((1, 5, 2)), mx.ones((4, 3, 2)), padding=1).shape
+    (1, 5, 4)
+    """
+    x, w = array_node("conv", input), array_node("conv", weight)
+    n = _check(x, w, groups)
+    dtype = promote(x.dtype, w.dtype)
+    x, w = cast(x, dtype), cast(w, dtype)
+    if isinstance(padding, list | tuple) and padding and not isinstance(padding[0], int):
+        low, high = (_per_axis("conv", "padding", p, n) for p in padding)
+    else:
+        low = high = _per_axis("conv", "padding", padding, n)
+    if flip:
+        w = _flipped(w)
+    x = _spaced(x, low, high, _per_axis("conv", "input_dilation", input_dilation, n))
+    dilation = _per_axis("conv", "kernel_dilation", kernel_dilation, n)
+    return wrap(_convolved(x, w, _per_axis("conv", "stride", stride, n), dilation, groups))
+
+
+def _flipped(w: Node) -> Node:
+    return reversed_axes(wrap(w), tuple(range(1, w.ndim - 1)))._node
+
+
+def _spaced(x: Node, low: list[int], high: list[int], dilation: list[int]) -> Node:
+    """Zeros around and between the elements; negative padding cuts off."""
+    sizes = x.shape[1:-1]
+    wide = [(n - 1) * d + 1 if n else 0 for n, d in zip(sizes, dilation, strict=True)]
+    before, after = ([max(p, 0) for p in side] for side in (low, high))
+    shape = [b + n + a for b, n, a in zip(before, wide, after, strict=True)]
+    if shape != list(sizes):
+        x = Embed((0, *before, 0), (1, *dilation, 1), (x.shape[0], *shape, x.shape[-1]))(x)
+    if min(*low, *high) < 0:
+        starts = [max(-p, 0) for p in low]
+        kept = [n - s - max(-p, 0) for n, s, p in zip(shape, starts, high, strict=True)]
+        x = Slice((0, *starts, 0), (1,) * x.ndim, (x.shape[0], *kept, x.shape[-1]))(x)
+    return x
+
+
+def _convolved(x: Node, w: Node, stride: list[int], dilation: list[int], groups: int) -> Node:
+    batch, *sizes, channels = x.shape
+    outputs, *kernel, _ = w.shape
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    if any(s > n for s, n in zip(spans, sizes, strict=True)):
+        raise ValueError(
+            f"[conv] Spatial dimensions {tuple(sizes)} of the padded input cannot be smaller "
+            f"than {tuple(spans)} of the kernel."
+        )
+    found = [(n - s) // t + 1 for n, s, t in zip(sizes, spans, stride, strict=True)]
+    columns = _columns(x, found, kernel, stride, dilation, groups)
+    taps = prod(kernel) * channels // groups
+    left = reshape(columns, (groups, batch * prod(found), taps))
+    right = transpose(reshape(w, (groups, outputs // groups, taps)), (0, 2, 1))
+    out = MatMul()(left, right)
+    out = reshape(out, (groups, batch, *found, outputs // groups))
+    last = len(found) + 2
+    out = transpose(out, (*range(1, last), 0, last))
+    return reshape(out, (batch, *found, outputs))
+
+
+def _columns(
+    x: Node,
+    found: list[int],
+    kernel: list[int],
+    stride: list[int],
+    dilation: list[int],
+    groups: int,
+) -> Node:
+    """(groups, N, found..., taps, C / groups): what the kernel sees at each place."""
+    batch, channels = x.shape[0], x.shape[-1]
+    share = channels // groups
+    shape = (batch, *found, channels)
+    parts = []
+    for tap in product(*(range(k) for k in kernel)):
+        starts = (0, *(t * d for t, d in zip(tap, dilation, strict=True)), 0)
+        seen = Slice(starts, (1, *stride, 1), shape)(x)
+        parts.append(reshape(seen, (batch, *found, groups, 1, share)))
+    at = len(found) + 2
+    joined = parts[0] if len(parts) == 1 else Concatenate(at)(*parts)
+    return transpose(joined, (at - 1, *range(at - 1), at, at + 1))
+
+
+def _fixed(name: str, spatial: int, x: array, w: array, options: dict[str, Any]) -> array:
+    if len(x.shape) != spatial + 2:
+        raise ValueError(f"[{name}] Needs {spatial + 2} dimensions, got shape {x.shape}.")
+    return conv_general(x, w, **options)
+
+
+def conv1d(
+    input: array,
+    weight: array,
+    /,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """A convolution of (N, L, C) with (O, K, C / groups); see :func:`conv_general`.
+
+    >>> mx.conv1d(mx.ones((1, 5, 2)), mx.ones((4, 3, 2))).shape
+    (1, 3, 4)
+    """
+    options = {"stride": stride, "padding": padding, "kernel_dilation": dilation, "groups": groups}
+    return _fixed("conv1d", 1, input, weight, options)
+
+
+def conv2d(
+    input: array,
+    weight: array,
+    /,
+    stride: Steps = 1,
+    padding: Steps = 0,
+    dilation: Steps = 1,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """A convolution of (N, H, W, C) with (O, KH, KW, C / groups); see :func:`conv_general`.
+
+    >>> mx.conv2d(mx.ones((1, 5, 5, 2)), mx.ones((4, 3, 3, 2)), padding=1).shape
+    (1, 5, 5, 4)
+    """
+    options = {"stride": stride, "padding": padding, "kernel_dilation": dilation, "groups": groups}
+    return _fixed("conv2d", 2, input, weight, options)
+
+
+def conv3d(
+    input: array,
+    weight: array,
+    /,
+    stride: Steps = 1,
+    padding: Steps = 0,
+    dilation: Steps = 1,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """A convolution of (N, D, H, W, C); see :func:`conv_general`."""
+    options = {"stride": stride, "padding": padding, "kernel_dilation": dilation, "groups": groups}
+    return _fixed("conv3d", 3, input, weight, options)
+
+
+def _transposed(
+    name: str, spatial: int, x: array, w: array, steps: Sequence[Any], groups: int
+) -> array:
+    """The transpose of a convolution: its input is spread by the stride."""
+    if len(x.shape) != spatial + 2:
+        raise ValueError(f"[{name}] Needs {spatial + 2} dimensions, got shape {x.shape}.")
+    stride, padding, dilation, extra = (_per_axis(name, "an option", s, spatial) for s in steps)
+    kernel = array_node(name, w).shape[1:-1]
+    spans = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    low = [s - p for s, p in zip(spans, padding, strict=True)]
+    high = [a + e for a, e in zip(low, extra, strict=True)]
+    return conv_general(x, w, 1, (low, high), dilation, stride, groups=groups, flip=True)
+
+
+def conv_transpose1d(
+    input: array,
+    weight: array,
+    /,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    output_padding: int = 0,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """The transpose of conv1d, (N, L, C) with weights (O, K, C / groups).
+
+    >>> mx.conv_transpose1d(mx.ones((1, 5, 2)), mx.ones((4, 3, 2)), stride=2).shape
+    (1, 11, 4)
+    """
+    steps = (stride, padding, dilation, output_padding)
+    return _transposed("conv_transpose1d", 1, input, weight, steps, groups)
+
+
+def conv_transpose2d(
+    input: array,
+    weight: array,
+    /,
+    stride: Steps = 1,
+    padding: Steps = 0,
+    dilation: Steps = 1,
+    output_padding: Steps = 0,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """The transpose of conv2d."""
+    steps = (stride, padding, dilation, output_padding)
+    return _transposed("conv_transpose2d", 2, input, weight, steps, groups)
+
+
+def conv_transpose3d(
+    input: array,
+    weight: array,
+    /,
+    stride: Steps = 1,
+    padding: Steps = 0,
+    dilation: Steps = 1,
+    output_padding: Steps = 0,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """The transpose of conv3d."""
+    steps = (stride, padding, dilation, output_padding)
+    return _transposed("conv_transpose3d", 3, input, weight, steps, groups)
+
+
+def convolve(a: array, v: array, /, mode: str = "full", *, stream: Any = None) -> array:
+    """The convolution of two vectors; the shorter one is the kernel.
+
+    ``mode`` is ``full``, ``same`` (the longer one's size) or ``valid``.
+
+    >>> mx.convolve(mx.array([1.0, 2.0]), mx.array([1.0, 2.0, 3.0]))
+    array([1, 4, 7, 6], dtype=float32)
+    """
+    x, w = array_node("convolve", a), array_node("convolve", v)
+    if x.ndim != 1 or w.ndim != 1 or x.size == 0 or w.size == 0:
+        raise ValueError(f"[convolve] Needs two non-empty vectors, got {x.shape} and {w.shape}.")
+    if x.size < w.size:
+        x, w = w, x
+    n = w.size
+    padding = {"full": (n - 1, n - 1), "same": (n // 2, n - n // 2 - 1), "valid": (0, 0)}
+    if mode not in padding:
+        raise ValueError(f"[convolve] mode must be full, same or valid, got {mode!r}.")
+    low, high = padding[mode]
+    line, kernel = (wrap(reshape(z, (1, z.size, 1))) for z in (x, w))
+    out = conv_general(line, kernel, 1, ([low], [high]), flip=True)
+    return wrap(reshape(out._node, (out.size,)))

@@ -1,0 +1,73 @@
+"""Random choices: permutations, categories, correlated normal numbers.
+
+>>> import mlx.core as mx
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlx.array import array, wrap
+from mlx.base import dtype as dt
+from mlx.ops.operands import array_node, axis_of, broadcast_shape, fitted, integer, shape_of
+from mlx.ops.random import gumbel_node, key_node, random_bits
+from mlx.primitives.elementwise import cast
+from mlx.primitives.indexing import Gather
+from mlx.primitives.ordering import ArgMax, ArgSort
+from mlx.primitives.views import moveaxis, reshape
+
+
+def permutation(
+    x: int | array, axis: int = 0, key: array | None = None, stream: Any = None
+) -> array:
+    """The numbers below x in random order, or an array with one axis in random order.
+
+    >>> mx.random.permutation(5, key=mx.random.key(7))
+    array([0, 1, 3, 2, 4], dtype=uint32)
+    """
+    if not isinstance(x, array):
+        count = shape_of("random.permutation", (x,))
+        return wrap(ArgSort(0)(random_bits(count, key_node(key))))
+    node = x._node
+    at = axis_of("random.permutation", axis, node.ndim)
+    order = ArgSort(0)(random_bits((node.shape[at],), key_node(key)))
+    return wrap(Gather((at,), position=at)(node, order))
+
+
+def categorical(
+    logits: array,
+    axis: int = -1,
+    shape: Sequence[int] | None = None,
+    num_samples: int | None = None,
+    key: array | None = None,
+    stream: Any = None,
+) -> array:
+    """Indices (uint32) drawn with probabilities softmax(logits) along an axis.
+
+    ``num_samples`` adds a last axis; ``shape`` is the result's, to which the shape of logits
+    without the axis broadcasts.  Raises ValueError where both are given.
+
+    >>> mx.random.categorical(mx.array([0.0, 100.0]))
+    array(1, dtype=uint32)
+    """
+    x = array_node("random.categorical", logits)
+    at = axis_of("random.categorical", axis, x.ndim)
+    if shape is not None and num_samples is not None:
+        raise ValueError("[random.categorical] Give shape or num_samples, not both.")
+    if num_samples is not None:
+        count = integer("random.categorical", "num_samples", num_samples)
+        noise_shape, x = (*x.shape, count), reshape(x, (*x.shape, 1))
+    elif shape is not None:
+        lead = shape_of("random.categorical", shape)
+        x = moveaxis(x, at, x.ndim - 1)
+        noise_shape, at = (*lead, x.shape[-1]), len(lead)
+        if broadcast_shape(x.shape, noise_shape) != noise_shape:
+            raise ValueError(
+                f"[random.categorical] Logits of shape {logits.shape} do not fit {lead}."
+            )
+    else:
+        noise_shape = x.shape
+    wide = cast(x, dt.promote(dt.at_least_float(x.dtype), dt.float32))
+    noise = cast(gumbel_node(noise_shape, dt.float32, key_node(key)), wide.dtype)
+    return wrap(ArgMax(at)(fitted(wide, noise_shape, wide.dtype) + noise))
