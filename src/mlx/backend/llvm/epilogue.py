@@ -64,6 +64,18 @@ class FusedEpilogue:
         turned = tuple(replace(p, row=p.col, col=p.row) for p in self.places)
         return replace(self, places=turned)
 
+    def destination(
+        self, kernel: Kernel, context: dict[str, Any], accumulate: str
+    ) -> tuple[Value, Value] | None:
+        """Where accumulators go if nothing but storing them as they are is to be done."""
+        if len(self.stores) != 1:
+            return None
+        value, place = self.values[self.stores[0][0]], self.stores[0][1]
+        plain = isinstance(value, Tile) and value.dtype.name == accumulate != "complex64"
+        if not plain or self.places[place].kind != "unit":
+            return None
+        return context["pointers"][place], context["rows"][place]
+
     def begin(self, kernel: Kernel, slot: int) -> dict[str, Any]:
         f = kernel.f
         addresses = [
