@@ -13,7 +13,7 @@ from typing import Any
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
 from mlx.backend.llvm.along import Along, RowCode, along, split_rows
-from mlx.backend.llvm.ir import Function, Module, Value, const, i64, lane_consts, vector
+from mlx.backend.llvm.ir import Function, Module, Value, const, i64, lane_consts
 from mlx.backend.llvm.lanes import Lane, LaneEmitter
 from mlx.backend.llvm.rows import _min
 from mlx.backend.llvm.target import host

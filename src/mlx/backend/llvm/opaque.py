@@ -9,12 +9,14 @@ from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.argreduce import plan_argreduce
 from mlx.backend.llvm.indexing import plan_indexing
 from mlx.backend.llvm.scan import plan_scan
+from mlx.backend.llvm.sorting import plan_sort
 
 Planner = Callable[..., list[Command]]
 PLANNERS: dict[str, Planner] = {
     "argreduce": plan_argreduce,
     "indexing": plan_indexing,
     "scan": plan_scan,
+    "ordering": plan_sort,
 }
 
 

@@ -1,0 +1,76 @@
+"""Sorting along an axis: kernels chosen by size.  Stable, NaN last, the same on any number of
+threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlx.backend.llvm.abi import Command, Operand, Pointer
+from mlx.backend.llvm.along import Along, along, split_rows
+from mlx.backend.llvm.sorting import rows as row_sort
+from mlx.backend.llvm.sorting.large import CountSpec, MoveSpec, PlaceSpec, SignSpec
+from mlx.backend.llvm.sorting.records import Record
+from mlx.backend.llvm.sorting.rows import RowSortSpec
+from mlx.base.dtype import dtype_named
+
+LARGE = 1 << 16
+"""Elements from which a row may be divided among tasks."""
+LARGE_DIGIT = 8
+
+
+def plan_sort(
+    primitive: Any,
+    inputs: list[Operand],
+    outputs: list[Operand],
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    """Commands of Sort or ArgSort."""
+    (x,), (out,) = inputs, outputs
+    view = along(primitive.axis, [x, out])
+    if not view.rows or not view.size:
+        return []
+    dtype = dtype_named(x.dtype)
+    output = "gather" if dtype.is_complex else "value"
+    record = Record(dtype, "index" if primitive.name == "ArgSort" else output)
+    if view.size >= LARGE and view.rows < 2 * workers and workers > 1:
+        return _large(record, view, scratch, workers)
+    return _rows(record, view, scratch, workers)
+
+
+def _rows(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
+    each = split_rows(view.rows, view.size, workers, 2048)
+    nbytes = row_sort.scratch_bytes(record, view.size)
+    area = scratch(nbytes * workers)
+    consts = [view.rows, each, view.size, *view.consts, *area.consts, nbytes]
+    return [Command(RowSortSpec(record, view.depth), consts, -(-view.rows // each))]
+
+
+def _large(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
+    rows, n = view.rows, view.size
+    chunks = -(-4 * workers // rows)
+    chunk = -(-n // chunks // 64) * 64
+    chunks = -(-n // chunk)
+    passes = -(-record.key_bits // LARGE_DIGIT)
+    table = 8 << LARGE_DIGIT
+    counts, flags = scratch(rows * chunks * table), scratch(rows * chunks * 8)
+    first, second = (scratch(rows * n * record.size if passes > 1 else 0) for _ in range(2))
+    tables = scratch(table * workers)
+    commands = []
+    for number in range(passes):
+        shape = (record, view.depth, LARGE_DIGIT, number == 0, number == passes - 1)
+        consts = [n, chunk, chunks, number * LARGE_DIGIT, *view.consts]
+        consts += [*counts.consts, *first.consts, *second.consts, *flags.consts]
+        consts += [*tables.consts, table]
+        places = [chunks << LARGE_DIGIT, *counts.consts]
+        commands += [
+            Command(CountSpec(*shape), consts, rows * chunks),
+            Command(PlaceSpec(), places, rows),
+            Command(MoveSpec(*shape), consts, rows * chunks),
+        ]
+        first, second = second, first
+    if record.loses_sign:
+        consts = [n, chunks, *view.consts, *flags.consts]
+        commands.append(Command(SignSpec(record, view.depth), consts, rows))
+    return commands

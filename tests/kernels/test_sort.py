@@ -1,0 +1,74 @@
+"""Sorting against NumPy's stable sort: NaN last, signs of zeros kept, threads don't matter."""
+
+import numpy as np
+import pytest
+
+from mlx.base import dtype as dt
+from mlx.primitives.ordering import ArgSort, Sort
+from mlx.runtime import team
+from tests.kernels.arrays import VIEWS, computed, leaf, numbers, wide
+
+SHAPES = [((1,), 0), ((3, 70), 1), ((50, 7), 0), ((17, 33), 1), ((2, 3, 4, 5), 2), ((2, 300), 1)]
+
+
+def stable_order(x, axis):
+    if x.dtype.kind != "c":
+        return np.argsort(wide(x), axis, kind="stable")
+    nan = np.isnan(x)
+    real, imaginary = np.where(nan, 0, x.real), np.where(nan, 0, x.imag)
+    return np.lexsort((imaginary, real, nan), axis)
+
+
+def bits(x):
+    """Comparable bit for bit, all NaN alike."""
+    if x.dtype.kind in "biu":
+        return x
+    return np.where(np.isnan(wide(x)), 0, x).astype(x.dtype).view(f"u{x.itemsize}")
+
+
+def check(x, axis):
+    value = computed(x)
+    order = stable_order(value, axis)
+    assert np.array_equal(computed(ArgSort(axis)(x)), order)
+    got, want = computed(Sort(axis)(x)), np.take_along_axis(value, order, axis)
+    if value.dtype.kind not in "biu":
+        assert np.array_equal(np.isnan(wide(got)), np.isnan(wide(want)))
+    assert np.array_equal(bits(got), bits(want))
+
+
+@pytest.mark.parametrize("dtype", dt.ALL, ids=lambda d: d.name)
+def test_every_dtype(dtype):
+    rng = np.random.default_rng(0)
+    for shape, axis in SHAPES:
+        check(leaf(numbers(rng, shape, dtype), dtype), axis)
+
+
+@pytest.mark.parametrize("dtype", [dt.float32, dt.int64], ids=lambda d: d.name)
+def test_whole_range(dtype):
+    rng = np.random.default_rng(1)
+    raw = rng.integers(0, 256, 8000 * dtype.size, np.uint8).view(dtype.numpy)
+    for size in (20, 500, 8000):
+        check(leaf(raw[:size], dtype), 0)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_strided_operands(view):
+    x = numbers(np.random.default_rng(2), (4, 5, 37), dt.float32)
+    for axis in range(3):
+        check(view(leaf(x)), axis)
+
+
+@pytest.mark.parametrize(
+    "dtype", [dt.float32, dt.float64, dt.int16, dt.complex64, dt.uint8], ids=lambda d: d.name
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_long_rows(threads, dtype):
+    rng = np.random.default_rng(3)
+    with team.threads(threads):
+        check(leaf(numbers(rng, (70_001,), dtype), dtype), 0)
+        check(leaf(numbers(rng, (70_001, 2), dtype), dtype), 0)
+
+
+def test_no_elements():
+    assert computed(Sort(0)(leaf(np.zeros((0, 3), np.float32)))).shape == (0, 3)
+    assert computed(ArgSort(1)(leaf(np.zeros((2, 0), np.float32)))).shape == (2, 0)
