@@ -269,9 +269,13 @@ class _Rows:
         for v in s.scratch:
             if s.levels[v] == number:
                 self._spill(v, self._value(v, number, j, mask, known), j, mask)
-        for value, access in s.stores:
-            if s.accesses[access].kind != "zero" and self._store_pass(value) == number:
-                self._store(self._value(value, number, j, mask, known), access, j, mask)
+        made = [
+            (self._value(value, number, j, mask, known), access)
+            for value, access in s.stores
+            if s.accesses[access].kind != "zero" and self._store_pass(value) == number
+        ]
+        for lane, access in made:  # after all loads: a result may lie where an operand did
+            self._store(lane, access, j, mask)
         out = []
         for v, total in zip(reduces, totals, strict=True):
             expression = s.values[v]
