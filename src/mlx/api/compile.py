@@ -17,18 +17,13 @@ from mlx.api.reach import Reach
 from mlx.array import array, wrap
 from mlx.graph import trace
 from mlx.graph.node import Node, ancestors
+from mlx.ops import random
 from mlx.primitives.base import Pick, Source
 from mlx.primitives.custom import CompiledCall, Graph
 from mlx.transforms.replay import substitute
 
 KEPT = 256
 _enabled = not os.environ.get("MLX_DISABLE_COMPILE")
-_global_state: list[Any] = []
-
-
-def always_reached(state: Any) -> None:
-    """State that every function may use without naming it, such as the global random key."""
-    _global_state.append(state)
 
 
 def disable_compile() -> None:
@@ -136,7 +131,7 @@ class Compiled:
         if not _enabled or trace.active():
             return self._fun(*args, **kwargs)
         _check_arguments(args, kwargs)
-        reach = Reach((args, kwargs, self._fun, self._state, _global_state))
+        reach = Reach((args, kwargs, self._fun, self._state, random.state))
         entry = self._entries.get(reach.key)
         if entry is None:
             with self._lock:

@@ -101,10 +101,10 @@ def check_readable(nodes: Iterable[Node]) -> None:
             read = [*nodes, *(s for n in ancestors(nodes, trace.start) for s in n.inputs)]
             if any(node in captured for node in read):
                 raise ValueError(
-                    f"[{trace.name}] The value of an array that the function captured was read "
-                    "while tracing; later calls would not see it change. Compute with arrays "
-                    "alone (mx.where in place of an if on a value), or pass the number as an "
-                    "argument of the function."
+                    "[eval] Attempting to eval an array during function transformations like "
+                    f"{trace.name}: the value of an argument or of a captured array would be "
+                    "built in, and later calls would not see it change. Compute with arrays "
+                    "alone (mx.where in place of an if on a value), or pass a Python number."
                 )
 
 

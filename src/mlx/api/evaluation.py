@@ -1,0 +1,71 @@
+"""eval, async_eval and depends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlx.api.operands import handles
+from mlx.array import array
+from mlx.base import tree
+from mlx.graph import trace
+from mlx.graph.node import Node
+from mlx.primitives.base import picks
+from mlx.primitives.custom import Barrier
+from mlx.runtime.evaluate import evaluate
+
+
+def eval(*args: Any) -> None:  # noqa: A001 (MLX's name)
+    """Compute arrays, or all arrays of trees; what is no array is passed over.
+
+    Raises:
+        ValueError: an array has no value, because a function is being transformed.
+        IndexError, MemoryError: computing failed; the failed arrays raise it again.
+
+    >>> import mlx.core as mx
+    >>> x = mx.ones((2,)) + 1
+    >>> mx.eval(x, {"loss": x.sum()})
+    """
+    _compute(args, asynchronous=False)
+
+
+def async_eval(*args: Any) -> None:
+    """As :func:`eval`, without waiting for the result: Python goes on meanwhile.
+
+    An error is raised when a result is used.
+    """
+    _compute(args, asynchronous=True)
+
+
+def _compute(args: tuple, asynchronous: bool) -> None:
+    nodes = _nodes(args)
+    if not nodes:
+        return
+    if trace.active():
+        trace.check_readable(nodes)
+    evaluate(nodes, asynchronous)
+
+
+def _nodes(args: Any) -> list[Node]:
+    return [leaf._node for leaf in tree.leaves(args) if isinstance(leaf, array)]
+
+
+def depends(inputs: Any, dependencies: Any, /) -> Any:
+    """``inputs`` themselves, computed after ``dependencies``.
+
+    Args:
+        inputs: an array, or a list or tuple of arrays.
+        dependencies: an array, or a list or tuple of arrays.
+
+    Raises:
+        ValueError: there are no arrays among the inputs.
+
+    >>> import mlx.core as mx
+    >>> a, b = mx.array(1.0), mx.array(2.0)
+    >>> mx.depends(a, b).item()
+    1.0
+    """
+    first, rest = _nodes([inputs]), _nodes([dependencies])
+    if not first:
+        raise ValueError("[depends] The inputs contain no arrays.")
+    made = iter(handles(picks(Barrier(len(first))(*first, *rest))))
+    return next(made) if isinstance(inputs, array) else list(made)
