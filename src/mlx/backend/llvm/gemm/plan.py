@@ -46,7 +46,6 @@ def plan_gemm(
     return _Blocked(a, b, m, n, k, batch, accumulate, workers).commands(epilogue, scratch)
 
 
-@lru_cache(maxsize=4096)
 def _blocks(tile: Tile, m: int, n: int, items: int, workers: int) -> tuple[int, int]:
     """Rows and columns of a task's block of C."""
 
@@ -65,6 +64,47 @@ def _blocks(tile: Tile, m: int, n: int, items: int, workers: int) -> tuple[int, 
 
 
 @dataclass(frozen=True, slots=True)
+class _Geometry:
+    """What follows from sizes alone: blocks, and bytes of panels and of a worker's scratch."""
+
+    mc: int
+    nc: int
+    kc: int
+    m_blocks: int
+    n_blocks: int
+    shared: bool
+    b_panel: int
+    b_scratch: int
+    c_scratch: int
+    c_stride: int
+    scratch: int
+    packed_item: int
+
+
+@lru_cache(maxsize=4096)
+def _geometry(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> _Geometry:
+    mc, nc = _blocks(tile, m, n, items, workers)
+    kc = min(tile.depth * tile.step, max(k, 1))
+    m_blocks, n_blocks = -(-m // mc), -(-n // nc)
+    shared = m_blocks >= _SHARED_FROM
+    steps = -(-(k if shared else kc) // tile.step)
+    b_panel = max(round_up(steps, tile.lanes), tile.lanes) * tile.b_row
+    a_elements = -(-mc // tile.rows) * tile.a_panel + tile.lanes
+    a_bytes = round_up(a_elements * tile.itemsize, 64)
+    b_bytes = 0 if shared else -(-nc // tile.cols) * b_panel
+    c_tile = tile.c_tile * tile.itemsize
+    tiles = 1 if k <= kc else -(-mc // tile.rows) * -(-nc // tile.cols)
+    return _Geometry(
+        mc, nc, kc, m_blocks, n_blocks, shared, b_panel,
+        b_scratch=a_bytes,
+        c_scratch=a_bytes + b_bytes,
+        c_stride=0 if k <= kc else c_tile,
+        scratch=round_up(a_bytes + b_bytes + tiles * c_tile, 4096) + 256,
+        packed_item=-(-n // tile.cols) * b_panel,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class _Blocked:
     a: Matrix
     b: Matrix
@@ -79,21 +119,15 @@ class _Blocked:
         self, epilogue: Epilogue, scratch: Callable[[int], Pointer]
     ) -> list[Command]:
         tile = tile_of_product(self.a.dtype, self.b.dtype, self.accumulate)
-        mc, nc = _blocks(tile, self.m, self.n, prod(self.batch), self.workers)
-        steps = max(round_up(-(-self.k // tile.step), tile.lanes), tile.lanes)
-        if -(-self.m // mc) < _SHARED_FROM:
-            b_panel = min(steps, round_up(tile.depth, tile.lanes)) * tile.b_row
-            local = {"b_panel": b_panel, "direct_b": int(self._direct_b(tile, mc))}
-            return [self._product(tile, mc, nc, local, [0] * len(self.batch), epilogue, scratch)]
-        b_panel = steps * tile.b_row
-        strides, items = self._packed_strides(-(-self.n // tile.cols) * b_panel)
-        place = scratch(max(items * -(-self.n // tile.cols) * b_panel, 64))
-        shared = {
-            "b_panel": b_panel, "b_advance": tile.depth * tile.b_row, "shared": 1,
-            "shared_base": place.base, "shared_offset": place.offset,
-        }  # fmt: skip
-        pack = self._pack(tile, b_panel, strides, items, place)
-        return [pack, self._product(tile, mc, nc, shared, strides, epilogue, scratch)]
+        items = prod(self.batch)
+        g = _geometry(tile, self.m, self.n, self.k, items, self.workers)
+        if not g.shared:
+            none = [0] * len(self.batch)
+            return [self._product(tile, g, items, Pointer(0), none, epilogue, scratch)]
+        strides, packed_items = self._packed_strides(g.packed_item)
+        place = scratch(packed_items * g.packed_item)
+        product = self._product(tile, g, items, place, strides, epilogue, scratch)
+        return [self._pack(tile, g.b_panel, strides, packed_items, place), product]
 
     def _direct_b(self, tile: Tile, mc: int) -> bool:
         """Whether B is better read where it lies: small and dense, or near and for few rows.
@@ -122,9 +156,8 @@ class _Blocked:
     def _pack(
         self, tile: Tile, b_panel: int, strides: list[int], items: int, place: Pointer
     ) -> Command:
-        b, size = self.b, SIZES[self.b.dtype]
-        kc = tile.depth * tile.step
-        n_blocks, k_blocks = -(-self.n // _PACK_COLS), -(-self.k // kc)
+        b, size, kc = self.b, SIZES[self.b.dtype], tile.depth * tile.step
+        n_blocks, k_blocks = -(-self.n // _PACK_COLS), max(-(-self.k // kc), 1)
         kept = [i for i, stride in enumerate(strides) if stride]
         table = batch_table(
             [self.batch[i] for i in kept],
@@ -133,8 +166,7 @@ class _Blocked:
         )
         head = [
             *b.pointer.consts, *place.consts, self.n, self.k, b.row_stride, b.col_stride,
-            _PACK_COLS, kc, n_blocks, k_blocks, b_panel, 4 + len(prepack.SLOTS),
-            len(kept),
+            _PACK_COLS, kc, n_blocks, k_blocks, b_panel, 4 + len(prepack.SLOTS), len(kept),
         ]  # fmt: skip
         return Command(
             prepack.PrepackSpec(b.dtype, b.layout, tile),
@@ -145,31 +177,22 @@ class _Blocked:
         )
 
     def _product(
-        self, tile: Tile, mc: int, nc: int, how: dict[str, int], packed: list[int],
+        self, tile: Tile, g: _Geometry, items: int, place: Pointer, packed: list[int],
         epilogue: Epilogue, scratch: Callable[[int], Pointer],
     ) -> Command:  # fmt: skip
-        """``how`` says where B is packed; ``packed``: its batch strides there."""
-        a, b, m, n, k, size = self.a, self.b, self.m, self.n, self.k, tile.itemsize
-        kc = min(tile.depth * tile.step, max(k, 1))
-        a_bytes = round_up((-(-mc // tile.rows) * tile.a_panel + tile.lanes) * size, 64)
-        b_bytes = 0 if "shared" in how else round_up(-(-nc // tile.cols) * how["b_panel"], 64)
-        single = k <= kc
-        tiles = 1 if single else -(-mc // tile.rows) * -(-nc // tile.cols)
-        stride = round_up(a_bytes + b_bytes + tiles * tile.c_tile * size, 4096) + 256
-        values = dict.fromkeys(SLOTS, 0) | {
-            "scratch_stride": stride, "b_scratch": a_bytes, "c_scratch": a_bytes + b_bytes,
-            "c_stride": 0 if single else tile.c_tile * size, "m": m, "n": n, "k": k,
-            "a_row": a.row_stride, "a_col": a.col_stride, "b_row": b.row_stride,
-            "b_col": b.col_stride, "mc": mc, "nc": nc, "kc": kc, "m_blocks": -(-m // mc),
-            "n_blocks": -(-n // nc), "dims": len(self.batch),
-            "direct_a": int(self._direct_a(tile)), **how,
-        }  # fmt: skip
-        pointers = [*a.pointer.consts, *b.pointer.consts]
-        pointers += scratch(stride * self.workers).consts
-        values |= dict(zip(SLOTS, pointers, strict=False))
+        """``place`` and ``packed``: where a shared B lies packed, and its batch strides there."""
+        a, b, m, n, k = self.a, self.b, self.m, self.n, self.k
+        a_size, b_size = SIZES[a.dtype], SIZES[b.dtype]
         extra = list(epilogue.consts)
-        values["table"] = len(SLOTS) + len(extra)
-        a_size, b_size, items = SIZES[a.dtype], SIZES[b.dtype], prod(self.batch)
+        # In the order of SLOTS.
+        head = [
+            *a.pointer.consts, *b.pointer.consts, *scratch(g.scratch * self.workers).consts,
+            g.scratch, g.b_scratch, g.c_scratch, g.c_stride, m, n, k,
+            a.row_stride, a.col_stride, b.row_stride, b.col_stride, g.mc, g.nc, g.kc,
+            g.m_blocks, g.n_blocks, g.b_panel, tile.depth * tile.b_row if g.shared else 0,
+            int(self._direct_a(tile)), int(not g.shared and self._direct_b(tile, g.mc)),
+            int(g.shared), *place.consts, len(SLOTS) + len(extra), len(self.batch),
+        ]  # fmt: skip
         table = batch_table(
             self.batch,
             [s * a_size for s in a.batch_strides],
@@ -178,8 +201,8 @@ class _Blocked:
         )
         return Command(
             BlockedSpec(a.dtype, a.layout, b.dtype, b.layout, self.accumulate, epilogue),
-            [*(values[name] for name in SLOTS), *extra, *table],
-            items * values["m_blocks"] * values["n_blocks"],
+            [*head, *extra, *table],
+            items * g.m_blocks * g.n_blocks,
             "gemm",
             items * (m * k * a_size + k * n * b_size),
             2 * items * m * n * k * (4 if tile.planes == 2 else 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from mlx.backend.llvm.gemm.elements import SIZES, Element
 from mlx.backend.llvm.gemm.pairs import Pairs
@@ -83,6 +84,7 @@ class Tile:
         return narrow + [(r, self.vectors) for r in steps]
 
 
+@cache
 def tile_for(accumulate: str, target: Target | None = None) -> Tile:
     target = target or host()
     planes = 2 if accumulate == "complex64" else 1
@@ -97,6 +99,7 @@ def tile_for(accumulate: str, target: Target | None = None) -> Tile:
     return Tile(accumulate, lanes, rows, vectors, planes, depth, target.has_fma, itemsize)
 
 
+@cache
 def tile_of_product(a_dtype: str, b_dtype: str, accumulate: str) -> Tile:
     """The tile for a matrix product: as ``tile_for``, or with pairs where the CPU has them."""
     tile = tile_for(accumulate)
