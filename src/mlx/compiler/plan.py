@@ -240,12 +240,19 @@ class _Planner:
 
     def strided(self, use: Use, shape: tuple[int, ...]) -> Strided:
         """A use as an operand with one stride an axis."""
+        self._need_memory(use.node)
         place = self.place(use.node)
         layout = seen_as(place.layout, use.chain, shape)
         strides = layout.strides()
         if strides is None:
             raise Unresolvable(use.chain[-1] if use.chain else use.node)
         return Strided(place.buffer, layout.offset, use.node.dtype, shape, strides)
+
+    def _need_memory(self, node: Node) -> None:
+        """A source is a formula until a kernel needs to read it."""
+        if node.data is None and node not in self.fusion.group_of:
+            if node.primitive is not None and node.primitive.family == "source":
+                raise Unresolvable(node)
 
     def _gemm(self, group: Group) -> None:
         node = group.members[0]
@@ -337,8 +344,7 @@ class _Planner:
         values: list[Expression] = [Literal("0", node.dtype)]
         sources: list[tuple[int, Any]] = []
         if use is not None:
-            if use.node.primitive is not None and use.node.primitive.family == "source":
-                raise Unresolvable(use.node)
+            self._need_memory(use.node)
             place = self.place(use.node)
             layouts.append(seen_as(place.layout, use.chain, (size,)))
             culprits.append(use.chain[-1] if use.chain else use.node)  # type: ignore[arg-type]
