@@ -86,6 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     for row in rows:
         print(f"{row.name} ...", file=sys.stderr, flush=True)
         results[row.name] = measure(row, peers, options)
+    limits = limits.or_better(measure_limits(options.threads))
     print(aligned(lines(rows, results, limits)))
     print(f"\nThe machine: {limits}.")
     for name, reason in reasons.items():

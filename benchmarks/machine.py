@@ -19,6 +19,12 @@ class Limits:
     read: float
     f32: float
 
+    def or_better(self, other: "Limits") -> "Limits":
+        """The larger of each: what disturbed one measurement says nothing of the machine."""
+        return Limits(
+            max(self.copy, other.copy), max(self.read, other.read), max(self.f32, other.f32)
+        )
+
     def __str__(self) -> str:
         return (
             f"copy {self.copy / 1e9:.1f} GB/s, read {self.read / 1e9:.1f} GB/s, "
