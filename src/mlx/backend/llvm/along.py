@@ -120,8 +120,6 @@ class RowCode:
         return pointers
 
 
-
-
 def split_rows(rows: int, size: int, workers: int, least: int = 16384) -> int:
     """Rows of one task: at least ``least`` elements, at most 16 tasks a worker."""
     wanted = max(1, min(rows * max(size, 1) // least, 16 * workers))

@@ -154,8 +154,7 @@ class _RowScan(_Scan):
         known = memory.load_splat(self.e, self._place(before, index), self.acc)
         at_start = f.icmp("eq", first, i64(0))
         parts = [
-            f.select(at_start, p, q)
-            for p, q in zip(self.identity.parts, known.parts, strict=True)
+            f.select(at_start, p, q) for p, q in zip(self.identity.parts, known.parts, strict=True)
         ]
         loop = f.loop(first, chunk, i64(1), parts)
         total = memory.load_splat(self.e, self._place(totals, loop.index), self.acc)
@@ -188,9 +187,7 @@ class _RowScan(_Scan):
         total = self.combine(offset, self._chunk(pointers, loop.index, k1, offset))
         f.end_loop(loop, total.parts)
 
-    def _chunk(
-        self, pointers: Sequence[Value], k0: Value, k1: Value, offset: Lane | None
-    ) -> Lane:
+    def _chunk(self, pointers: Sequence[Value], k0: Value, k1: Value, offset: Lane | None) -> Lane:
         """Scan elements k0 to k1 (counted in the scan's direction); the chunk's total."""
         f, lanes = self.f, self.e.lanes
         whole = f.add(k0, f.op("and", f.sub(k1, k0), i64(-lanes)))
@@ -224,9 +221,10 @@ class _RowScan(_Scan):
         at = f.sub(f.sub(self.size, k), i64(e.lanes)) if self.reverse else k
         x = Lane(self.acc, *self._load(pointers[0], at, mask).parts)
         if mask is not None:
-            x = Lane(self.acc, *[
-                f.select(mask, p, q) for p, q in zip(x.parts, self.identity.parts, strict=True)
-            ])
+            x = Lane(
+                self.acc,
+                *[f.select(mask, p, q) for p, q in zip(x.parts, self.identity.parts, strict=True)],
+            )
         local, step = x, 1
         while step < e.lanes:
             local = self.combine(self._shifted(local, step), local)
@@ -247,9 +245,13 @@ class _RowScan(_Scan):
         lanes = self.e.lanes
         source = [i + step if self.reverse else i - step for i in range(lanes)]
         picked = [s if 0 <= s < lanes else lanes + i for i, s in enumerate(source)]
-        return Lane(x.dtype, *[
-            self.f.shuffle(p, q, picked) for p, q in zip(x.parts, self.identity.parts, strict=True)
-        ])
+        return Lane(
+            x.dtype,
+            *[
+                self.f.shuffle(p, q, picked)
+                for p, q in zip(x.parts, self.identity.parts, strict=True)
+            ],
+        )
 
     def _load(self, pointer: Value, at: Value, mask: Value | None) -> Lane:
         f, e = self.f, self.e
@@ -311,9 +313,7 @@ class _ColumnScan(_Scan):
         at = loop.index
         if spec.primitive.reverse:
             at = f.sub(f.sub(size, i64(1)), at)
-        rows = [
-            f.gep(p, f.mul(at, s)) for p, s in zip(self.pointers, self.code.steps, strict=True)
-        ]
+        rows = [f.gep(p, f.mul(at, s)) for p, s in zip(self.pointers, self.code.steps, strict=True)]
         self._every_column(lambda j, mask: self._step(rows, j, mask))
         f.end_loop(loop)
         if spec.mode == TOTALS:

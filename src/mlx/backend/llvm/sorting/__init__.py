@@ -8,8 +8,10 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import Along, along, split_rows
+from mlx.backend.llvm.sorting import network
 from mlx.backend.llvm.sorting import rows as row_sort
 from mlx.backend.llvm.sorting.large import CountSpec, MoveSpec, PlaceSpec, SignSpec
+from mlx.backend.llvm.sorting.network import NetworkSpec
 from mlx.backend.llvm.sorting.records import Record
 from mlx.backend.llvm.sorting.rows import RowSortSpec
 from mlx.base.dtype import dtype_named
@@ -36,7 +38,20 @@ def plan_sort(
     record = Record(dtype, "index" if primitive.name == "ArgSort" else output)
     if view.size >= LARGE and view.rows < 2 * workers and workers > 1:
         return _large(record, view, scratch, workers)
+    if view.size <= network.LONGEST and view.rows > 1:
+        return _network(record, view, scratch, workers)
     return _rows(record, view, scratch, workers)
+
+
+def _network(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
+    rows, n = view.rows, view.size
+    groups = -(-rows // network.LANES)
+    each = split_rows(groups, n * network.LANES, workers)
+    pairs = network.exchanges(n)
+    nbytes = network.scratch_bytes(record, n)
+    consts = [rows, each, n, len(pairs) // 2, *view.consts]
+    consts += [*scratch(nbytes * workers).consts, nbytes, *pairs]
+    return [Command(NetworkSpec(record, view.depth), consts, -(-groups // each))]
 
 
 def _rows(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:

@@ -133,9 +133,7 @@ class Record:
             return f.extract(record, 1)
         return f.op("and", record, const(record.type, 0xFFFFFFFF))
 
-    def store(
-        self, f: Function, record: Value, source: Value, step: Value, target: Value
-    ) -> None:
+    def store(self, f: Function, record: Value, source: Value, step: Value, target: Value) -> None:
         """Write the result of a record; ``source`` is the row that it comes from."""
         if self.output == "value":
             f.store(self.element(f, record), target, self.dtype.size)
@@ -173,8 +171,11 @@ class Record:
         (less,) = f.end_loop(loop, [f.add(loop.values[0], f.cast("zext", below, "i64"))])
         loop = f.loop(i64(0), n, i64(1), [less])
         bits, flipped = load(loop.index)
-        either = f.op("or", f.icmp("eq", bits, const(self.word, 0)),
-                      f.icmp("eq", flipped, const(self.word, 0)))
+        either = f.op(
+            "or",
+            f.icmp("eq", bits, const(self.word, 0)),
+            f.icmp("eq", flipped, const(self.word, 0)),
+        )
         put, done = f.label("zero"), f.label("nonzero")
         f.branch_if(either, put, done)
         f.start(put)
@@ -194,6 +195,7 @@ def _float_key(f: Function, bits: Value, infinity: int) -> Value:
     flip = f.op("or", f.op("ashr", bits, const(type, width - 1)), const(type, top))
     nan = f.icmp("ugt", magnitude, const(type, infinity))
     return f.select(nan, const(type, -1), f.op("xor", bits, flip))
+
 
 def restore_where(
     f: Function,

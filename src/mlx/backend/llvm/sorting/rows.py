@@ -105,8 +105,7 @@ class _RowSort:
         f.branch(done)
         f.start(done)
         ends = [
-            f.phi("ptr", [(a, before), (b, after)])
-            for a, b in ((source, target), (target, source))
+            f.phi("ptr", [(a, before), (b, after)]) for a, b in ((source, target), (target, source))
         ]
         return f.end_loop(loop, ends)[0]
 
