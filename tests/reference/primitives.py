@@ -238,3 +238,90 @@ REFERENCE["CumMax"] = _scan(np.maximum, _least)
 REFERENCE["CumMin"] = _scan(np.minimum, _greatest)
 REFERENCE["LogCumSumExp"] = _scan(_logaddexp, lambda d: -np.inf)
 REFERENCE["Recurrence"] = _scan(lambda carry, a, b: a * carry + b, lambda d: 0)
+
+
+def _places(p: Any, shape: tuple[int, ...], indices: Any) -> Any:
+    """(position in batch and I, selection in the array), in index order."""
+    for at in np.ndindex(*indices[0].shape):
+        select: list[Any] = [slice(None)] * len(shape)
+        select[: p.batch] = at[: p.batch]
+        for k, axis in enumerate(p.axes):
+            start = int(indices[k][at])
+            start += shape[axis] if start < 0 else 0
+            window = None if p.window is None else p.window[k]
+            select[axis] = start if window is None else slice(start, start + window)
+        yield at, tuple(select)
+
+
+@reference("Gather")
+def _gather(p: Any, node: Any, src: np.ndarray, *indices: np.ndarray) -> np.ndarray:
+    found = indices[0].ndim - p.batch
+    first = p.batch + p.position
+    order = [*range(p.batch), *range(first, first + found)]
+    order += [a for a in range(node.ndim) if a not in order]
+    out = np.zeros([node.shape[a] for a in order], src.dtype)
+    for at, select in _places(p, src.shape, indices):
+        out[at] = src[select]
+    return out.transpose(np.argsort(order))
+
+
+@reference("ScatterSum")
+def _scatter_sum(p: Any, node: Any, updates: np.ndarray, *indices: np.ndarray) -> np.ndarray:
+    out = np.zeros(p.shape, updates.dtype)
+    for at, select in _places(p, p.shape, indices):
+        out[select] += updates[at]
+    return out
+
+
+@reference("Scatter")
+def _scatter(
+    p: Any, node: Any, array: np.ndarray, updates: np.ndarray, *indices: np.ndarray
+) -> np.ndarray:
+    combine = {
+        "set": lambda a, b: b, "add": np.add, "prod": np.multiply, "max": np.maximum,
+        "min": np.minimum,
+    }[p.mode]  # fmt: skip
+    out = array.copy()
+    for at, select in _places(p, array.shape, indices):
+        out[select] = combine(out[select], updates[at])
+    return out
+
+
+@reference("ArgMax")
+def _argmax(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    return np.argmax(x, p.axis)
+
+
+@reference("ArgMin")
+def _argmin(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    return np.argmin(x, p.axis)
+
+
+@reference("Sort")
+def _sort(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    return np.sort(x, p.axis)
+
+
+@reference("ArgSort")
+def _argsort(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    return np.argsort(x, p.axis, kind="stable")
+
+
+@reference("Threefry")
+def _threefry(p: Any, node: Any, *words: np.ndarray) -> np.ndarray:
+    """In Python's integers, one element at a time."""
+    flat = [[int(v) for v in w.reshape(-1)] for w in words]
+    out = [_threefry_words(*each)[p.word] for each in zip(*flat, strict=True)]
+    return np.array(out, np.uint32).reshape(node.shape)
+
+
+def _threefry_words(key0: int, key1: int, a: int, b: int) -> tuple[int, int]:
+    keys, low = (key0, key1, key0 ^ key1 ^ 0x1BD11BDA), 2**32 - 1
+    a, b = (a + key0) & low, (b + key1) & low
+    for group in range(5):
+        for count in ((13, 15, 26, 6), (17, 29, 16, 24))[group % 2]:
+            a = (a + b) & low
+            b = ((b << count | b >> (32 - count)) & low) ^ a
+        a = (a + keys[(group + 1) % 3]) & low
+        b = (b + keys[(group + 2) % 3] + group + 1) & low
+    return a, b

@@ -9,6 +9,7 @@ import numpy as np
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
+from mlx.graph.trace import Trace, placeholder
 from mlx.primitives import base, contraction, custom, elementwise, reductions, views
 from tests.registry.kinds import Sample, draw
 
@@ -245,6 +246,6 @@ def _plus(a: Node | None, b: Node | None) -> Node | None:
 def _compiled() -> list[Sample]:
     """Its rules don't exist: transformations run a compiled function as it is."""
     operands = (numbers(3), numbers(3, seed=1))
-    stands = [Node(None, (), x.shape, dt.float32) for x in operands]
+    stands = [placeholder(Trace("compile"), x.shape, dt.float32) for x in operands]
     graph = custom.Graph(stands, [stands[0] * stands[1], stands[0] + 1])
     return [Sample(custom.CompiledCall(graph, lambda call: None), operands, smooth=False)]

@@ -43,6 +43,7 @@ class Trace:
 
     def __exit__(self, *exc: object) -> None:
         self.is_open = False
+        self.captured = ()  # placeholders keep the trace, which must not keep the captured
         stack().remove(self)
         with _lock:
             _open.remove(self)
