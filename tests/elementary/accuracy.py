@@ -60,8 +60,25 @@ def points(dtype: type, count: int, seed: int = 0) -> np.ndarray:
     for scale in (0.05, 0.5, 1, 2, 8, 30, 100, 750):
         x.append(rng.uniform(-scale, scale, count // 4).astype(dtype))
         x.append((1 + rng.uniform(-scale, scale, count // 8) * 1e-3).astype(dtype))
-    edges = np.array([0.25, 0.3466, 0.41421356, 0.5, 0.6, 0.70710678, 1, 1.41421356, 2.4142135,
-                      6, 88.7228, 103.97, 709.78, 745.13], dtype)
+    edges = np.array(
+        [
+            0.25,
+            0.3466,
+            0.41421356,
+            0.5,
+            0.6,
+            0.70710678,
+            1,
+            1.41421356,
+            2.4142135,
+            6,
+            88.7228,
+            103.97,
+            709.78,
+            745.13,
+        ],
+        dtype,
+    )
     info = np.finfo(dtype)
     far = np.array([info.max, info.tiny, info.smallest_subnormal, 1e5, 1e10, 1e30], dtype)
     near = np.concatenate([edges, np.nextafter(edges, dtype(0)), np.nextafter(edges, dtype(9e9))])

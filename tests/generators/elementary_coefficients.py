@@ -158,7 +158,7 @@ PLAN = {
         lambda z: z / 2,
         0,
         0.02945,
-        3,
+        0,
         7,
     ),
     "LOG2": (_log_base(2), lambda f: 1 / _log_base(2)(f), *SQRT2, 10, 0),
@@ -186,7 +186,7 @@ PLAN = {
         7,
     ),
     "ERFINV_NEAR": (_erfinv_square, lambda z: 1 / _erfinv_square(z), 0, 0.361, 8, 18),
-    "ERFINV": (_erfinv(3.25), lambda t: 1 / _erfinv(3.25)(t), -2.81, 3.01, 11, 23),
+    "ERFINV": (_erfinv(3.25), lambda t: 1 / _erfinv(3.25)(t), -2.81, 3.01, 12, 24),
     "ERFINV_ROOT": (_erfinv_root(3.25), lambda t: 1 / _erfinv_root(3.25)(t), -0.75, 0.9, 10, 22),
     "ERFINV_FAR": (_erfinv_root(5), lambda t: 1 / _erfinv_root(5)(t), -1.0, 1.1, 0, 19),
     "ERFC": (_LOG_ERFC, _ERF_WEIGHT, 1, 4, 8, 0),
@@ -210,14 +210,22 @@ def two_over_pi(parts: int = 4, entries: int = 61) -> list[list[float]]:
     return out
 
 
+def _packed(numbers: Sequence[float]) -> list[str]:
+    """Three numbers a line."""
+    texts = [f"{n!r}," for n in numbers]
+    return ["        " + " ".join(texts[i : i + 3]) for i in range(0, len(texts), 3)]
+
+
 def main() -> None:
     wanted = sys.argv[1:]
+    lows: list[str] = []
     lines = [
         '"""Minimax polynomials, lowest power first.',
         "",
         "Written by tests/generators/elementary_coefficients.py; the functions are named there.",
         '"""',
         "",
+        "# fmt: off",
         "TABLES: dict[tuple[str, str], tuple[float, ...]] = {",
     ]
     for name, (function, weight, low, high, *terms) in PLAN.items():
@@ -229,12 +237,17 @@ def main() -> None:
             found, worst = remez(function, weight, low, high, count)
             print(f"{name:10} {element:6} {count:2} terms: 2^{float(mp.log(worst, 2)):.1f}")
             lines.append(f'    ("{name}", "{element}"): (')
-            lines += [f"        {_round(c, element)!r}," for c in found]
+            rounded = [_round(c, element) for c in found]
+            lines += _packed(rounded)
             lines.append("    ),")
+            if name.startswith("ERFINV"):
+                # What rounding the first coefficient lost matters there.
+                lows.append(f'    ("{name}", "{element}"): {float(found[0] - rounded[0])!r},')
+    lines += ["}", "", "LOW: dict[tuple[str, str], float] = {", *lows]
     lines += ["}", "", "TWO_OVER_PI: dict[str, tuple[float, ...]] = {"]
     for i, part in enumerate(two_over_pi()):
         lines.append(f'    "TWO_OVER_PI_{i}": (')
-        lines += [f"        {c!r}," for c in part]
+        lines += _packed(part)
         lines.append("    ),")
     lines.append("}")
     if not wanted:

@@ -3,6 +3,12 @@
 ``TABLE[name](f, x)`` appends the code of a function to ``f`` and returns a value of x's type,
 ``float`` or ``double`` with any number of lanes.  At most 2 ulp over the whole range; the
 same bits on every target with fused multiply-add, for all rounding is explicit.
+``COMPLEX[name]``, also exported as ``complex_name``, takes and returns parts.
+
+>>> from mlx.backend.llvm.ir import Module
+>>> f = Module().function("f", ["<8 x float>"], "<8 x float>")
+>>> TABLE["exp"](f, f.params[0]).type
+'<8 x float>'
 """
 
 from __future__ import annotations
@@ -55,8 +61,8 @@ from mlx.backend.llvm.elementary.logarithm import (
     log10,
     logaddexp,
 )
-from mlx.backend.llvm.elementary.number import Routine
 from mlx.backend.llvm.elementary.power import fmod, pow, rsqrt, sqrt
+from mlx.backend.llvm.elementary.routine import Routine
 from mlx.backend.llvm.elementary.trigonometric import cos, sin, sincos, tan
 
 TABLE: dict[str, Routine] = {

@@ -12,20 +12,17 @@ import math
 from mlx.backend.llvm.elementary import exponential, inverse, logarithm, trigonometric
 from mlx.backend.llvm.elementary.number import (
     INF,
-    Body,
     Number,
-    Routine,
     at_least,
     at_most,
     copysign,
     fabs,
     fma,
-    routine,
-    through_double,
     two_sum,
     where,
 )
 from mlx.backend.llvm.elementary.number import sqrt as root
+from mlx.backend.llvm.elementary.routine import Body, Routine, routine, through_double
 
 Complex = tuple[Number, Number]
 

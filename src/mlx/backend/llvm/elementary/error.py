@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlx.backend.llvm.elementary.coefficients import LOW
 from mlx.backend.llvm.elementary.exponential import expm1_of_reduced, reduce
 from mlx.backend.llvm.elementary.logarithm import log
 from mlx.backend.llvm.elementary.number import (
@@ -17,12 +18,12 @@ from mlx.backend.llvm.elementary.number import (
     fabs,
     fma,
     polynomial,
-    routine,
     sqrt,
     table,
     two_product,
     where,
 )
+from mlx.backend.llvm.elementary.routine import routine
 
 
 @routine(FLOAT)
@@ -40,18 +41,18 @@ def erf(x: Number) -> Number:
 
 
 def _piece(name: str, t: Number) -> tuple[Number, Number]:
-    """The value of a polynomial, and what rounding its last step lost."""
+    """The value of a polynomial, and what rounding its last step and first term lost."""
     first, *others = table(name, t)
     q, q_low = two_product(t, polynomial(t, others))
     total = q + first
-    return total, q - (total - first) + q_low
+    return total, q - (total - first) + (q_low + LOW[name, t.element])
 
 
 @routine()
 def erfinv(x: Number) -> Number:
     """x P(x**2) up to 0.6; beyond, x P(w) with w = -log(1 - x**2), in two or three pieces
     (in sqrt(w) where w is large)."""
-    w = -log.of((1.0 - x) * (x + 1.0))
+    w = -log.of(fma(-x, x, 1.0))
     root = sqrt(w)
     pieces = [("ERFINV_ROOT", 6.25, 3.25)]
     if x.element == DOUBLE:

@@ -20,10 +20,10 @@ from mlx.backend.llvm.elementary.number import (
     fabs,
     fma,
     polynomial,
-    routine,
     table,
     where,
 )
+from mlx.backend.llvm.elementary.routine import routine
 from mlx.backend.llvm.ir import Value, const, lanes_of
 from mlx.backend.llvm.target import host
 
@@ -70,7 +70,8 @@ def _scalef(p: Number, n: Number) -> Number:
 
 def _has_scalef(type: str) -> bool:
     width = 16 if "float" in type else 8
-    return host().avx512 and lanes_of(type) % width == 0 and lanes_of(type) > 0
+    lanes = lanes_of(type)
+    return host().avx512 and lanes >= width and lanes & (lanes - 1) == 0
 
 
 def scale(p: Number, n: Number, shifted: Number) -> Number:
@@ -192,5 +193,3 @@ def cosh(x: Number) -> Number:
     """e**a / 2 + e**-a / 2."""
     half = exp_of(fabs(x), halvings=1)
     return half + 0.25 / half
-
-

@@ -12,11 +12,11 @@ from mlx.backend.llvm.elementary.number import (
     fabs,
     fma,
     polynomial,
-    routine,
     sqrt,
     table,
     where,
 )
+from mlx.backend.llvm.elementary.routine import routine
 
 # pi/2 in two parts.
 _HALF_PI = {FLOAT: 1.5707963705062866, DOUBLE: 1.5707963267948966}

@@ -23,12 +23,12 @@ from mlx.backend.llvm.elementary.number import (
     fma,
     polynomial,
     repair,
-    routine,
     sqrt,
     table,
     two_sum,
     where,
 )
+from mlx.backend.llvm.elementary.routine import routine
 
 _SQRT_HALF = {FLOAT: 0x3F3504F3, DOUBLE: 0x3FE6A09E667F3BCD}
 # ln 2 in two parts; the product of the first with an exponent is exact.
@@ -115,8 +115,9 @@ def near_pair(f: Number, k: Number, base: float) -> Number:
     product_low = fma(high, scale, -product) + fma(high, scale_low, low * scale)
     whole = k * unit
     total = whole + product
-    carried = where(fabs(whole) > fabs(product), (whole - total) + product,
-                    (product - total) + whole)
+    carried = where(
+        fabs(whole) > fabs(product), (whole - total) + product, (product - total) + whole
+    )
     return total + (carried + fma(k, unit_low, product_low))
 
 
@@ -146,7 +147,7 @@ def log_of_sum(high: Number, low: Number) -> Number:
     half = k >> 1
     first = ((BIAS[e] - half) << m).as_float(e)
     second = ((BIAS[e] - (k - half)) << m).as_float(e)
-    f = ((bits - shift).as_float(e) - 1.0)
+    f = (bits - shift).as_float(e) - 1.0
     f_low = low * first * second
     total = f + f_low
     lost = where(fabs(f) > fabs(f_low), f - total + f_low, f_low - total + f)

@@ -20,7 +20,6 @@ from mlx.backend.llvm.elementary.number import (
     fabs,
     fma,
     polynomial,
-    routine,
     table,
     trunc,
     two_product,
@@ -28,6 +27,7 @@ from mlx.backend.llvm.elementary.number import (
     where,
 )
 from mlx.backend.llvm.elementary.number import sqrt as root
+from mlx.backend.llvm.elementary.routine import routine
 
 # ln 2 less its short first part.
 _LN2_MIDDLE = 2.8235290563031577e-13
@@ -75,22 +75,25 @@ def _log_pair(x: Number) -> tuple[Number, Number]:
 _TWO_THIRDS_LOW = 3.700743415417188e-17
 
 
-def _is_odd_integer(y: Number) -> Number:
-    """Whether y is an odd integer: y is one, and half of it is none."""
-    half = y * 0.5
-    return trunc(y).equals(y) & _differs(trunc(half), half)
-
-
 def _differs(a: Number, b: Number) -> Number:
     return Number(a.f, a.f.fcmp("one", a.v, b.v))
+
+
+def _at_ends(a: Number, logarithm: Number) -> Number:
+    """The logarithm, or what it is at zero, infinity and NaN."""
+    return where(a.equals(0.0), -INF, where(a < INF, logarithm, a))
+
+
+def _clamp(x: Number, low: float, high: float) -> Number:
+    return at_most(at_least(x, low), high)
 
 
 def _power_double(a: Number, y: Number) -> Number:
     """exp(y log a), the logarithm and the product in pairs."""
     high, low = _log_pair(a)
-    y_safe = where(fabs(y) < 2.0**70, y, copysign(2.0**70, y))
-    product, product_low = two_product(high, y_safe)
-    product_low = fma(low, y_safe, product_low)
+    y = _clamp(y, -(2.0**70), 2.0**70)
+    product, product_low = two_product(_at_ends(a, high), y)
+    product_low = fma(low, y, product_low)
     large = fabs(product) > 800.0
     return exp_of(product, where(large, 0.0, product_low))
 
@@ -99,8 +102,9 @@ def _power_float(a: Number, y: Number) -> Number:
     """2**(y log2 a), the logarithm, the product and its integer part in double."""
     k, m = split(a)
     f = m.wide() - 1.0
-    product = y.wide() * fma(polynomial(f, table("LOG2_WIDE", f)), f, k.wide())
-    product = at_most(at_least(product, -160.0), 130.0)
+    logarithm = fma(polynomial(f, table("LOG2_WIDE", f)), f, _at_ends(a, k).wide())
+    product = _clamp(y, -(2.0**70), 2.0**70).wide() * logarithm
+    product = _clamp(product, -160.0, 130.0)
     n = (product + SHIFT[DOUBLE]) - SHIFT[DOUBLE]
     r = ((product - n) * math.log(2)).narrow()
     n = n.narrow()
@@ -111,25 +115,12 @@ def _power_float(a: Number, y: Number) -> Number:
 def pow(x: Number, y: Number) -> Number:
     """x**y from the logarithm of |x|, carried beyond its precision; IEEE special cases."""
     a = fabs(x)
-    safe = where((a > 0.0) & (a < INF), a, 1.0)
-    value = _power_float(safe, y) if x.element == FLOAT else _power_double(safe, y)
-    return _power_cases(x, y, a, value)
-
-
-def _power_cases(x: Number, y: Number, a: Number, value: Number) -> Number:
-    """Zero, infinite and negative bases; exponents that are zero, infinite or no integers."""
-    odd = _is_odd_integer(y)
-    # 0**y and inf**y are 0 or inf; so is a**inf, save 1**inf
-    grows = (y > 0.0) ^ a.equals(0.0)
-    extreme = where(grows, x.like(INF), 0.0)
-    value = where(a.equals(0.0) | a.equals(INF), extreme, value)
-    unbounded = where((y > 0.0) ^ (a < 1.0), x.like(INF), 0.0)
-    value = where(fabs(y).equals(INF), where(a.equals(1.0), x.like(1.0), unbounded), value)
-    negative = x.bits() < 0
-    value = where(negative & odd, -value, value)
-    undefined = (x < 0.0) & (a < INF) & _differs(trunc(y), y)
-    value = where(undefined, NAN, value)
-    value = where(x.is_nan() | y.is_nan(), x + y, value)
+    value = _power_float(a, y) if x.element == FLOAT else _power_double(a, y)
+    # A negative base: the sign of an odd power, NaN for a broken exponent.
+    whole, half = trunc(y), y * 0.5
+    odd = whole.equals(y) & _differs(trunc(half), half)
+    value = where((x.bits() < 0) & odd, -value, value)
+    value = where((x < 0.0) & (a < INF) & _differs(whole, y), NAN, value)
     return where(y.equals(0.0) | x.equals(1.0), 1.0, value)
 
 

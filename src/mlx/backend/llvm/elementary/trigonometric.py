@@ -21,12 +21,12 @@ from mlx.backend.llvm.elementary.number import (
     polynomial,
     repair,
     rint,
-    routine,
     table,
     two_product,
     two_sum,
     where,
 )
+from mlx.backend.llvm.elementary.routine import routine
 from mlx.backend.llvm.ir import Function, const, vector
 
 _TWO_OVER_PI = 0.6366197723675814
@@ -219,5 +219,3 @@ def tan(x: Number) -> Number:
 def _normal(high: Number, low: Number) -> tuple[Number, Number]:
     total = high + low
     return total, low - (total - high)
-
-
