@@ -74,7 +74,8 @@ from mlx.base.dtype import (
     uint64,
 )
 from mlx.core import cuda, fast, metal, random
-from mlx.ops import methods as _methods  # gives arrays their operators and methods
+from mlx.ops import methods as _methods  # noqa: F401 (gives arrays their operators)
+from mlx.ops import subscripts as _subscripts  # noqa: F401 (gives arrays their subscripts)
 from mlx.ops.arithmetic import (
     abs,
     add,
@@ -179,6 +180,13 @@ from mlx.ops.elementary import (
     sqrt,
     tan,
     tanh,
+)
+from mlx.ops.indexing import (
+    put_along_axis,
+    slice,
+    slice_update,
+    take,
+    take_along_axis,
 )
 from mlx.ops.info import (
     can_cast,
@@ -554,6 +562,7 @@ __all__ = [
     "power",
     "printoptions",
     "prod",
+    "put_along_axis",
     "radians",
     "random",
     "real",
@@ -579,6 +588,8 @@ __all__ = [
     "signedinteger",
     "sin",
     "sinh",
+    "slice",
+    "slice_update",
     "softmax",
     "sort",
     "split",
@@ -593,6 +604,8 @@ __all__ = [
     "sum",
     "swapaxes",
     "synchronize",
+    "take",
+    "take_along_axis",
     "tan",
     "tanh",
     "tensordot",

@@ -19,9 +19,9 @@ from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full, iota
-from mlx.primitives.elementwise import Conjugate, Equal, Multiply, Add, cast, where
+from mlx.primitives.elementwise import Add, Conjugate, Equal, Multiply, cast, where
 from mlx.primitives.reductions import broadcast_axes
-from mlx.primitives.views import reshape, transpose
+from mlx.primitives.views import Slice, reshape, transpose
 
 MODES = ("set", "add", "prod", "max", "min")
 
@@ -239,3 +239,47 @@ def _check_updates(
         raise ValueError(
             f"[{primitive.name}] updates of shape {updates.shape} where {expected} is needed."
         )
+
+
+@dataclass(frozen=True)
+class SliceUpdate(Primitive):
+    """The array with the update in place of ``array[starts :: steps]``."""
+
+    family = "join"
+    sizes = frozenset({"starts"})
+    starts: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    @property
+    def size_values(self) -> tuple[Any, ...]:
+        return self.starts
+
+    def _slice(self, shape: Shape) -> Slice:
+        return Slice(self.starts, self.steps, shape)
+
+    def infer(self, array: Node, update: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        self._slice(update.shape).infer(array)
+        if array.dtype is not update.dtype:
+            raise ValueError(f"[{self.name}] dtypes differ: {[array, update]}.")
+        return array.shape, array.dtype
+
+    def placements(self, array: Node, update: Node) -> list[Slice]:
+        """Where the inputs lie in the result; the later one covers the earlier."""
+        whole = Slice((0,) * array.ndim, (1,) * array.ndim, array.shape)
+        return [whole, self._slice(update.shape)]
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        _, update = node.inputs
+        (cotangent,) = cotangents
+        of_array = self(cotangent, full(update.shape, update.dtype, 0)) if wanted[0] else None
+        return [of_array, self._slice(update.shape)(cotangent) if wanted[1] else None]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        both = [
+            full(x.shape, x.dtype, 0) if t is None else t
+            for t, x in zip(tangents, node.inputs, strict=True)
+        ]
+        return [self(*both)]
+
+    def vmap(self, size: int, *inputs: Node) -> Node:
+        return SliceUpdate((0, *self.starts), (1, *self.steps))(*inputs)
