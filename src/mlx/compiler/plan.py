@@ -136,6 +136,12 @@ class _Planner:
         self.fusion = Fusion(nodes, wanted | extra, solid, apart)
         self.nodes = nodes
         self.places: dict[Node, Place] = {}
+        self.scalar_at: dict[Node, int] = {}
+        self.picks: dict[Node, dict[int, Node]] = {}
+        for node in nodes:
+            if node.primitive is not None and node.primitive.family == "pick":
+                index = node.primitive.index  # type: ignore[attr-defined]
+                self.picks.setdefault(node.inputs[0], {})[index] = node
         self.at = 0
 
     def plan(self) -> Plan:
@@ -185,12 +191,11 @@ class _Planner:
 
     def argument(self, node: Node) -> int:
         """The position of a run-time number among the program's scalars."""
-        scalars = self.result.scalars
-        for position, other in enumerate(scalars):
-            if other is node:
-                return position
-        scalars.append(node)
-        return len(scalars) - 1
+        position = self.scalar_at.get(node)
+        if position is None:
+            position = self.scalar_at[node] = len(self.result.scalars)
+            self.result.scalars.append(node)
+        return position
 
     def _place_in_joins(self) -> None:
         """Producers with one reader, a concatenation, write straight into its result."""
@@ -309,11 +314,7 @@ class _Planner:
         """The nodes that name the outputs: itself, or the picks of the region."""
         if node.dtype is not None:
             return [node]
-        found = {
-            n.primitive.index: n  # type: ignore[union-attr]
-            for n in self.nodes
-            if n.primitive is not None and n.primitive.family == "pick" and n.inputs[0] is node
-        }
+        found = self.picks.get(node, {})
         return [
             found.get(i) or Node(None, (), shape, dtype)
             for i, (shape, dtype) in enumerate(node.shape)

@@ -16,6 +16,7 @@ from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import team
 from mlx.runtime.buffer import Buffer
+from mlx.runtime.cut import pieces
 from mlx.runtime.host import call_host
 from mlx.runtime.memory import allocate
 
@@ -190,7 +191,9 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     while _settle(order):
         order, _ = _collect(roots)
     if order:
-        _evaluate_region(order, roots, asynchronous)
+        wanted = {n for n in roots if n.data is None}
+        for piece in pieces(order):
+            _evaluate_region(piece, wanted, asynchronous)
 
 
 def _call_compiled(call: Node, asynchronous: bool) -> None:
@@ -253,10 +256,10 @@ def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
     return sorted(seen, key=_serial)
 
 
-def _evaluate_region(order: list[Node], roots: Sequence[Node], asynchronous: bool) -> None:
+def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) -> None:
     key, leaves, scalars, edges, uses, index = _describe(order)
     live = _outside(order, edges, _USUAL)
-    wanted = {index[n] for n in roots if n.data is None}
+    wanted = {i for i, n in enumerate(order) if n in roots}
     live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
     live = [i for i in live if order[i].dtype is not None]
     del index
