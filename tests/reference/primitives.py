@@ -287,6 +287,13 @@ def _scatter(
     return out
 
 
+@reference("SliceUpdate")
+def _slice_update(p: Any, node: Any, array: np.ndarray, update: np.ndarray) -> np.ndarray:
+    out = array.copy()
+    out[_indices(p.starts, p.steps, update.shape)] = update
+    return out
+
+
 @reference("ArgMax")
 def _argmax(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
     return np.argmax(x, p.axis)

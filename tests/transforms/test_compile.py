@@ -326,6 +326,32 @@ def test_exceptions_restore_everything() -> None:
     assert not trace.active() and not trace.any_open()
 
 
+def test_failed_steps_change_nothing() -> None:
+    """An index out of bounds in a compiled training step, also with a later step waiting."""
+    box = {"table": mx.array([[1.0, 2.0], [3.0, 4.0]]), "count": mx.array(0.0)}
+
+    def step(ids: Any) -> Any:
+        value, gradient = mx.value_and_grad(lambda t: (t[ids] ** 2).sum())(box["table"])
+        box["table"] = box["table"] - 0.1 * gradient
+        box["count"] += 1
+        box["last"] = gradient
+        return value
+
+    compiled = mx.compile(step)
+    good, bad = mx.array([0, 1]), mx.array([0, 7])
+    mx.eval(compiled(good), box)
+    kept = {key: np.array(value).tobytes() for key, value in box.items()}
+    for steps in ([bad], [bad, good], [bad, good, good]):
+        losses = [compiled(ids) for ids in steps]
+        with pytest.raises(IndexError):
+            mx.eval(losses[-1], box)
+        assert {key: np.array(value).tobytes() for key, value in box.items()} == kept
+        with pytest.raises(IndexError):
+            losses[0].item()
+    mx.eval(compiled(good), box)
+    assert box["count"].item() == 2
+
+
 def test_threads() -> None:
     box, failures = Box(), []
     compiled = mx.compile(lambda x: x * box.weight)

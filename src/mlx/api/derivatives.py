@@ -1,4 +1,4 @@
-"""grad, value_and_grad, vjp, jvp and stop_gradient."""
+"""grad, value_and_grad, vjp and jvp."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from mlx.api.operands import (
     or_zeros,
     output_arrays,
 )
-from mlx.array import array, wrap
+from mlx.array import array
 from mlx.base import tree
 from mlx.graph.node import Node
 from mlx.graph.trace import Trace
 from mlx.primitives.base import full_like
-from mlx.primitives.custom import StopGradient
 from mlx.transforms import derivatives
 
 
@@ -280,15 +279,3 @@ def jvp(
         nodes = [o._node for o in outputs]
         found = derivatives.jvp(nodes, inputs, seeds, trace.start)
     return outputs, handles(or_zeros(found, nodes))
-
-
-def stop_gradient(a: array, /, *, stream: Any = None) -> array:
-    """``a`` itself, which derivatives take as constant.
-
-    >>> import mlx.core as mx
-    >>> mx.grad(lambda x: x * mx.stop_gradient(x))(mx.array(3.0)).item()
-    3.0
-    """
-    if not isinstance(a, array):
-        raise TypeError(f"[stop_gradient] Expected an array, but received {type(a).__name__}.")
-    return wrap(StopGradient()(a._node))

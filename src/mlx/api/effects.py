@@ -102,8 +102,12 @@ class Undo:
             if handle._node is node:
                 handle._node = inputs[old.at] if isinstance(old, _Input) else old
         for container, key, value, old in reversed(self.writes):
-            if _content_at(container, key) is value:
+            if _same(_content_at(container, key), value):
                 _write(container, key, wrap(inputs[old.at]) if isinstance(old, _Input) else old)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b or (type(a) is array and type(b) is array and a._node is b._node)
 
 
 class _Input:

@@ -1,16 +1,13 @@
-"""eval, async_eval and depends."""
+"""eval and async_eval."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mlx.api.operands import handles
 from mlx.array import array
 from mlx.base import tree
 from mlx.graph import trace
 from mlx.graph.node import Node
-from mlx.primitives.base import picks
-from mlx.primitives.custom import Barrier
 from mlx.runtime.evaluate import evaluate
 
 
@@ -47,25 +44,3 @@ def _compute(args: tuple, asynchronous: bool) -> None:
 
 def _nodes(args: Any) -> list[Node]:
     return [leaf._node for leaf in tree.leaves(args) if isinstance(leaf, array)]
-
-
-def depends(inputs: Any, dependencies: Any, /) -> Any:
-    """``inputs`` themselves, computed after ``dependencies``.
-
-    Args:
-        inputs: an array, or a list or tuple of arrays.
-        dependencies: an array, or a list or tuple of arrays.
-
-    Raises:
-        ValueError: there are no arrays among the inputs.
-
-    >>> import mlx.core as mx
-    >>> a, b = mx.array(1.0), mx.array(2.0)
-    >>> mx.depends(a, b).item()
-    1.0
-    """
-    first, rest = _nodes([inputs]), _nodes([dependencies])
-    if not first:
-        raise ValueError("[depends] The inputs contain no arrays.")
-    made = iter(handles(picks(Barrier(len(first))(*first, *rest))))
-    return next(made) if isinstance(inputs, array) else list(made)
