@@ -96,6 +96,22 @@ def test_batches_broadcast(dtype: str) -> None:
     check(matmul(a, b[..., :1]), a, b[..., :1], dtype)
 
 
+@pytest.mark.parametrize("how", ["n", "t", "g"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_b_shared_by_many_blocks(dtype: str, how: str) -> None:
+    a = random((2, 800, 801), dtype, 1)
+    for b in (random((801, 45), dtype, 2), random((2, 801, 45), dtype, 3)):
+        check(matmul(stored(a, how), stored(b, how)), a, b, dtype)
+    rows = slice(None, None, 97)
+    if dtype == "float32":
+        b = random((801, 45), dtype, 2)
+        assert (matmul(a[0], b)[rows] == chain(a[0][rows], b)).all()
+
+
+def test_shared_b_without_products() -> None:
+    assert (matmul(np.zeros((2000, 0), np.float32), np.zeros((0, 40), np.float32)) == 0).all()
+
+
 @pytest.mark.parametrize("dtype", FLOATS + ["int8"])
 @pytest.mark.parametrize("shape", [(3, 4), (1, 40), (40, 1), (1, 1)])
 def test_no_products_give_zeros(dtype: str, shape: tuple[int, int]) -> None:

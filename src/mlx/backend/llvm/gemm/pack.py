@@ -6,6 +6,8 @@ products land in parts of a tile that nobody stores.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mlx.backend.llvm.gemm.elements import Element, minimum, transpose
 from mlx.backend.llvm.gemm.tile import ROW, Tile
 from mlx.backend.llvm.ir import Function, Module, Value, i64
@@ -100,7 +102,7 @@ def pack_b(module: Module, tile: Tile, element: Element, layout: str) -> str:
     return name
 
 
-def whole_or_part(f: Function, whole: Value, emit) -> None:  # type: ignore[no-untyped-def]
+def whole_or_part(f: Function, whole: Value, emit: Callable[[bool], None]) -> None:
     """Emit both cases: the common one without masks, the one at the edge with."""
     then, otherwise, after = f.label("whole"), f.label("part"), f.label("after")
     f.branch_if(whole, then, otherwise)

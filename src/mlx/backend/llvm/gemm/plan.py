@@ -16,6 +16,7 @@ from mlx.backend.llvm.gemm.plan_vector import plan_vector
 from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
 
 _ROWS, _COLS = 256, 256
+_LEAST = 1 << 20  # multiplications of a task: about 20 us
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once
 _PACK_COLS = 256
 _SMALL = 1 << 17  # bytes of an operand that stays in the second-level cache
@@ -46,14 +47,15 @@ def plan_gemm(
     return _Blocked(a, b, m, n, k, batch, accumulate, workers).commands(epilogue, scratch)
 
 
-def _blocks(tile: Tile, m: int, n: int, items: int, workers: int) -> tuple[int, int]:
-    """Rows and columns of a task's block of C."""
+def _blocks(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> tuple[int, int]:
+    """Rows and columns of a task's block of C: four tasks a worker, unless they get too small."""
 
     def even(size: int, limit: int, step: int) -> int:
         return round_up(-(-size // -(-size // limit)), step)
 
     mc, nc = even(m, _ROWS, tile.rows), even(n, _COLS, tile.cols)
-    while items * -(-m // mc) * -(-n // nc) < 4 * workers:
+    wanted = 4 * workers if workers > 1 else 1
+    while items * -(-m // mc) * -(-n // nc) < wanted and mc * nc * k >= 2 * _LEAST:
         if mc >= nc and mc > 2 * tile.rows:
             mc = round_up(mc // 2, tile.rows)
         elif nc > 2 * tile.cols:
@@ -83,7 +85,7 @@ class _Geometry:
 
 @lru_cache(maxsize=4096)
 def _geometry(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> _Geometry:
-    mc, nc = _blocks(tile, m, n, items, workers)
+    mc, nc = _blocks(tile, m, n, k, items, workers)
     kc = min(tile.depth * tile.step, max(k, 1))
     m_blocks, n_blocks = -(-m // mc), -(-n // nc)
     shared = m_blocks >= _SHARED_FROM
