@@ -15,7 +15,7 @@ from .environments import choose as choose_peers
 from .harness import Result, measure_process, measure_row
 from .machine import Limits, measure_limits
 from .plot import draw_ratios
-from .table import Results, aligned, lines, markdown, notes, remarks
+from .table import Results, aligned, lines, markdown, notes, one_line, remarks
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -84,8 +84,8 @@ def main(argv: list[str] | None = None) -> int:
     limits = measure_limits(options.threads)
     results: Results = {}
     for row in rows:
-        print(f"{row.name} ...", file=sys.stderr, flush=True)
         results[row.name] = measure(row, peers, options)
+        print(one_line(row, results[row.name]), file=sys.stderr, flush=True)
     limits = limits.or_better(measure_limits(options.threads))
     print(aligned(lines(rows, results, limits)))
     print(f"\nThe machine: {limits}.")

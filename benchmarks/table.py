@@ -15,6 +15,12 @@ def figure(row: Row, result: Result) -> str:
     return text + ("≠" if result.differs else "")
 
 
+def one_line(row: Row, found: dict[str, Result]) -> str:
+    """A row as it is shown while the others are still measured."""
+    figures = (f"{name} {figure(row, result)}" for name, result in found.items())
+    return f"{row.name} ({row.unit}): {', '.join(figures)}"
+
+
 def best(results: dict[str, Result], ours: bool) -> tuple[str, Result] | None:
     """The fastest of our variants or of the others, leaving out who computes something else."""
     there = [
