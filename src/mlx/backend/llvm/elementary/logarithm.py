@@ -10,7 +10,6 @@ import math
 
 from mlx.backend.llvm.elementary.exponential import exp
 from mlx.backend.llvm.elementary.number import (
-    BIAS,
     DOUBLE,
     FLOAT,
     INF,
@@ -64,12 +63,15 @@ def log1p_terms(f: Number) -> tuple[Number, Number]:
     return half_square, rest
 
 
-def log_reduced(f: Number, k: Number) -> Number:
-    """k ln 2 + log(1 + f)."""
+def log_reduced(f: Number, k: Number, more: Number | None = None) -> Number:
+    """k ln 2 + log(1 + f), plus ``more``, which is below an ulp of 1."""
     if f.element == FLOAT:
-        near = fma(polynomial(f, table("LOG", f)), f * f, f)
+        p, square = polynomial(f, table("LOG", f)), f * f
+        near = fma(p, square, f) if more is None else f + fma(p, square, more)
         return fma(k, math.log(2), near)
     half_square, rest = log1p_terms(f)
+    if more is not None:
+        rest = rest + more
     return fma(k, LN2_HIGH, f - (half_square - fma(k, LN2_LOW, rest)))
 
 
@@ -115,19 +117,17 @@ def near_pair(f: Number, k: Number, base: float) -> Number:
     product_low = fma(high, scale, -product) + fma(high, scale_low, low * scale)
     whole = k * unit
     total = whole + product
-    carried = where(
-        fabs(whole) > fabs(product), (whole - total) + product, (product - total) + whole
-    )
+    carried = (whole - total) + product
     return total + (carried + fma(k, unit_low, product_low))
 
 
-@routine()
+@routine(FLOAT)
 def log2(x: Number) -> Number:
     """The logarithm to base 2, exact at powers of two."""
     return _log_base(x, "LOG2", 2)
 
 
-@routine()
+@routine(FLOAT)
 def log10(x: Number) -> Number:
     """The logarithm to base 10."""
     return _log_base(x, "LOG10", 10)
@@ -138,22 +138,11 @@ def log_of_sum(high: Number, low: Number) -> Number:
 
     Accurate relative to the result also where high + low is next to 1.
     """
-    e = high.element
-    m = MANTISSA[e]
+    m = MANTISSA[high.element]
     bits = high.bits()
-    k = (bits - _SQRT_HALF[e]) >> m
-    shift = k << m
-    # 2**-k times low: by two factors, for 2**-k alone can leave the range.
-    half = k >> 1
-    first = ((BIAS[e] - half) << m).as_float(e)
-    second = ((BIAS[e] - (k - half)) << m).as_float(e)
-    f = (bits - shift).as_float(e) - 1.0
-    f_low = low * first * second
-    total = f + f_low
-    lost = where(fabs(f) > fabs(f_low), f - total + f_low, f_low - total + f)
-    k = k.convert(e)
-    y = log_reduced(total, k)
-    return y + lost * (1.0 - total)
+    k = (bits - _SQRT_HALF[high.element]) >> m
+    f = (bits - (k << m)).as_float(high.element) - 1.0
+    return log_reduced(f, k.convert(high.element), low / high)
 
 
 @routine(FLOAT)
