@@ -10,11 +10,17 @@ from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
+from mlx.base.dtype import Dtype
+from mlx.graph.node import Node
 from mlx.ops.operands import array_node, axis_of, broadcast_shape, fitted, integer, shape_of
-from mlx.ops.random import gumbel_node, key_node, random_bits
+from mlx.ops.random import gumbel_node, key_node, normal_node, random_bits
+from mlx.primitives.contraction import MatMul
 from mlx.primitives.elementwise import cast
+from mlx.primitives.factorizations import SVD
 from mlx.primitives.indexing import Gather
+from mlx.primitives.library import outputs
 from mlx.primitives.ordering import ArgMax, ArgSort
+from mlx.primitives.transcendental import Sqrt
 from mlx.primitives.views import moveaxis, reshape
 
 
@@ -71,3 +77,43 @@ def categorical(
     wide = cast(x, dt.promote(dt.at_least_float(x.dtype), dt.float32))
     noise = cast(gumbel_node(noise_shape, dt.float32, key_node(key)), wide.dtype)
     return wrap(ArgMax(at)(fitted(wide, noise_shape, wide.dtype) + noise))
+
+
+def multivariate_normal(
+    mean: array,
+    cov: array,
+    shape: Sequence[int] = (),
+    dtype: Dtype | None = dt.float32,
+    key: array | None = None,
+    stream: Any = None,
+) -> array:
+    """Normal vectors with given means (..., n) and covariances (..., n, n), as float32.
+
+    ``shape`` comes before the last axis of the result; batches broadcast to it.
+
+    >>> mx.random.multivariate_normal(mx.zeros(2), mx.eye(2), (3,)).shape
+    (3, 2)
+    """
+    name = "random.multivariate_normal"
+    centre, spread = array_node(name, mean), array_node(name, cov)
+    if dtype not in (None, dt.float32):
+        raise ValueError(f"[{name}] Only float32 is supported, got {dtype!r}.")
+    n = centre.shape[-1] if centre.ndim else 0
+    if centre.ndim < 1 or spread.ndim < 2 or spread.shape[-2:] != (n, n):
+        raise ValueError(
+            f"[{name}] Needs a mean (..., n) and a covariance (..., n, n), got {centre.shape} "
+            f"and {spread.shape}."
+        )
+    lead = broadcast_shape(centre.shape[:-1], spread.shape[:-2])
+    lead = broadcast_shape(lead, shape_of(name, shape))
+    return wrap(_correlated(centre, spread, (*lead, n), key_node(key)))
+
+
+def _correlated(centre: Node, spread: Node, shape: tuple[int, ...], key: Node) -> Node:
+    """mean + z sqrt(S) V of a singular value decomposition of the covariance."""
+    _, sizes, right = outputs(SVD(False), cast(spread, dt.float32))
+    noise = normal_node(shape, dt.float32, key)
+    scaled = noise * fitted(Sqrt()(sizes), shape, dt.float32)
+    lined = reshape(scaled, (*shape[:-1], 1, shape[-1]))
+    turned = MatMul()(lined, fitted(right, (*shape[:-1], *right.shape[-2:]), dt.float32))
+    return reshape(turned, shape) + fitted(cast(centre, dt.float32), shape, dt.float32)

@@ -1,0 +1,53 @@
+"""The library family: host calls of LAPACK and FFT routines through SciPy.
+
+A member's ``host(*arrays)`` gets NumPy arrays and returns one for each output; leading axes
+are batches, so that batching needs no rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlx.base.dtype import Dtype
+from mlx.base.lazy import scipy_module
+from mlx.graph.node import Node, Shape
+from mlx.primitives.base import Primitive, picks
+
+Types = tuple[tuple[Shape, Dtype], ...]
+
+
+class Library(Primitive):
+    """A host call between native segments."""
+
+    family = "library"
+
+    def host(self, *arrays: np.ndarray) -> Any:
+        raise TypeError(f"[{self.name}] declares no host call.")
+
+    def vmap(self, size: int, *inputs: Node) -> Node:
+        return self(*inputs)
+
+
+def outputs(primitive: Library, *inputs: Node) -> list[Node]:
+    """The outputs of a library call as nodes."""
+    return picks(primitive(*inputs))
+
+
+def lapack() -> Any:
+    return scipy_module("linalg")
+
+
+def each_matrix(
+    call: Callable[..., Any], types: Types, arrays: Sequence[np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """Apply a function of matrices to every matrix of batches; ``types`` are the results'."""
+    lead = arrays[0].shape[:-2]
+    results = tuple(np.empty(shape, dtype.numpy) for shape, dtype in types)
+    for at in np.ndindex(*lead):
+        found = call(*(a[at] for a in arrays))
+        for result, value in zip(results, found, strict=True):
+            result[at] = value
+    return results
