@@ -14,13 +14,14 @@ from mlx.backend.llvm.abi import HostCall
 from mlx.backend.llvm.programs import Executable, build_executable
 from mlx.graph import trace
 from mlx.graph.node import Node
-from mlx.runtime import team
+from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import pieces
 from mlx.runtime.host import call_host
 from mlx.runtime.memory import allocate
 
 PROGRAMS = 2048
+collector.calm()
 _lock = threading.RLock()
 _programs: OrderedDict[Any, Executable] = OrderedDict()
 counters = {"programs": 0, "runs": 0}
