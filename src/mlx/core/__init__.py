@@ -23,10 +23,18 @@ from mlx.api.evaluation import (
     async_eval,
     eval,
 )
+from mlx.api.io import (
+    load,
+    save,
+    save_gguf,
+    save_safetensors,
+    savez,
+    savez_compressed,
+)
 from mlx.api.vmap import (
     vmap,
 )
-from mlx.array import array
+from mlx.array import ArrayAt, ArrayIterator, array
 from mlx.array.printing import (
     PrintOptions,
     get_printoptions,
@@ -73,9 +81,9 @@ from mlx.base.dtype import (
     uint32,
     uint64,
 )
-from mlx.core import cuda, fast, metal, random
+from mlx.core import cuda, fast, fft, linalg, metal, random
 from mlx.ops import methods as _methods  # noqa: F401 (gives arrays their operators)
-from mlx.ops import subscripts as _subscripts  # noqa: F401 (gives arrays their subscripts)
+from mlx.ops import subscripts as _subscripts  # noqa: F401 (and their subscripts)
 from mlx.ops.arithmetic import (
     abs,
     add,
@@ -238,6 +246,9 @@ from mlx.ops.logic import (
     right_shift,
     where,
 )
+from mlx.ops.norms import (
+    matrix_norm,
+)
 from mlx.ops.products import (
     addmm,
     inner,
@@ -350,6 +361,8 @@ except _NotFound:
     __version__ = "0.0.0"
 
 __all__ = [
+    "ArrayAt",
+    "ArrayIterator",
     "Device",
     "DeviceType",
     "Dtype",
@@ -468,6 +481,7 @@ __all__ = [
     "expm1",
     "eye",
     "fast",
+    "fft",
     "finfo",
     "flatten",
     "flip",
@@ -516,7 +530,9 @@ __all__ = [
     "left_shift",
     "less",
     "less_equal",
+    "linalg",
     "linspace",
+    "load",
     "log",
     "log10",
     "log1p",
@@ -529,6 +545,7 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "matmul",
+    "matrix_norm",
     "matrix_transpose",
     "max",
     "maximum",
@@ -576,6 +593,11 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "save",
+    "save_gguf",
+    "save_safetensors",
+    "savez",
+    "savez_compressed",
     "searchsorted",
     "set_cache_limit",
     "set_default_device",

@@ -13,7 +13,7 @@ from mlx.ops.random import (
     truncated_normal,
     uniform,
 )
-from mlx.ops.sampling import categorical, permutation
+from mlx.ops.sampling import categorical, multivariate_normal, permutation
 
 __all__ = [
     "bernoulli",
@@ -21,6 +21,7 @@ __all__ = [
     "gumbel",
     "key",
     "laplace",
+    "multivariate_normal",
     "normal",
     "permutation",
     "randint",

@@ -1,0 +1,43 @@
+"""Linear algebra."""
+
+from mlx.ops.linalg import (
+    cholesky,
+    cholesky_inv,
+    cross,
+    det,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    inv,
+    lu,
+    lu_factor,
+    pinv,
+    qr,
+    slogdet,
+    solve,
+    solve_triangular,
+    svd,
+    tri_inv,
+)
+
+__all__ = [
+    "cholesky",
+    "cholesky_inv",
+    "cross",
+    "det",
+    "eig",
+    "eigh",
+    "eigvals",
+    "eigvalsh",
+    "inv",
+    "lu",
+    "lu_factor",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "svd",
+    "tri_inv",
+]
