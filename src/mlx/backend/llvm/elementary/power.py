@@ -131,7 +131,9 @@ def fmod(x: Number, y: Number) -> Number:
     f = x.f
     a, b = fabs(x), fabs(y)
     valid = (a < INF) & (b > 0.0)
-    a_work, b_work = where(valid, a, 0.0), where(valid, b, 1.0)
+    # Lanes that need no work take part in the steps of others, unharmed.
+    working = valid & (b < INF)
+    a_work, b_work = where(working, a, 0.0), where(working, b, 1.0)
     before, head, body, done = f.block, f.label("head"), f.label("body"), f.label("done")
     f.branch(head)
     f.start(head)
@@ -144,7 +146,7 @@ def fmod(x: Number, y: Number) -> Number:
     f.lines[mark] = f.lines[mark].replace("@PHI@", f"phi {a.v.type} {incoming}")
     f.branch(head)
     f.start(done)
-    out = where(valid, rest, NAN)
+    out = where(working, rest, where(valid, a, NAN))
     return copysign(where(x.is_nan() | y.is_nan(), x + y, out), x)
 
 

@@ -29,9 +29,12 @@ def slices(f: Function, v: Value, lanes: int) -> list[Value]:
 
 
 def native_lanes(type: str) -> int:
-    """How many lanes a call takes at once: one register of the type, or all if fewer."""
+    """How many lanes a call takes at once: two registers of the type, or all if fewer.
+
+    Two chains of operations hide each other's latency, and fewer calls spill less.
+    """
     lanes = lanes_of(type)
-    width = host().vector_bytes // (4 if element_of(type) == FLOAT else 8)
+    width = 2 * host().vector_bytes // (4 if element_of(type) == FLOAT else 8)
     return width if lanes > width and lanes & (lanes - 1) == 0 else lanes
 
 
@@ -39,7 +42,7 @@ class Routine:
     """An elementary function: called with IR values, written over Numbers.
 
     ``inline`` names the elements for which it is inlined; otherwise it is emitted once a
-    module as an internal function of one native vector, and called for each.
+    module as an internal function of two native vectors, and called for each pair.
     """
 
     def __init__(self, body: Body, inline: tuple[str, ...], results: int) -> None:
