@@ -88,7 +88,8 @@ class _Columns(_Rows):
         f.end_loop(loop)
         for position, v in enumerate(self.reduces):
             self._fold_rows(position, v)
-            self._write(position, v, outer)
+            for access in [a for value, a in s.stores if value == v]:
+                self._write(position, v, access, outer)
         f.ret()
 
     def _divide_task(self) -> None:
@@ -192,11 +193,10 @@ class _Columns(_Rows):
             f.end_loop(loop)
             half //= 2
 
-    def _write(self, position: int, v: int, outer: list[Value]) -> None:
+    def _write(self, position: int, v: int, access: int, outer: list[Value]) -> None:
         """The result, or for a split nest this chunk's part at [chunk, outer, column]."""
         f, expression, lanes = self.f, self.s.values[v], self.spec.lanes
         assert isinstance(expression, Reduce)
-        access = next(a for value, a in self.s.stores if value == v)
         acc = accumulator(expression.dtype)
         pointer = outer[access]
         if self.s.split:
