@@ -17,6 +17,7 @@ from mlx.primitives import transcendental as functions
 from mlx.runtime import team
 from mlx.runtime.evaluate import evaluate
 from mlx.transforms.derivatives import vjp
+from tests.reference.evaluate import evaluate as reference
 from tests.reference.evaluate import leaf, stored
 
 ROWS, COLUMNS = 13, 150
@@ -119,6 +120,31 @@ def equal_bits(got: list[np.ndarray], want: list[np.ndarray], label: Any) -> Non
 
 CASES = [(seed, dtype) for dtype in (float32, float64, float16) for seed in range(8)]
 IDS = [f"{dtype.name}-{seed}" for seed, dtype in CASES]
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_values(seed: int) -> None:
+    """What all of these agree on is right."""
+    made = program(seed, 6, operand(seed, float64))
+    wanted = reference(made)
+    for got, want in zip(fused(seed, float64), wanted, strict=True):
+        scale = max(1.0, float(np.abs(want).max()))
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (3, 70_000)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_equal_reductions(shape: tuple[int, int], axis: int) -> None:
+    """The same sum recorded twice, both of them results or needed by others."""
+    x = leaf(np.random.default_rng(0).normal(size=shape), float32)
+    kept = [1 - axis]
+    first, second = reductions.Sum(axis)(x), reductions.Sum(axis)(x)
+    centred = x - reductions.broadcast_axes(second * (1 / shape[axis]), shape, kept)
+    made = [first, reductions.Sum(axis)(centred * centred), second]
+    wanted = reference(made, wide=True)
+    evaluate(made)
+    for node, want in zip(made, wanted, strict=True):
+        np.testing.assert_allclose(stored(node), want, rtol=1e-4, atol=1e-2)
 
 
 @pytest.fixture

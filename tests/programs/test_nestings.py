@@ -7,8 +7,9 @@ import pytest
 
 from mlx.base.dtype import float64
 from mlx.graph import trace
+from mlx.runtime.evaluate import evaluate
 from tests.programs.generate import nest, vector
-from tests.reference.evaluate import value
+from tests.reference.evaluate import stored, value
 
 
 @pytest.mark.parametrize("seed", range(120))
@@ -21,3 +22,15 @@ def test_nesting(seed: int) -> None:
     scale = max(1.0, float(np.abs(want).max()))
     np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9 * scale, err_msg=name)
     assert not trace.active()
+
+
+@pytest.mark.parametrize("seed", range(200, 250))
+def test_kernels(seed: int) -> None:
+    """Our kernels compute what the reference evaluator computes of the same graph."""
+    name, used, _ = nest(seed, seed % 4)
+    x = vector(seed, float64)
+    node = used(x)._node
+    want = value(node)
+    evaluate([node])
+    scale = max(1.0, float(np.abs(want).max()))
+    np.testing.assert_allclose(stored(node), want, rtol=1e-11, atol=1e-11 * scale, err_msg=name)
