@@ -16,7 +16,7 @@ import numpy as np
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.primitives import base
-from tests.registry import scanning, selecting, structured
+from tests.registry import factoring, scanning, selecting, structured
 from tests.registry.kinds import Sample, draw
 
 R = (-2.0, 2.0)

@@ -20,7 +20,7 @@ from mlx.ops.shape import narrow
 from mlx.primitives.arithmetic import Absolute, Sign
 from mlx.primitives.base import full_like, iota
 from mlx.primitives.elementwise import Equal, Greater, Multiply, Subtract, cast, where
-from mlx.primitives.factorizations import LU, QR, SVD, Cholesky, Eig, Eigh
+from mlx.primitives.factorizations import LU, QR, Cholesky, Eigh
 from mlx.primitives.library import outputs
 from mlx.primitives.matrices import (
     adjoint,
@@ -34,6 +34,7 @@ from mlx.primitives.matrices import (
 from mlx.primitives.products import Prod
 from mlx.primitives.reductions import Max, Sum
 from mlx.primitives.solvers import Determinant, Inverse, Solve, SolveTriangular
+from mlx.primitives.spectra import SVD, Eig
 from mlx.primitives.transcendental import Log
 from mlx.primitives.views import Concatenate, reshape
 

@@ -16,10 +16,10 @@ from mlx.ops.operands import array_node, axis_of, broadcast_shape, fitted, integ
 from mlx.ops.random import gumbel_node, key_node, normal_node, random_bits
 from mlx.primitives.contraction import MatMul
 from mlx.primitives.elementwise import cast
-from mlx.primitives.factorizations import SVD
 from mlx.primitives.indexing import Gather
 from mlx.primitives.library import outputs
 from mlx.primitives.ordering import ArgMax, ArgSort
+from mlx.primitives.spectra import SVD
 from mlx.primitives.transcendental import Sqrt
 from mlx.primitives.views import moveaxis, reshape
 

@@ -19,7 +19,7 @@ from mlx.graph.node import Node, Shape
 from mlx.primitives.base import zeros_like
 from mlx.primitives.elementwise import cast
 from mlx.primitives.indexing import Gather
-from mlx.primitives.library import Library, Types, each_matrix, lapack, outputs
+from mlx.primitives.library import Library, Types, dtype_of, each_matrix, lapack, outputs
 from mlx.primitives.matrices import (
     adjoint,
     diagonal,
@@ -30,15 +30,14 @@ from mlx.primitives.matrices import (
     multiply,
     real_part,
     scale_columns,
-    scale_rows,
     strictly_lower,
     upper_triangle,
 )
 from mlx.primitives.ordering import ArgSort
-from mlx.primitives.solvers import Inverse, SolveTriangular
+from mlx.primitives.solvers import SolveTriangular
 
 
-def _known(values: Sequence[Node | None], like: Sequence[Node]) -> list[Node]:
+def known(values: Sequence[Node | None], like: Sequence[Node]) -> list[Node]:
     """Cotangents with zeros for those that are missing."""
     return [zeros_like(x) if v is None else v for v, x in zip(values, like, strict=True)]
 
@@ -56,10 +55,8 @@ class Factorization(Library):
         raise TypeError(f"[{self.name}] declares no factor.")
 
     def host(self, *arrays: np.ndarray) -> Any:
-        (x,) = arrays
-        dtype = dt.from_numpy(x.dtype)
-        assert dtype is not None
-        return each_matrix(self.factor, self.types(x.shape, dtype), arrays)
+        types = self.types(arrays[0].shape, dtype_of(arrays[0]))
+        return each_matrix(self.factor, types, arrays)
 
     def same(self, node: Node) -> list[Node]:
         """Its outputs, of the input of ``node``."""
@@ -74,10 +71,9 @@ class Cholesky(Library):
         return x.shape, x.dtype
 
     def host(self, *arrays: np.ndarray) -> Any:
-        (x,) = arrays
-        types = ((x.shape, dt.from_numpy(x.dtype)),)
+        types = ((arrays[0].shape, dtype_of(arrays[0])),)
         try:
-            return each_matrix(lambda m: (lapack().cholesky(m, lower=True),), types, arrays)  # type: ignore[arg-type]
+            return each_matrix(lambda m: (lapack().cholesky(m, lower=True),), types, arrays)
         except np.linalg.LinAlgError as error:
             raise ValueError(f"[linalg::cholesky] Not positive definite: {error}.") from None
 
@@ -112,7 +108,7 @@ class QR(Factorization):
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         q, r = self.same(node)
-        of_q, of_r = _known(cotangents, (q, r))
+        of_q, of_r = known(cotangents, (q, r))
         inner = multiply(r, adjoint(of_r)) + -multiply(adjoint(of_q), q)
         copied = lower_triangle(inner) + adjoint(strictly_lower(inner))
         return [_divided(of_q + multiply(q, copied), adjoint(r), triangle="lower")]
@@ -147,7 +143,7 @@ class LU(Factorization):
         rows = np.arange(matrix.shape[0])
         for i, p in enumerate(pivots):
             rows[[i, p]] = rows[[p, i]]
-        return packed, pivots, np.argsort(rows)
+        return packed, pivots.astype(np.uint32), np.argsort(rows).astype(np.uint32)
 
     def _square(self, node: Node) -> list[Node]:
         m, n = node.inputs[0].shape[-2:]
@@ -209,7 +205,7 @@ class Eigh(Factorization):
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         values, vectors = self.same(node)
-        of_values, of_vectors = _known(cotangents, (values, vectors))
+        of_values, of_vectors = known(cotangents, (values, vectors))
         turn = multiply(adjoint(vectors), of_vectors)
         inner = scale_columns(identity_like(vectors), of_values)
         inner = inner + turn * cast(gaps(values), turn.dtype)
@@ -220,99 +216,3 @@ class Eigh(Factorization):
         inner = multiply(adjoint(vectors), hermitian(tangents[0]), vectors)
         turn = inner * cast(gaps(values), inner.dtype)
         return [real_part(diagonal(inner)), multiply(vectors, turn)]
-
-
-@dataclass(frozen=True)
-class Eig(Factorization):
-    """Eigenvalues and right eigenvectors of unit length of any square matrices."""
-
-    outputs = 2
-
-    def types(self, shape: Shape, dtype: Dtype) -> Types:
-        return (shape[:-1], dt.complex64), (shape, dt.complex64)
-
-    def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        return lapack().eig(matrix)
-
-    def _inverse(self, node: Node) -> tuple[Node, Node]:
-        _, vectors = self.same(node)
-        return vectors, Inverse()(vectors)
-
-    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
-        if cotangents[1] is not None:
-            raise ValueError("[Eig] Eigenvectors have no derivative (their phase is arbitrary).")
-        vectors, inverse = self._inverse(node)
-        out = multiply(scale_columns(adjoint(inverse), cotangents[0]), adjoint(vectors))
-        return [cast(out, node.inputs[0].dtype)]
-
-    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
-        vectors, inverse = self._inverse(node)
-        return [diagonal(multiply(inverse, cast(tangents[0], dt.complex64), vectors)), None]
-
-
-@dataclass(frozen=True)
-class SVD(Factorization):
-    """U, singular values (descending) and the adjoint of V; ``full`` completes the bases."""
-
-    outputs = 3
-    full: bool
-
-    def types(self, shape: Shape, dtype: Dtype) -> Types:
-        *lead, m, n = shape
-        k = min(m, n)
-        left, right = (m, n) if self.full else (k, k)
-        return (
-            ((*lead, m, left), dtype),
-            ((*lead, k), dt.real_of(dtype)),
-            ((*lead, right, n), dtype),
-        )
-
-    def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        return lapack().svd(matrix, full_matrices=self.full)
-
-    def _thin(self, node: Node) -> list[Node]:
-        return outputs(SVD(False), *node.inputs)
-
-    def _check(self, node: Node) -> None:
-        m, n = node.inputs[0].shape[-2:]
-        if (self.full and m != n) or node.inputs[0].dtype.is_complex:
-            raise ValueError(
-                "[SVD] Singular vectors have derivatives for real square matrices only, not "
-                f"for {node.inputs[0].dtype.name} ({m}, {n}); pinv and norm do without."
-            )
-
-    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
-        u, sizes, vh = self._thin(node)
-        of_u, of_sizes, of_vh = cotangents
-        if of_u is None and of_vh is None:
-            return [multiply(scale_columns(u, of_sizes), vh)]
-        self._check(node)
-        of_u, of_sizes, of_vh = _known(cotangents, (u, sizes, vh))
-        v, of_v = adjoint(vh), adjoint(of_vh)
-        gap, inverse = gaps(sizes * sizes), 1 / sizes
-        of_left, of_right = multiply(adjoint(u), of_u), multiply(vh, of_v)
-        inner = scale_columns(gap * (of_left - adjoint(of_left)), sizes)
-        inner = inner + scale_rows(gap * (of_right - adjoint(of_right)), sizes)
-        inner = inner + scale_columns(identity_like(inner), of_sizes)
-        out = multiply(u, inner, vh)
-        rest_u = scale_columns(of_u - multiply(u, of_left), inverse)
-        rest_v = scale_columns(of_v - multiply(v, of_right), inverse)
-        return [out + multiply(rest_u, vh) + multiply(u, adjoint(rest_v))]
-
-    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
-        u, sizes, vh = self._thin(node)
-        v, change = adjoint(vh), tangents[0]
-        inner = multiply(adjoint(u), change, v)
-        of_sizes = real_part(diagonal(inner))
-        m, n = node.inputs[0].shape[-2:]
-        if (self.full and m != n) or inner.dtype.is_complex:
-            return [None, of_sizes, None]
-        gap, inverse = gaps(sizes * sizes), 1 / sizes
-        back = adjoint(inner)
-        turn_u = gap * (scale_columns(inner, sizes) + scale_rows(back, sizes))
-        turn_v = gap * (scale_rows(inner, sizes) + scale_columns(back, sizes))
-        rest_u = multiply(change, v) - multiply(u, inner)
-        rest_v = multiply(adjoint(change), u) - multiply(v, back)
-        of_u = multiply(u, turn_u) + scale_columns(rest_u, inverse)
-        of_v = multiply(v, turn_v) + scale_columns(rest_v, inverse)
-        return [of_u, of_sizes, adjoint(of_v)]

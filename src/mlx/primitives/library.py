@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlx.base.dtype import Dtype
+from mlx.base.dtype import Dtype, complex64, from_numpy
 from mlx.base.lazy import scipy_module
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, picks
@@ -36,6 +36,11 @@ def outputs(primitive: Library, *inputs: Node) -> list[Node]:
     return picks(primitive(*inputs))
 
 
+def dtype_of(x: np.ndarray) -> Dtype:
+    """Our dtype of a NumPy array (complex64 for any complex numbers)."""
+    return from_numpy(x.dtype) or complex64
+
+
 def lapack() -> Any:
     return scipy_module("linalg")
 
@@ -45,9 +50,8 @@ def each_matrix(
 ) -> tuple[np.ndarray, ...]:
     """Apply a function of matrices to every matrix of batches; ``types`` are the results'."""
     lead = arrays[0].shape[:-2]
-    results = tuple(np.empty(shape, dtype.numpy) for shape, dtype in types)
-    for at in np.ndindex(*lead):
-        found = call(*(a[at] for a in arrays))
-        for result, value in zip(results, found, strict=True):
-            result[at] = value
-    return results
+    found = [call(*(a[at] for a in arrays)) for at in np.ndindex(*lead)]
+    if not found:
+        return tuple(np.empty(shape, dtype.numpy) for shape, dtype in types)
+    parts = zip(*found, strict=True)
+    return tuple(np.reshape(np.stack(p), t[0]) for p, t in zip(parts, types, strict=True))

@@ -8,25 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node, Shape
 from mlx.primitives.elementwise import Conjugate
-from mlx.primitives.library import Library, each_matrix, lapack
+from mlx.primitives.library import Library, dtype_of, each_matrix, lapack
 from mlx.primitives.matrices import adjoint, lower_triangle, multiply, upper_triangle
 from mlx.primitives.reductions import Sum, broadcast_axes
 from mlx.primitives.views import transpose
 
 
-def _type(x: np.ndarray) -> Any:
-    return x.shape, dt.from_numpy(x.dtype)
-
-
 def _solved(name: str, call: Any, arrays: Sequence[np.ndarray], like: np.ndarray) -> Any:
+    types = ((like.shape, dtype_of(like)),)
     try:
-        return each_matrix(lambda *m: (call(*m),), (_type(like),), arrays)
+        return each_matrix(lambda *m: (call(*m),), types, arrays)
     except np.linalg.LinAlgError as error:
-        raise ValueError(f"[linalg::{name}] The matrix is singular: {error}.") from None
+        raise ValueError(f"[linalg::{name}] The matrix is singular: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -119,8 +115,8 @@ class Determinant(Library):
 
     def host(self, *arrays: np.ndarray) -> Any:
         (x,) = arrays
-        types = ((x.shape[:-2], dt.from_numpy(x.dtype)),)
-        return each_matrix(lambda m: (lapack().det(m, check_finite=False),), types, arrays)  # type: ignore[arg-type]
+        types = ((x.shape[:-2], dtype_of(x)),)
+        return each_matrix(lambda m: (lapack().det(m, check_finite=False),), types, arrays)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         (x,) = node.inputs
