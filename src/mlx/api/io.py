@@ -17,20 +17,21 @@ from mlx.base.dtype import from_numpy
 from mlx.runtime import io
 from mlx.runtime.evaluate import evaluate
 from mlx.runtime.io import gguf
-from mlx.runtime.io.streams import name_of
 
 File = str | os.PathLike[str] | IO[bytes]
 
 
 def _values(name: str, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Evaluated arrays by name."""
+    made: dict[str, array] = {}
     for key, value in arrays.items():
         if not isinstance(key, str):
             raise TypeError(f"[{name}] Names must be strings, got {key!r}.")
-        if not isinstance(value, array):
-            raise TypeError(f"[{name}] {key!r} must be an array, got {type(value).__name__}.")
-    evaluate([a._node for a in arrays.values()])
-    return {key: numpy_of(a._node) for key, a in arrays.items()}
+        if isinstance(value, (str, bytes, dict)) or value is None:
+            raise TypeError(f"[{name}] {key} must be an array, got {type(value).__name__}.")
+        made[key] = value if isinstance(value, array) else array(value)
+    evaluate([a._node for a in made.values()])
+    return {key: numpy_of(a._node) for key, a in made.items()}
 
 
 def save(file: File, arr: array) -> None:
@@ -45,8 +46,6 @@ def save(file: File, arr: array) -> None:
     >>> mx.load(file, format="npy")
     array([1, 2], dtype=int32)
     """
-    if not isinstance(arr, array):
-        raise TypeError(f"[save] arr must be an array, got {type(arr).__name__}.")
     values = _values("save", {"arr": arr})["arr"]
     with io.writing("save", file, ".npy") as opened:
         io.write_npy(opened, values)
@@ -129,7 +128,7 @@ def save_gguf(
         if not gguf.writable(from_numpy(value.dtype)):
             known = ", ".join(d.name for d in gguf.TENSORS.values())
             raise ValueError(
-                f"[{name}] The format has no {value.dtype}, the dtype of {key!r}, only {known}."
+                f"[{name}] dtype {value.dtype} of {key} is not supported, only {known}."
             )
     with io.writing(name, file, ".gguf") as opened:
         io.write_gguf(opened, values, about)
@@ -143,7 +142,7 @@ def _metadata(key: str, value: Any) -> str | list[str] | np.ndarray:
     found = _values("save_gguf", {key: value})[key]
     if found.ndim > 1 or not gguf.describable(from_numpy(found.dtype)):
         raise ValueError(
-            f"[save_gguf] Metadata {key!r} must have at most one axis and be bool, integers, "
+            f"[save_gguf] Metadata {key} must have at most one dimension and be bool, integers, "
             f"float32 or float64; got {found.dtype} of shape {found.shape}."
         )
     return found
@@ -156,19 +155,24 @@ _FORMATS = ("npy", "npz", "safetensors", "gguf")
 
 def _format_of(file: Any, given: str | None) -> str:
     """One of the formats."""
-    known = ", ".join(_FORMATS)
-    if given is not None:
-        if given not in _FORMATS:
-            raise ValueError(f"[load] Unknown file format {given!r}; choose from {known}.")
-        return given
-    name = name_of(file)
-    found = os.path.splitext(name)[1][1:]
-    if found not in _FORMATS:
-        raise ValueError(
-            f"[load] Could not infer the format of {name!r} from its extension; pass format, one "
-            f"of {known}."
+    if isinstance(file, (str, os.PathLike)):
+        name = os.fspath(file)
+    elif hasattr(file, "read"):
+        name = str(getattr(file, "name", "the file"))
+    else:
+        raise TypeError(
+            "[load] Input must be a path or a file opened in binary mode, got "
+            f"{type(file).__name__}."
         )
-    return found
+    found = given if given is not None else os.path.splitext(name)[1][1:]
+    if found in _FORMATS:
+        return found
+    if given is not None:
+        raise ValueError(f"[load] Unknown file format {given}; choose from {', '.join(_FORMATS)}.")
+    raise ValueError(
+        f"[load] Could not infer file format from extension of {name}; name one of "
+        f"{', '.join(_FORMATS)} as format."
+    )
 
 
 def load(
@@ -186,14 +190,9 @@ def load(
     unpickled.  Raises ValueError for an unknown format and for files that are damaged or hold
     no numbers, and OSError for those that can't be read.
     """
-    if not isinstance(file, (str, os.PathLike)) and not hasattr(file, "read"):
-        raise ValueError(
-            "[load] Expected a path or a file object opened in binary mode, got "
-            f"{type(file).__name__}."
-        )
     kind = _format_of(file, format)
     if return_metadata and kind in ("npy", "npz"):
-        raise ValueError(f"[load] Files of the format {kind} have no metadata.")
+        raise ValueError(f"[load] metadata not supported for format {kind}.")
     with io.reading("load", file) as opened:
         if kind == "npy":
             return _array(io.read_npy(opened))
