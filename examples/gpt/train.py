@@ -45,14 +45,15 @@ class Run:
 
     def compiled_step(self) -> Callable[[mx.array, mx.array], mx.array]:
         """One step as one compiled function; the states it lists are updated in place."""
-        state = [self.model.state, self.optimizer.state, mx.random.state]
-        loss_and_grad = nn.value_and_grad(self.model, partial(mean_loss, self.model))
+        model, optimizer = self.model, self.optimizer
+        state = [model.state, optimizer.state, mx.random.state]
+        loss_and_grad = nn.value_and_grad(model, partial(mean_loss, model))
 
         @partial(mx.compile, inputs=state, outputs=state)
         def step(x: mx.array, y: mx.array) -> mx.array:
             loss, gradients = loss_and_grad(x, y)
             gradients, _ = optim.clip_grad_norm(gradients, 1.0)
-            self.optimizer.update(self.model, gradients)
+            optimizer.update(model, gradients)
             return loss
 
         def evaluated_step(x: mx.array, y: mx.array) -> mx.array:
