@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import threading
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import mlx.core as mx
+from mlx.api.compile import _pending as pending_calls
 from mlx.graph import trace
 
 SCALE = mx.array([2.0, 2.0])
@@ -350,6 +352,26 @@ def test_failed_steps_change_nothing() -> None:
             losses[0].item()
     mx.eval(compiled(good), box)
     assert box["count"].item() == 2
+
+
+def test_results_that_nobody_reads_are_freed() -> None:
+    """What a call overwrote before it was computed does not stay."""
+    held = {"kept": mx.zeros((1000,)), "last": mx.zeros((1000,))}
+
+    def step(x: Any) -> None:
+        held["kept"] = held["kept"] + x
+        held["last"] = x * 2
+
+    compiled = mx.compile(step)
+    gc.collect()
+    before, counts = len(pending_calls), []
+    for _ in range(2):
+        for _ in range(20):
+            compiled(vec(1))
+        mx.eval(held)
+        gc.collect()
+        counts.append((len(pending_calls), mx.get_active_memory()))
+    assert counts[0] == counts[1] and counts[0][0] == before
 
 
 def test_threads() -> None:

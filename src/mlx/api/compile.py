@@ -91,7 +91,7 @@ class _Entry:
             for i, (shape, dtype) in enumerate(types)
         ]
         result, undo = self.effects.repeat(reach, made, wrap)
-        if undo.writes or undo.moved:
+        if undo:
             _pending[node] = undo
         return result
 

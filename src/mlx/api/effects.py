@@ -7,6 +7,7 @@ reach before it ran, ``("new", i)`` result i of what it recorded.
 from __future__ import annotations
 
 import types
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -88,26 +89,40 @@ def _write(container: Any, key: Any, value: Any) -> None:
 class Undo:
     """What a call overwrote, to put back should computing its results fail.
 
-    Old arrays that the call reads are named by their position among its inputs, so that
-    nothing here keeps their memory from being reused.
+    Nothing here refers to the call's results, so that it goes when they go; and old arrays
+    that the call reads are named by their position among its inputs, so that nothing here
+    keeps their memory from being reused.
     """
 
     def __init__(self) -> None:
-        self.writes: list[tuple[Any, Any, Any, Any]] = []
-        self.moved: list[tuple[array, Node, Node | _Input]] = []
+        self._writes: list[tuple[Any, Any, int, Any]] = []
+        self._moved: list[tuple[weakref.ref[array], int, Any]] = []
+
+    def wrote(self, container: Any, key: Any, value: Any, old: Any) -> None:
+        """A container's entry was ``old`` and is ``value`` now."""
+        self._writes.append((container, key, _mark(value), old))
+
+    def moved(self, handle: array, old: Any) -> None:
+        """A handle named ``old`` and names another node now."""
+        self._moved.append((weakref.ref(handle), _mark(handle), old))
+
+    def __bool__(self) -> bool:
+        return bool(self._writes or self._moved)
 
     def undo(self, inputs: Sequence[Node], wrap: Callable[[Node], array]) -> None:
         """Put back what nobody changed since."""
-        for handle, node, old in self.moved:
-            if handle._node is node:
+        for reference, mark, old in self._moved:
+            handle = reference()
+            if handle is not None and _mark(handle) == mark:
                 handle._node = inputs[old.at] if isinstance(old, _Input) else old
-        for container, key, value, old in reversed(self.writes):
-            if _same(_content_at(container, key), value):
+        for container, key, mark, old in reversed(self._writes):
+            if _mark(_content_at(container, key)) == mark:
                 _write(container, key, wrap(inputs[old.at]) if isinstance(old, _Input) else old)
 
 
-def _same(a: Any, b: Any) -> bool:
-    return a is b or (type(a) is array and type(b) is array and a._node is b._node)
+def _mark(value: Any) -> int:
+    """Tells a value from others without holding it: an array by what it names."""
+    return -value._node.serial if type(value) is array else id(value)
 
 
 class _Input:
@@ -165,14 +180,15 @@ class Effects:
         for i, key, make, replaced in self.writes:
             value = _MISSING if make is None else make(old, new, containers)
             container = containers[i]
-            undo.writes.append((container, key, value, self._overwritten(container, key, replaced)))
+            before = self._overwritten(container, key, replaced)
             _write(container, key, value)
+            undo.wrote(container, key, value, before)
         result = self.result(old, new, containers)
         for i, output in self.moved:
             at = self.inputs.get(i)
             before = old[i]._node if at is None else _Input(at)
-            undo.moved.append((old[i], nodes[output], before))
             old[i]._node = nodes[output]
+            undo.moved(old[i], before)
         return result, undo
 
     def _overwritten(self, container: Any, key: Any, replaced: int | None) -> Any:

@@ -78,9 +78,12 @@ class Reach:
         self._tokens += (node.shape, node.dtype.index, same)
 
     def _dictionary(self, value: dict) -> None:
+        self._tokens += (type(value), len(value))
+        if len(value) > _LONG and set(map(type, value.values())) <= _SCALARS:
+            self._pin(value)
+            return
         self.containers.append(value)
-        self._tokens += (type(value), *value)
-        self._tokens.append(len(value))
+        self._tokens += value
         self._stack += value.values()
         self._attributes(value)
 
@@ -154,8 +157,9 @@ class Reach:
         self._stack += (value.__defaults__, value.__kwdefaults__)
         if value.__dict__:
             self._stack.append(value.__dict__)
-        if not _is_ours(value.__module__) and _knows_arrays(value.__globals__):
-            self._globals(code, value.__globals__)
+        namespace = value.__globals__
+        if not _is_ours(namespace.get("__name__")) and _knows_arrays(namespace):
+            self._globals(code, namespace)
 
     def _globals(self, code: types.CodeType, namespace: dict[str, Any]) -> None:
         names, attributes = _names(code)
@@ -178,9 +182,14 @@ class Reach:
 
 @functools.lru_cache(maxsize=4096)
 def _is_foreign(module: str) -> bool:
-    """Whether instances of a module's classes hold no arrays of ours."""
+    """Whether instances of a module's classes are taken as they are: those of the standard
+    library, and of installed packages that don't use mlx (a tokenizer may hold millions)."""
     root = module.partition(".")[0]
-    return root in sys.stdlib_module_names and root != "__main__" or root in ("numpy", "ml_dtypes")
+    if root in sys.stdlib_module_names or root in ("numpy", "ml_dtypes"):
+        return root != "__main__"
+    found = sys.modules.get(module)
+    installed = "site-packages" in (getattr(found, "__file__", None) or "")
+    return found is not None and installed and not _knows_arrays(vars(found))
 
 
 @functools.lru_cache(maxsize=4096)
