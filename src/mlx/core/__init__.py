@@ -81,7 +81,7 @@ from mlx.base.dtype import (
     uint32,
     uint64,
 )
-from mlx.core import cuda, fast, fft, linalg, metal, random
+from mlx.core import cuda, distributed, fast, fft, linalg, metal, random
 from mlx.ops import methods as _methods  # noqa: F401 (gives arrays their operators)
 from mlx.ops import subscripts as _subscripts  # noqa: F401 (and their subscripts)
 from mlx.ops.arithmetic import (
@@ -463,6 +463,7 @@ __all__ = [
     "diagonal",
     "diff",
     "disable_compile",
+    "distributed",
     "divide",
     "divmod",
     "e",
