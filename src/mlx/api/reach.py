@@ -7,14 +7,21 @@ import dis
 import functools
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mlx.array import array
 from mlx.base.dtype import Dtype
 
-_SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None), Dtype, slice, range})
+_SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None), Dtype})
 _SEQUENCES = (list, tuple, collections.deque)
+_PARTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    types.MethodType: lambda method: (method.__func__, method.__self__),
+    functools.partial: lambda partial: (partial.func, partial.args, partial.keywords),
+    staticmethod: lambda method: (method.__func__,),
+    classmethod: lambda method: (method.__func__,),
+    property: lambda attribute: (attribute.fget,),
+}
 _LONG = 1000
 _EMPTY = object()
 
@@ -48,34 +55,34 @@ class Reach:
         self._seen: dict[int, int] = {}
         self._nodes: dict[Any, int] = {}
         self._stack: list[Any] = list(roots)
-        while self._stack:
-            self._visit(self._stack.pop())
+        self._walk()
         self.key = tuple(self._tokens)
 
-    def _visit(self, value: Any) -> None:
-        kind = type(value)
-        if kind in _SCALARS:
-            self._tokens.append(kind)
-            self._tokens.append(value if kind not in (slice, range) else repr(value))
-            return
-        at = self._seen.setdefault(id(value), len(self._seen))
-        self._tokens.append(at)
-        if at != len(self._seen) - 1:
-            return
-        if kind is array:
-            self._array(value)
-        elif isinstance(value, dict):
-            self._dictionary(value)
-        elif isinstance(value, _SEQUENCES):
-            self._sequence(value)
-        else:
-            self._object(value, kind)
-
-    def _array(self, value: array) -> None:
-        node = value._node
-        self.handles.append(value)
-        same = self._nodes.setdefault(node, len(self._nodes))
-        self._tokens += (node.shape, node.dtype.index, same)
+    def _walk(self) -> None:
+        """Visit what is pending; the frequent kinds here, the rest in methods."""
+        tokens, seen, nodes, stack = self._tokens, self._seen, self._nodes, self._stack
+        handles = self.handles
+        while stack:
+            value = stack.pop()
+            kind = type(value)
+            if kind in _SCALARS:
+                tokens += (kind, value)
+                continue
+            new = len(seen)
+            at = seen.setdefault(id(value), new)
+            tokens.append(at)
+            if at != new:
+                continue
+            if kind is array:
+                node = value._node
+                handles.append(value)
+                tokens += (node.shape, node.dtype.index, nodes.setdefault(node, len(nodes)))
+            elif isinstance(value, dict):
+                self._dictionary(value)
+            elif isinstance(value, _SEQUENCES):
+                self._sequence(value)
+            else:
+                self._object(value, kind)
 
     def _dictionary(self, value: dict) -> None:
         self._tokens += (type(value), len(value))
@@ -85,7 +92,8 @@ class Reach:
         self.containers.append(value)
         self._tokens += value
         self._stack += value.values()
-        self._attributes(value)
+        if type(value) is not dict:
+            self._attributes(value)
 
     def _sequence(self, value: Any) -> None:
         self._tokens += (type(value), len(value))
@@ -101,19 +109,15 @@ class Reach:
             self._cell(value)
         elif kind is types.FunctionType:
             self._function(value)
-        elif kind is types.MethodType:
-            self._stack += (value.__func__, value.__self__)
-        elif kind is functools.partial:
-            self._stack += (value.func, value.args, value.keywords)
+        elif kind in _PARTS:
+            self._stack += _PARTS[kind](value)
         elif isinstance(value, type):
             self._pin(value)
             self._class(value)
-        elif isinstance(value, (staticmethod, classmethod)):
-            self._stack.append(value.__func__)
-        elif isinstance(value, property):
-            self._stack.append(value.fget)
         elif isinstance(value, (set, frozenset)):
             self._tokens.append(frozenset(value))
+        elif kind in (slice, range):
+            self._tokens.append(repr(value))
         else:
             self._pin(value)
             if not _is_foreign(kind.__module__):
@@ -135,12 +139,8 @@ class Reach:
         attributes = getattr(value, "__dict__", None)
         if attributes:
             self._stack.append(attributes)
-        for base in type(value).__mro__:
-            slots = base.__dict__.get("__slots__", ())
-            for name in (slots,) if isinstance(slots, str) else slots:
-                found = getattr(value, name, None)
-                if found is not value and not name.startswith("__"):
-                    self._stack.append(found)
+        for name in _slots(type(value)):
+            self._stack.append(getattr(value, name, None))
 
     def _class(self, value: type) -> None:
         if _is_foreign(value.__module__) or _is_ours(value.__module__):
@@ -178,6 +178,16 @@ class Reach:
         found = namespace[key]
         if not isinstance(found, types.ModuleType):
             self._stack.append(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _slots(kind: type) -> tuple[str, ...]:
+    """The attributes that instances keep outside ``__dict__``."""
+    found: list[str] = []
+    for base in kind.__mro__:
+        names = base.__dict__.get("__slots__", ())
+        found += (names,) if isinstance(names, str) else names
+    return tuple(name for name in found if not name.startswith("__"))
 
 
 @functools.lru_cache(maxsize=4096)
