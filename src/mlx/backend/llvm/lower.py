@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from math import prod
 
 
-from mlx.backend.llvm import columns, opaque
+from mlx.backend.llvm import columns, opaque, staging
 from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
 from mlx.backend.llvm.expressions import AccessClass, Structure, accumulator
 from mlx.backend.llvm.gemm import Matrix, plan_gemm
 from mlx.backend.llvm.rows import RowsSpec
+from mlx.backend.llvm.staging import StagedSpec
 from mlx.compiler.nest import CHUNK, Access, Nest, Reduce
 from mlx.compiler.plan import GemmStep, NestStep, OpaqueStep, Plan, Strided
 
@@ -101,6 +102,7 @@ class _Lowering:
     def _structure(self, nest: Nest) -> Structure:
         stored = {a for _, a in nest.stores}
         results = {a for v, a in nest.stores if isinstance(nest.values[v], Reduce)}
+        staged = self._staged(nest)
         classes = []
         for number, access in enumerate(nest.accesses):
             kind = "zero" if access.inner == 0 else "unit" if access.inner == 1 else "strided"
@@ -112,12 +114,37 @@ class _Lowering:
                 kind = "stream"
             if access.buffer < 0 and kind == "unit":
                 kind = "strided"
+            if number in staged:
+                kind = "staged"
             moves = tuple(s != 0 for s in access.outer)
             name = access.dtype.name if access.dtype is not None else "index"
             classes.append(AccessClass(kind, moves, name))
         return Structure(
             len(nest.outer), tuple(nest.values), tuple(classes), tuple(nest.stores), nest.split
         )
+
+    def _staged(self, nest: Nest) -> list[int]:
+        """Operands that lie across the rows, if blocks of rows of them fit in cache."""
+        rows = nest.outer[-1] if nest.outer else 1
+        if nest.columns is not None or nest.split or min(rows, nest.inner) < staging.BLOCK:
+            return []
+        stored = {a for _, a in nest.stores}
+        found = [
+            number
+            for number, access in enumerate(nest.accesses)
+            if number not in stored
+            and access.buffer >= 0
+            and access.inner not in (0, 1)
+            and access.outer[-1] == 1
+        ]
+        inner = nest.inner
+        if not any(isinstance(e, Reduce) for e in nest.values):
+            inner = min(inner, staging.CHUNK)
+        bytes_each = sum(
+            staging.BLOCK * staging.row_bytes(inner, nest.accesses[a].dtype.size)  # type: ignore[union-attr]
+            for a in found
+        )
+        return found if bytes_each <= staging.STAGED_BYTES else []
 
     def _streams(self, nest: Nest, access: Access) -> bool:
         """Whether to write around the caches: a large result, aligned rows."""
@@ -138,8 +165,12 @@ class _Lowering:
         if not rows or (not nest.inner and not reduces):
             return
         structure = self._structure(nest)
-        spec = RowsSpec(structure)
+        staged = [a for a, c in enumerate(structure.accesses) if c.kind == "staged"]
+        spec = StagedSpec(structure) if staged else RowsSpec(structure)
         chunk, rows_each = self._tasks(nest, rows, bool(reduces))
+        if staged:
+            chunk = chunk if reduces else min(chunk, staging.CHUNK)
+            rows_each = -(-rows_each // staging.BLOCK) * staging.BLOCK
         chunks = max(1, -(-nest.inner // chunk))
         consts = [rows, nest.inner, rows_each, chunk, chunks]
         consts += self._tail_consts(nest, spec)
@@ -149,11 +180,20 @@ class _Lowering:
             row_bytes = -(-nest.inner * widest // ALIGN) * ALIGN
             each = row_bytes * len(structure.scratch)
             consts += [*self.scratch(each * self.workers).consts, each, row_bytes]
+        if staged:
+            consts += self._staging(nest, staged, chunk)
         tasks = -(-rows // rows_each) * chunks
         self.commands.append(Command(spec, consts, tasks, bytes=self._traffic(nest)))
         for reduce, source, target in partials:
             size = accumulator(reduce.dtype).size
             self._combine(reduce, rows, chunks, chunks * size, size, source, target)
+
+    def _staging(self, nest: Nest, staged: list[int], chunk: int) -> list[int]:
+        """The consts of the staging area."""
+        widest = max(nest.accesses[a].dtype.size for a in staged)  # type: ignore[union-attr]
+        row_bytes = staging.row_bytes(min(chunk, nest.inner), widest)
+        each = row_bytes * staging.BLOCK * len(staged)
+        return [*self.scratch(each * self.workers).consts, each, row_bytes]
 
     def _tasks(self, nest: Nest, rows: int, reduces: bool) -> tuple[int, int]:
         """(elements of an inner chunk, rows a task)."""

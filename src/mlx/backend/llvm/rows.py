@@ -112,9 +112,7 @@ class _Rows:
         if self.s.depth == 0:
             self._row(self.bases, i64(0))
         elif self.s.depth == 1:
-            loop = f.loop(row0, row1, i64(1))
-            self._row(self._moved(self.bases, 0, loop.index), loop.index)
-            f.end_loop(loop)
+            self._run(self.bases, row0, f.sub(row1, row0), row0)
         else:
             self._runs(row0, row1)
         f.ret()
@@ -155,14 +153,19 @@ class _Rows:
         for dim in range(depth - 1):
             pointers = self._moved(pointers, dim, digits[dim])
         count = _min(f, f.sub(last_size, digits[-1]), f.sub(row1, row))
-        loop = f.loop(i64(0), count, i64(1))
-        at = f.add(digits[-1], loop.index)
-        self._row(self._moved(pointers, depth - 1, at), f.add(row, loop.index))
-        f.end_loop(loop)
+        self._run(pointers, digits[-1], count, row)
         following = f.add(row, count)
         f.lines[mark] = f.lines[mark].replace("@LATCH@", f"[ {following.ref}, %{f.block} ]")
         f.branch(head)
         f.start(done)
+
+    def _run(self, pointers: list[Value], first: Value, count: Value, row: Value) -> None:
+        """Rows ``row`` and following, at places ``first`` and following of the last loop."""
+        f = self.f
+        loop = f.loop(i64(0), count, i64(1))
+        at = f.add(first, loop.index)
+        self._row(self._moved(pointers, self.s.depth - 1, at), f.add(row, loop.index))
+        f.end_loop(loop)
 
     # -- one row -----------------------------------------------------------------------
 

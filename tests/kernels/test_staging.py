@@ -1,0 +1,54 @@
+"""Transposed operands of fused kernels, read through staged tiles."""
+
+import numpy as np
+import pytest
+
+from mlx.base import dtype as dt
+from mlx.primitives.elementwise import Add
+from mlx.primitives.reductions import Max, Sum, broadcast_axes
+from mlx.primitives.views import Slice, transpose
+from mlx.runtime import team
+from tests.kernels.arrays import computed, leaf, numbers
+
+
+def plus(a, b):
+    return Add()(a, b)
+
+
+@pytest.mark.parametrize("dtype", dt.ALL, ids=lambda d: d.name)
+@pytest.mark.parametrize("shape", [(16, 16), (33, 70), (130, 2100)])
+def test_a_transposed_operand(dtype, shape):
+    rng = np.random.default_rng(0)
+    a, b = numbers(rng, shape, dtype, False), numbers(rng, shape[::-1], dtype, False)
+    got = computed(plus(transpose(leaf(a, dtype), (1, 0)), leaf(b, dtype)))
+    plain = computed(plus(leaf(np.ascontiguousarray(a.T), dtype), leaf(b, dtype)))
+    assert np.array_equal(got, plain)
+
+
+@pytest.mark.parametrize("axes", [(0, 2, 1), (2, 1, 0), (2, 0, 1), (1, 2, 0)])
+def test_three_axes(axes):
+    a = np.random.default_rng(1).standard_normal((19, 35, 50)).astype(np.float32)
+    x = transpose(leaf(a), axes)
+    assert np.array_equal(computed(plus(x, x)), 2 * a.transpose(axes))
+
+
+def test_a_slice_and_two_operands():
+    a, b = np.random.default_rng(2).standard_normal((2, 90, 75)).astype(np.float32)
+    part = Slice((3, 5), (1, 1), (80, 61))(leaf(a))
+    other = transpose(Slice((2, 70), (1, -1), (80, 61))(leaf(b)), (1, 0))
+    got = computed(plus(transpose(part, (1, 0)), other))
+    assert np.array_equal(got, a[3:83, 5:66].T + b[2:82, 70:9:-1].T)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_reductions_keep_their_order(threads):
+    a = np.random.default_rng(3).standard_normal((300, 100)).astype(np.float32)
+
+    def normalized(x):
+        above = x - broadcast_axes(Max(1)(x), x.shape, (0,))
+        return above / broadcast_axes(Sum(1)(above * above), x.shape, (0,))
+
+    with team.threads(threads):
+        got = computed(normalized(transpose(leaf(a), (1, 0))))
+        plain = computed(normalized(leaf(np.ascontiguousarray(a.T))))
+    assert np.array_equal(got, plain)
