@@ -18,6 +18,7 @@ from mlx.ops.fft import (
     rfftfreq,
     rfftn,
 )
+from mlx.ops.spectrogram import istft, stft
 
 __all__ = [
     "fft",
@@ -32,8 +33,10 @@ __all__ = [
     "irfft",
     "irfft2",
     "irfftn",
+    "istft",
     "rfft",
     "rfft2",
     "rfftfreq",
     "rfftn",
+    "stft",
 ]

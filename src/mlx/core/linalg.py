@@ -20,6 +20,7 @@ from mlx.ops.linalg import (
     svd,
     tri_inv,
 )
+from mlx.ops.norms import matrix_norm, norm
 
 __all__ = [
     "cholesky",
@@ -33,6 +34,8 @@ __all__ = [
     "inv",
     "lu",
     "lu_factor",
+    "matrix_norm",
+    "norm",
     "pinv",
     "qr",
     "slogdet",

@@ -18,8 +18,8 @@ from mlx.graph.node import Node
 from mlx.ops.joining import roll
 from mlx.ops.operands import array_node, axes_of, integer
 from mlx.ops.shape import narrow
-from mlx.primitives.base import iota
-from mlx.primitives.elementwise import cast
+from mlx.primitives.base import full_like, iota
+from mlx.primitives.elementwise import Less, cast, where
 from mlx.primitives.fourier import Fourier, FourierToReal, RealFourier
 from mlx.primitives.views import Embed
 
@@ -50,22 +50,22 @@ def _arguments(
     if axes is None and s is not None:
         raise ValueError("[fft] Give axes along with s.")
     over = axes_of("fft", axes, x.ndim)
-    if not over:
-        raise ValueError(f"[fft] Needs at least one axis, got shape {x.shape}.")
     sizes = [x.shape[i] for i in over]
-    if last_is_half:
+    if last_is_half and over:
         sizes[-1] = 2 * (sizes[-1] - 1)
     if s is not None:
         if len(s) != len(over):
             raise ValueError(f"[fft] Sizes {tuple(s)} and axes {over} differ in number.")
         sizes = [integer("fft", "a size", n) for n in s]
-    if min(sizes) < 1:
+    if any(n < 1 for n in sizes):
         raise ValueError(f"[fft] Invalid output size {sizes}: needs at least 1.")
     return x, over, sizes
 
 
 def _complex(a: array, s: Any, axes: Axes, norm: str, inverse: bool) -> array:
     x, over, sizes = _arguments(a, s, axes)
+    if not over:
+        return wrap(x)
     for axis, size in zip(over, sizes, strict=True):
         x = _resized(x, axis, size)
     out = Fourier(over, inverse)(cast(x, dt.complex64))
@@ -78,6 +78,8 @@ def _times(x: Node, factor: float) -> Node:
 
 def _from_real(a: array, s: Any, axes: Axes, norm: str) -> array:
     x, over, sizes = _arguments(a, s, axes)
+    if not over:
+        return wrap(x)
     for axis, size in zip(over, sizes, strict=True):
         x = _resized(x, axis, size)
     out = RealFourier(over[-1])(cast(x, dt.float32))
@@ -88,6 +90,8 @@ def _from_real(a: array, s: Any, axes: Axes, norm: str) -> array:
 
 def _to_real(a: array, s: Any, axes: Axes, norm: str) -> array:
     x, over, sizes = _arguments(a, s, axes, last_is_half=True)
+    if not over:
+        return wrap(x)
     for axis, size in zip(over[:-1], sizes[:-1], strict=True):
         x = _resized(x, axis, size)
     x = cast(_resized(x, over[-1], sizes[-1] // 2 + 1), dt.complex64)
@@ -232,14 +236,23 @@ def fftfreq(n: int, d: float = 1.0, stream: Any = None) -> array:
     array([0, 0.25, -0.5, -0.25], dtype=float32)
     """
     size = _count("fftfreq", n)
-    order = [i if i < (size + 1) // 2 else i - size for i in range(size)]
-    return array([i / (size * d) for i in order], dtype=dt.float32)
+    index = iota((size,), 0, dt.int64)
+    wrapped = where(Less()(index, full_like(index, (size + 1) // 2)), index, index - size)
+    return wrap(cast(wrapped, dt.float32) * _resolution("fftfreq", size, d))
 
 
 def rfftfreq(n: int, d: float = 1.0, stream: Any = None) -> array:
     """The frequencies of a transform of n real samples at distance d."""
     size = _count("rfftfreq", n)
-    return wrap(iota((size // 2 + 1,), 0, dt.float32) * (1 / (size * d)))
+    index = iota((size // 2 + 1,), 0, dt.float32)
+    return wrap(index * _resolution("rfftfreq", size, d))
+
+
+def _resolution(name: str, n: int, d: float) -> float:
+    """The distance of frequencies."""
+    if d == 0:
+        raise ValueError(f"[{name}] The distance d of samples must not be 0.")
+    return 1 / (n * d)
 
 
 def _count(name: str, n: int) -> int:
