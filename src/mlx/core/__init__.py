@@ -203,6 +203,11 @@ from mlx.ops.info import (
     isdtype,
     result_type,
 )
+from mlx.ops.interchange import (
+    ArrayLike,
+    __array_namespace_info__,
+    from_dlpack,
+)
 from mlx.ops.joining import (
     concat,
     concatenate,
@@ -363,6 +368,7 @@ except _NotFound:
 __all__ = [
     "ArrayAt",
     "ArrayIterator",
+    "ArrayLike",
     "Device",
     "DeviceType",
     "Dtype",
@@ -371,6 +377,7 @@ __all__ = [
     "Stream",
     "StreamContext",
     "ThreadLocalStream",
+    "__array_namespace_info__",
     "__version__",
     "abs",
     "acos",
@@ -492,6 +499,7 @@ __all__ = [
     "floating",
     "floor",
     "floor_divide",
+    "from_dlpack",
     "full",
     "full_like",
     "generic",

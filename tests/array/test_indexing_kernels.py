@@ -1,0 +1,146 @@
+"""Gather and scatter kernels against loops: layouts, dtypes, windows, batch axes, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlx.core as mx
+from mlx.array import wrap
+from mlx.graph.node import Node
+from mlx.primitives.indexing import MODES, Gather, Scatter, ScatterSum
+from mlx.primitives.views import inverse, transpose
+from mlx.runtime import team
+
+COMBINE = {
+    "set": lambda old, new: new,
+    "add": np.add,
+    "prod": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+}
+
+
+def targets(primitive: Any, shape: tuple[int, ...], indices: list[np.ndarray]) -> Iterator[Any]:
+    """(batch and index position, the place it names) in order."""
+    for at in np.ndindex(*indices[0].shape):
+        place: list[Any] = [*at[: primitive.batch]]
+        place += [slice(None)] * (len(shape) - primitive.batch)
+        for k, axis in enumerate(primitive.axes):
+            start = int(indices[k][at]) % shape[axis]
+            width = primitive.window and primitive.window[k]
+            place[axis] = start if width is None else slice(start, start + width)
+        yield at, tuple(place)
+
+
+def gathered(primitive: Gather, x: np.ndarray, indices: list[np.ndarray]) -> np.ndarray:
+    lead, ndim = primitive.batch, indices[0].ndim - primitive.batch
+    out = np.empty((*indices[0].shape, *primitive.rest(x.shape)), x.dtype)
+    for at, place in targets(primitive, x.shape, indices):
+        out[at] = x[place]
+    return np.moveaxis(
+        out,
+        range(lead, lead + ndim),
+        range(lead + primitive.position, lead + primitive.position + ndim),
+    )
+
+
+def scattered(
+    primitive: Any, mode: str, x: np.ndarray, updates: np.ndarray, indices: list[np.ndarray]
+) -> np.ndarray:
+    out = x.copy()
+    for at, place in targets(primitive, x.shape, indices):
+        out[place] = COMBINE[mode](out[place], updates[at])
+    return out
+
+
+class Case:
+    """A random case: an array (stored in any order of axes), indices, a window or none."""
+
+    def __init__(self, seed: int) -> None:
+        rng = self.rng = np.random.default_rng(seed)
+        ndim = int(rng.integers(1, 5))
+        shape = [int(n) for n in rng.integers(1, 6, ndim)]
+        if rng.random() < 0.4:
+            shape[-1] = int(rng.integers(8, 70))
+        self.shape = tuple(shape)
+        self.batch = int(rng.integers(0, ndim))
+        count = int(rng.integers(1, ndim - self.batch + 1))
+        chosen = rng.choice(range(self.batch, ndim), count, replace=False)
+        self.axes = tuple(sorted(int(a) for a in chosen))
+        self.window = None
+        if rng.random() < 0.3:
+            self.window = tuple(int(rng.integers(1, shape[a] + 1)) for a in self.axes)
+        places = tuple(int(n) for n in rng.integers(1, 6, rng.integers(0, 3)))
+        if rng.random() < 0.3:
+            places = (int(rng.integers(16, 80)),)
+        dtype = str(rng.choice(["int32", "int64", "uint32", "uint8", "int8"]))
+        self.indices = []
+        for k, axis in enumerate(self.axes):
+            width = self.window[k] if self.window else 1
+            low = -shape[axis] if dtype[0] == "i" and not self.window else 0
+            found = rng.integers(low, shape[axis] - width + 1, (*shape[: self.batch], *places))
+            self.indices.append(found.astype(dtype))
+        self.dtype = str(rng.choice(["float32", "float64", "int32", "uint8", "complex64", "int64"]))
+        self.values = rng.integers(0, 4, self.shape).astype(self.dtype)
+
+    def node(self) -> Node:
+        order = [int(a) for a in self.rng.permutation(len(self.shape))]
+        stored = mx.array(self.values.transpose(order), getattr(mx, self.dtype))
+        return transpose(stored._node, inverse(order))
+
+    def index_nodes(self) -> list[Node]:
+        return [mx.array(i)._node for i in self.indices]
+
+    def updates(self, primitive: Any) -> np.ndarray:
+        shape = (*self.indices[0].shape, *primitive.rest(self.shape))
+        return self.rng.integers(0, 3, shape).astype(self.dtype)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_gather(seed: int) -> None:
+    case = Case(seed)
+    rest = len(Gather(case.axes, case.batch, 0, case.window).rest(case.shape))
+    position = int(case.rng.integers(0, rest + 1))
+    gather = Gather(case.axes, case.batch, position, case.window)
+    found = np.asarray(wrap(gather(case.node(), *case.index_nodes())))
+    np.testing.assert_array_equal(found, gathered(gather, case.values, case.indices))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_scatter(seed: int) -> None:
+    case = Case(seed)
+    mode = MODES[seed % 3 if case.dtype == "complex64" else seed % 5]
+    scatter = Scatter(case.axes, mode, case.batch, case.window)
+    updates = case.updates(scatter)
+    nodes = [mx.array(updates, getattr(mx, case.dtype))._node, *case.index_nodes()]
+    found = np.asarray(wrap(scatter(case.node(), *nodes)))
+    expected = scattered(scatter, mode, case.values, updates, case.indices)
+    np.testing.assert_array_equal(found, expected)
+    total = ScatterSum(case.axes, case.shape, case.batch, case.window)
+    expected = scattered(total, "add", np.zeros_like(case.values), updates, case.indices)
+    np.testing.assert_array_equal(np.asarray(wrap(total(*nodes))), expected)
+
+
+@pytest.mark.parametrize("width", [1, 3, 200])
+def test_sums_do_not_depend_on_threads(width: int) -> None:
+    rng = np.random.default_rng(0)
+    index = mx.array(rng.integers(0, 50, 20_000))
+    updates = mx.array(rng.standard_normal((20_000, width)).astype(np.float32))
+    results = []
+    for threads in (1, 2, 5):
+        with team.threads(threads):
+            results.append(np.array(mx.zeros((50, width)).at[index].add(updates)))
+    assert all(r.tobytes() == results[0].tobytes() for r in results)
+    expected = np.zeros((50, width), np.float32)
+    np.add.at(expected, np.asarray(index), np.asarray(updates))
+    assert results[0].tobytes() == expected.tobytes()  # one after another, in index order
+
+
+def test_large_copies() -> None:
+    x = np.arange(3 * 100_000, dtype=np.float32).reshape(3, 100_000)
+    found = mx.array(x)[mx.array([2, 0])]
+    np.testing.assert_array_equal(np.asarray(found), x[[2, 0]])
