@@ -17,7 +17,7 @@ from mlx.ops.operands import (
     Operand,
     Scalar,
     array_node,
-    broadcast_shape,
+    can_broadcast,
     default_dtype,
     dtype_of,
     fitted,
@@ -60,7 +60,7 @@ def full(shape: Sizes, vals: Operand, dtype: Dtype | None = None, *, stream: Any
     if not isinstance(value, Node):
         dtype = default_dtype(value) if dtype is None else dtype_of("full", dtype)
         return wrap(_constant(sizes, dtype, value))
-    if broadcast_shape(value.shape, sizes) != sizes:
+    if not can_broadcast(value.shape, sizes):
         raise ValueError(f"[full] Cannot broadcast values of shape {value.shape} to {sizes}.")
     return wrap(fitted(value, sizes, value.dtype if dtype is None else dtype_of("full", dtype)))
 

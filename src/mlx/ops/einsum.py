@@ -73,7 +73,7 @@ def einsum_path(subscripts: str, *operands: array) -> tuple[list[tuple[int, ...]
     """The order of contractions that einsum takes, and its cost as text.
 
     >>> mx.einsum_path("ij,jk,kl->il", mx.ones((9, 9)), mx.ones((9, 2)), mx.ones((2, 9)))[0]
-    [(1, 2), (0, 1)]
+    [(0, 1), (0, 1)]
     """
     shapes = [array_node("einsum_path", x).shape for x in operands]
     equation = _parse(subscripts, shapes)

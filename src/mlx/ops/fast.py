@@ -12,7 +12,7 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import promote
 from mlx.graph.node import Node
-from mlx.ops.operands import array_node, broadcast_shape, fitted, integer
+from mlx.ops.operands import array_node, can_broadcast, fitted, integer
 from mlx.ops.reductions import logsumexp_node, mean_node, softmax_node, variance_node, widened
 from mlx.ops.shape import narrow
 from mlx.primitives.arithmetic import Maximum
@@ -270,7 +270,7 @@ def _masked(scores: Node, mask: array | str | None) -> Node:
         last = iota(scores.shape, 2, dt.int32) + (keys - length)
         return where(iota(scores.shape, 3, dt.int32) <= last, scores, _MASKED)
     node = array_node("scaled_dot_product_attention", mask)
-    if broadcast_shape(node.shape, scores.shape) != scores.shape:
+    if not can_broadcast(node.shape, scores.shape):
         raise ValueError(
             f"[scaled_dot_product_attention] mask of shape {node.shape} does not broadcast to "
             f"{scores.shape}."

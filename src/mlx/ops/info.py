@@ -78,6 +78,8 @@ class finfo:
     1.1920928955078125e-07
     """
 
+    __slots__ = ("bits", "dtype", "eps", "max", "min", "smallest_normal")
+
     def __init__(self, arg: Dtype, /) -> None:
         if not isinstance(arg, Dtype):
             raise TypeError(f"[finfo] Expected a dtype, got {type(arg).__name__}.")
@@ -100,6 +102,8 @@ class iinfo:
     >>> mx.iinfo(mx.int8)
     iinfo(min=-128, max=127, dtype=int8)
     """
+
+    __slots__ = ("dtype", "max", "min")
 
     def __init__(self, arg: Dtype, /) -> None:
         if not isinstance(arg, Dtype):

@@ -226,8 +226,8 @@ def pad(
 
     >>> mx.pad(mx.array([1, 2, 3]), (1, 2))
     array([0, 1, 2, 3, 0, 0], dtype=int32)
-    >>> mx.pad(mx.array([1, 2, 3]), 2, mode="reflect")
-    array([3, 2, 1, 2, 3, 2, 1], dtype=int32)
+    >>> mx.pad(mx.array([1, 2, 3]), (1, 0), mode="reflect")
+    array([2, 1, 2, 3], dtype=int32)
     """
     x = array_node("pad", a)
     widths = _widths(pad_width, x.ndim)

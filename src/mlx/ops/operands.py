@@ -148,6 +148,12 @@ def _broadcast_pair(a: Shape, b: Shape) -> Shape:
     return tuple(out)
 
 
+def can_broadcast(shape: Shape, to: Shape) -> bool:
+    """Whether broadcasting can make one shape of another."""
+    missing = len(to) - len(shape)
+    return missing >= 0 and all(n in (1, m) for n, m in zip(shape, to[missing:], strict=True))
+
+
 def integer(name: str, what: str, value: Any) -> int:
     """A Python integer from anything that is one."""
     try:

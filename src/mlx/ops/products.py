@@ -17,6 +17,7 @@ from mlx.ops.operands import (
     axes_of,
     axis_of,
     broadcast_shape,
+    can_broadcast,
     common,
     fitted,
 )
@@ -118,7 +119,7 @@ def addmm(
         out = Multiply()(out, full_like(out, alpha))
     if beta != 1:
         z = Multiply()(z, full_like(z, beta))
-    if broadcast_shape(z.shape, out.shape) != out.shape:
+    if not can_broadcast(z.shape, out.shape):
         raise ValueError(f"[addmm] Cannot broadcast c of shape {z.shape} to {out.shape}.")
     return wrap(Add()(out, fitted(z, out.shape, dtype)))
 

@@ -24,6 +24,7 @@ from mlx.ops.operands import (
     Operand,
     array_node,
     broadcast_shape,
+    can_broadcast,
     dtype_of,
     fitted,
     integer,
@@ -160,7 +161,7 @@ def _sizes(name: str, shape: Sizes | None, *bounds: Node | Any) -> Shape:
     """The shape to draw, to which bounds must broadcast."""
     sizes = shape_of(name, () if shape is None else shape)
     least = broadcast_shape(*(b.shape for b in bounds if isinstance(b, Node)))
-    if broadcast_shape(sizes, least) != sizes:
+    if not can_broadcast(least, sizes):
         raise ValueError(f"[{name}] Bounds of shape {least} do not broadcast to {sizes}.")
     return sizes
 
@@ -258,18 +259,23 @@ def normal(
         raise ValueError(f"[random.normal] Needs a floating-point dtype, got {kind.name}.")
     bounds = [None if b is None else operand("random.normal", b) for b in (loc, scale)]
     sizes = _sizes("random.normal", shape, *bounds)
-    out = normal_node(sizes, kind, key_node(key))
-    if bounds[1] is not None:
-        out = out * fitted(bounds[1], sizes, kind)
+    out = normal_node(sizes, kind, key_node(key), bounds[1])
     return wrap(out if bounds[0] is None else out + fitted(bounds[0], sizes, kind))
 
 
-def normal_node(shape: Shape, dtype: Dtype, key: Node) -> Node:
-    if not dtype.is_complex:
-        return _symmetric(shape, key, lambda u: cast(ErfInv()(u), dtype) * _ROOT_2)
-    parts = _symmetric((*shape, 2), key, lambda u: ErfInv()(u))
-    re, im = (reshape(narrow(parts, len(shape), i, i + 1), shape) for i in (0, 1))
-    return Complex()(re, im)
+def normal_node(shape: Shape, dtype: Dtype, key: Node, scale: Any = None) -> Node:
+    """Normal numbers times ``scale``, a number or a node."""
+    if dtype.is_complex:
+        parts = _symmetric((*shape, 2), key, lambda u: ErfInv()(u))
+        re, im = (reshape(narrow(parts, len(shape), i, i + 1), shape) for i in (0, 1))
+        out = Complex()(re, im)
+        return out if scale is None else out * fitted(scale, shape, dtype)
+    if isinstance(scale, Node):
+        out = _symmetric(shape, key, lambda u: cast(ErfInv()(u), dtype))
+        return out * (fitted(scale, shape, dtype) * _ROOT_2)
+    kind = dtype.numpy.type
+    width = float(kind(_ROOT_2) * kind(1 if scale is None else scale))
+    return _symmetric(shape, key, lambda u: cast(ErfInv()(u), dtype) * width)
 
 
 def truncated_normal(

@@ -12,7 +12,15 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
-from mlx.ops.operands import array_node, axis_of, broadcast_shape, fitted, integer, shape_of
+from mlx.ops.operands import (
+    array_node,
+    axis_of,
+    broadcast_shape,
+    can_broadcast,
+    fitted,
+    integer,
+    shape_of,
+)
 from mlx.ops.random import gumbel_node, key_node, normal_node, random_bits
 from mlx.primitives.contraction import MatMul
 from mlx.primitives.elementwise import cast
@@ -68,7 +76,7 @@ def categorical(
         lead = shape_of("random.categorical", shape)
         x = moveaxis(x, at, x.ndim - 1)
         noise_shape, at = (*lead, x.shape[-1]), len(lead)
-        if broadcast_shape(x.shape, noise_shape) != noise_shape:
+        if not can_broadcast(x.shape, noise_shape):
             raise ValueError(
                 f"[random.categorical] Logits of shape {logits.shape} do not fit {lead}."
             )

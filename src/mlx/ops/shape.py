@@ -20,6 +20,7 @@ from mlx.ops.operands import (
     axes_of,
     axis_of,
     broadcast_shape,
+    can_broadcast,
     dtype_of,
     fitted,
     integer,
@@ -241,7 +242,7 @@ def broadcast_to(a: Operand, /, shape: int | Sequence[int], *, stream: Any = Non
            [1, 2]], dtype=int32)
     """
     x, sizes = node_of("broadcast_to", a), shape_of("broadcast_to", shape)
-    if broadcast_shape(x.shape, sizes) != sizes:
+    if not can_broadcast(x.shape, sizes):
         raise ValueError(
             f"[broadcast_to] Cannot broadcast array of shape {x.shape} into shape {sizes}."
         )
