@@ -406,11 +406,11 @@ class _Rows:
 
     def _store_partial(self, v: int, lane: Lane) -> None:
         """Split: this chunk's partial result goes to its place [row, chunk]."""
-        access = next(a for value, a in self.s.stores if value == v)
         f = self.f
         at = f.add(f.mul(self.row, self.k.const(INNER_CHUNKS)), self.part)
-        pointer = f.gep(self.bases[access], f.mul(at, i64(lane.dtype.size)))
-        memory.store_first(self.e, lane, pointer)
+        for access in [a for value, a in self.s.stores if value == v]:
+            pointer = f.gep(self.bases[access], f.mul(at, i64(lane.dtype.size)))
+            memory.store_first(self.e, lane, pointer)
         self.fixed[v] = lane
 
 
