@@ -60,7 +60,8 @@ def record(mx: Any, np: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    import mlx.core
     import numpy
+
+    import mlx.core
 
     numpy.savez_compressed(sys.argv[1], **record(mlx.core, numpy))

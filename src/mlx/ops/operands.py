@@ -189,7 +189,7 @@ def axes_of(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
-    if isinstance(axis, int):
+    if not isinstance(axis, list | tuple):
         return (axis_of(name, axis, ndim),)
     out = tuple(axis_of(name, a, ndim) for a in axis)
     if len(set(out)) != len(out):

@@ -1,0 +1,85 @@
+"""Result dtypes and promotion, without evaluating anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlx.core as mx
+from tests.ops.dtypes import BINARY, LETTERS, NAMES, REDUCTIONS, UNARY
+
+DTYPES = [getattr(mx, n) for n in NAMES]
+NEEDS_AXIS = ("cummax", "cummin", "logcumsumexp")
+
+
+def check(call: Callable[[Any], Any], row: str) -> None:
+    for dtype, letter in zip(DTYPES, row, strict=True):
+        x = mx.zeros((3, 2), dtype)
+        if letter == "-":
+            with pytest.raises(ValueError, match=dtype.name):
+                call(x)
+        else:
+            assert call(x).dtype is getattr(mx, LETTERS[letter]), dtype
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_unary(name: str) -> None:
+    check(getattr(mx, name), UNARY[name])
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_binary(name: str) -> None:
+    check(lambda x: getattr(mx, name)(x, x), BINARY[name])
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reduction(name: str) -> None:
+    if name == "count_nonzero":
+        check(lambda x: mx.count_nonzero(x, axis=0), REDUCTIONS[name])
+    else:
+        check(lambda x: getattr(mx, name)(x, 0), REDUCTIONS[name])
+
+
+def test_promotion_is_symmetric_and_that_of_result_type() -> None:
+    for a in DTYPES:
+        for b in DTYPES:
+            expected = mx.result_type(a, b)
+            assert (mx.zeros(2, a) + mx.zeros(2, b)).dtype is expected
+            assert mx.where(mx.zeros(2, mx.bool_), mx.zeros(2, b), mx.zeros(2, a)).dtype is expected
+            assert mx.concatenate([mx.zeros(2, a), mx.zeros(1, b)]).dtype is expected
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "expected"),
+    [
+        ("bool_", True, "bool_"), ("bool_", 2, "int32"), ("bool_", 2.5, "float32"),
+        ("uint8", 2, "uint8"), ("uint8", 2.5, "float32"), ("int64", True, "int64"),
+        ("float16", 3, "float16"), ("bfloat16", 1e3, "bfloat16"), ("int32", 1j, "complex64"),
+        ("float16", np.float32(2), "float16"), ("float64", 1j, "complex64"),
+        ("int32", np.int64(2), "int32"),
+    ],
+)  # fmt: skip
+def test_numbers_are_weak(dtype: str, value: Any, expected: str) -> None:
+    x = mx.zeros(2, getattr(mx, dtype))
+    assert (x + value).dtype is getattr(mx, expected)
+    assert (value * x if not isinstance(value, np.generic) else x * value).dtype is getattr(
+        mx, expected
+    )
+    assert mx.maximum(value, x).dtype is getattr(mx, expected)
+
+
+def test_stronger_operands() -> None:
+    assert (mx.array(2) + mx.zeros(2, mx.float16)).dtype is mx.float16
+    assert (mx.zeros(2, mx.float16) + np.array([1.0], np.float32)).dtype is mx.float32
+    assert mx.add(1, 2.5).dtype is mx.float32 and mx.add(True, 1).dtype is mx.int32
+
+
+def test_limits() -> None:
+    assert (mx.iinfo(mx.uint64).max, mx.iinfo(mx.int8).min) == (2**64 - 1, -128)
+    assert mx.finfo(mx.float16).max == 65504 and mx.finfo(mx.complex64).dtype is mx.float32
+    assert mx.isdtype(mx.uint8, "unsigned integer") and not mx.isdtype(mx.uint8, mx.int8)
+    with pytest.raises(ValueError, match="int8"):
+        mx.finfo(mx.int8)
