@@ -263,7 +263,8 @@ def softmax_node(x: Node, axes: Sequence[int]) -> Node:
         return x
     largest = StopGradient()(_reduce(Max, x, axes, True))
     weight = Exp()(x - broadcast(largest, x.shape))
-    return weight / broadcast(_reduce(Sum, weight, axes, True), x.shape)
+    total = _reduce(Sum, weight, axes, True)
+    return weight * broadcast(full_like(total, 1) / total, x.shape)
 
 
 def softmax(
