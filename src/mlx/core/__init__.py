@@ -1,8 +1,6 @@
 """The public API ``mx.*``: names from the engine, nothing of its own."""
 
 import math as _math
-from importlib.metadata import PackageNotFoundError as _NotFound
-from importlib.metadata import version as _version
 
 from mlx.api.compile import (
     compile,
@@ -81,6 +79,8 @@ from mlx.base.dtype import (
     uint32,
     uint64,
 )
+from mlx.base.installation import refuse_apples_mlx as _refuse_apples_mlx
+from mlx.base.installation import version as _version
 from mlx.core import cuda, distributed, fast, fft, linalg, metal, random
 from mlx.ops import methods as _methods  # noqa: F401 (gives arrays their operators)
 from mlx.ops import subscripts as _subscripts  # noqa: F401 (and their subscripts)
@@ -359,11 +359,8 @@ integer = DtypeCategory.integer
 number = DtypeCategory.number
 generic = DtypeCategory.generic
 
-
-try:
-    __version__ = _version("mlx-jit")
-except _NotFound:
-    __version__ = "0.0.0"
+_refuse_apples_mlx()
+__version__ = _version()
 
 __all__ = [
     "ArrayAt",

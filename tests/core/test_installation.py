@@ -1,0 +1,35 @@
+"""Importing: what it refuses, and what it does not load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[2] / "src"
+
+
+def run(code: str, *folders: Path) -> subprocess.CompletedProcess[str]:
+    path = [str(SOURCES), *(str(f) for f in folders)]
+    code = f"import sys; sys.path[:0] = {path!r}; {code}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_apples_mlx_in_the_same_environment(tmp_path: Path) -> None:
+    folder = tmp_path / "mlx-9.9.9.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: mlx\nVersion: 9.9.9\n")
+    result = run("import mlx.core", tmp_path)
+    assert result.returncode != 0
+    assert "ImportError: mlx-jit and mlx 9.9.9 are installed" in result.stderr
+
+
+def test_importing_loads_no_compiler() -> None:
+    heavy = "{'llvmlite', 'scipy', 'safetensors'} & {m.split('.')[0] for m in sys.modules}"
+    result = run(f"import mlx.core, mlx.nn, mlx.optimizers; print({heavy})")
+    assert result.stdout.strip() == "set()", result.stderr
+
+
+def test_every_exported_name_exists() -> None:
+    result = run("from mlx.core import *; import mlx.core as mx; print(mx.__version__)")
+    assert result.returncode == 0 and result.stdout.strip(), result.stderr
