@@ -41,8 +41,7 @@ def _chunk(w: np.ndarray, x: np.ndarray) -> np.ndarray:
     for k in range(0, len(x), 32):
         part = w[:, k : k + 32]
         width = part.shape[1]
-        lanes[:, :width] = fma32(part, np.broadcast_to(x[k : k + 32], part.shape),
-                                 lanes[:, :width])
+        lanes[:, :width] = fma32(part, np.broadcast_to(x[k : k + 32], part.shape), lanes[:, :width])
     while lanes.shape[1] > 1:
         half = lanes.shape[1] // 2
         lanes = lanes[:, :half] + lanes[:, half:]

@@ -15,9 +15,7 @@ from mlx.backend.llvm.gemm.elements import accumulator_of
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.target import host
 
-_KERNEL = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
-)
+_KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 _libraries: dict[str, tuple[jit.Library, int]] = {}
 
 
@@ -101,8 +99,6 @@ def matmul(
     target = bases.matrix(view, out_dtype or name, batch)
     epilogue = StoreEpilogue(target, batch)
     accumulate = accumulator_of(name)
-    commands = plan_gemm(
-        left, right, m, n, k, batch, epilogue, accumulate, bases.scratch, workers
-    )
+    commands = plan_gemm(left, right, m, n, k, batch, epilogue, accumulate, bases.scratch, workers)
     run(commands, bases, workers)
     return view

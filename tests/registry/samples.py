@@ -85,7 +85,7 @@ ELEMENTWISE: dict[str, tuple[tuple[tuple[float, float], ...], str]] = {
     "LogAddExp": ((R, R), "f"),
 }
 
-_ = scanning, selecting  # they register their samples
+_ = factoring, scanning, selecting  # they register their samples
 
 KINDS: dict[str, tuple[Dtype, ...]] = {
     "b": (dt.bool_,),

@@ -82,8 +82,7 @@ class Scan:
     @property
     def only_python(self) -> bool:
         return not any(
-            issubclass(k, (np.generic, np.ndarray)) and not issubclass(k, float)
-            for k in self.kinds
+            issubclass(k, (np.generic, np.ndarray)) and not issubclass(k, float) for k in self.kinds
         )
 
 

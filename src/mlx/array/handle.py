@@ -45,9 +45,7 @@ class array:  # noqa: N801 (MLX's name)
 
     def __init__(self, val: Any, dtype: Dtype | None = None) -> None:
         if dtype is not None and not isinstance(dtype, Dtype):
-            raise TypeError(
-                f"[array] dtype must be a data type such as mx.float32, got {dtype!r}."
-            )
+            raise TypeError(f"[array] dtype must be a data type such as mx.float32, got {dtype!r}.")
         self._node = _node_from(val, dtype)
 
     # -- what it is --------------------------------------------------------------------
@@ -264,9 +262,7 @@ def _cast(value: array, dtype: Dtype | None) -> Node:
     return value.astype(dtype)._node  # type: ignore[attr-defined]
 
 
-def _truncated(
-    make: Callable[[Dtype | None], Node], dtype: Dtype | None, is_inexact: bool
-) -> Node:
+def _truncated(make: Callable[[Dtype | None], Node], dtype: Dtype | None, is_inexact: bool) -> Node:
     """A value in ``dtype``.  Truncating floats is left to the operation that casts, so that
     both agree outside the range of ``dtype``."""
     if is_inexact and dtype is not None and dtype.is_integer:

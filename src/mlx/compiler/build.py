@@ -26,10 +26,10 @@ from mlx.compiler.nest import (
     Start,
     Tile,
 )
-from mlx.compiler.uses import Chain, Unresolvable, Use, seen_as
+from mlx.compiler.uses import Chain, Use, seen_as
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full
-from mlx.primitives.layout import Layout, contiguous
+from mlx.primitives.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +251,7 @@ def _result_operand(builder: ExpressionBuilder, place: Place, node: Node, group:
     return Operand(place.buffer, layout, node.dtype, None)
 
 
-def _with_loops(
-    builder: ExpressionBuilder, group: Group, stores: list[tuple[int, int]]
-) -> Nest:
+def _with_loops(builder: ExpressionBuilder, group: Group, stores: list[tuple[int, int]]) -> Nest:
     layouts = [o.layout for o in builder.operands]
     culprits = [o.culprit for o in builder.operands]
     outer, inner, strides = loops_of(layouts, culprits, builder.root, group.columns is not None)
@@ -286,6 +284,3 @@ def _label(group: Group) -> str:
 
 def row_count(nest: Nest) -> int:
     return prod(nest.outer)
-
-
-

@@ -83,7 +83,5 @@ def _in_place(nest: Nest, leaf: int, output: int) -> bool:
     """Whether a map reads each element of the leaf only where it writes the output's."""
     if nest.columns is not None or any(isinstance(v, Reduce) for v in nest.values):
         return False
-    places = {
-        (a.offset, a.outer, a.inner) for a in nest.accesses if a.buffer in (leaf, output)
-    }
+    places = {(a.offset, a.outer, a.inner) for a in nest.accesses if a.buffer in (leaf, output)}
     return len(places) == 1

@@ -10,7 +10,16 @@ from collections.abc import Iterable
 from math import prod
 
 from mlx.compiler.nest import CHUNK
-from mlx.compiler.uses import Unresolvable, Use, Uses, alignment, is_view, passed_through, push, seen_as
+from mlx.compiler.uses import (
+    Unresolvable,
+    Use,
+    Uses,
+    alignment,
+    is_view,
+    passed_through,
+    push,
+    seen_as,
+)
 from mlx.graph.node import Node
 from mlx.primitives.layout import contiguous
 
@@ -304,7 +313,11 @@ class Fusion:
 
     def _accepts_reduction(self, group: Group, node: Node, use: Use) -> bool:
         outer, depth, inner = reduction_space(node)
-        if group.kind not in ("rows", "columns") or group.sealed or group.size != outer * depth * inner:
+        if (
+            group.kind not in ("rows", "columns")
+            or group.sealed
+            or group.size != outer * depth * inner
+        ):
             return False
         if len(group.members) >= MAX_OPERATIONS or len(group.reads) >= MAX_READS:
             return False

@@ -113,4 +113,4 @@ def _merge_loops(sizes: list[int], strides: list[list[int]]) -> list[tuple[int, 
                 loops[-1] = (m * n, step)
                 continue
         loops.append((n, step))
-    return loops or [(sizes[0] if 0 in sizes else 1, [0] * len(strides[0]))]
+    return loops or [(1, [0] * len(strides[0]))]

@@ -6,7 +6,7 @@ each with concrete strides, and for every buffer its kind, size and life.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -14,10 +14,9 @@ from typing import Any
 from mlx.compiler.build import ExpressionBuilder, Place, build_nest
 from mlx.compiler.fuse import Fusion, Group, solid_views
 from mlx.compiler.loops import loops_of
-from mlx.compiler.nest import Access, Apply, Expression, Literal, Load, Nest
+from mlx.compiler.nest import Access, Expression, Literal, Load, Nest
 from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as
 from mlx.graph.node import Node
-from mlx.primitives.base import Full
 from mlx.primitives.layout import Layout, contiguous
 
 
@@ -255,9 +254,10 @@ class _Planner:
 
     def _need_memory(self, node: Node) -> None:
         """A source is a formula until a kernel needs to read it."""
-        if node.data is None and node not in self.fusion.group_of:
-            if node.primitive is not None and node.primitive.family == "source":
-                raise Unresolvable(node)
+        if node.data is not None or node in self.fusion.group_of:
+            return
+        if node.primitive is not None and node.primitive.family == "source":
+            raise Unresolvable(node)
 
     def _gemm(self, group: Group) -> None:
         node = group.members[0]
@@ -365,6 +365,3 @@ def _flat(layout: Layout, size: int) -> Layout:
     found = layout.reshape((size,))
     assert found is not None
     return found
-
-
-

@@ -88,10 +88,25 @@ class Gather(Indexing):
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         src, *indices = node.inputs
         updates = self._index_first(cotangents[0], indices[0].ndim - self.batch)
+        if self.window is None and len(indices) == 1 and indices[0].size == prod(
+            src.shape[: self.batch]
+        ):
+            return [self._one_place(updates, src, indices[0]), None]
         exact = dt.float32 if src.dtype in (dt.float16, dt.bfloat16) else src.dtype
         back = ScatterSum(self.axes, src.shape, self.batch, self.window)
         total = cast(back(cast(updates, exact), *indices), src.dtype)
         return [total, *[None] * len(indices)]
+
+    def _one_place(self, updates: Node, src: Node, index: Node) -> Node:
+        """One index for each of the batch: a comparison, which fuses, in place of a scatter."""
+        (axis,), shape = self.axes, src.shape
+        lead = shape[: self.batch]
+        at = broadcast_axes(reshape(index, lead), shape, range(self.batch))
+        behind = where(at < full(shape, at.dtype, 0), at + shape[axis], at)
+        rest = [a for a in range(src.ndim) if a != axis]
+        value = reshape(updates, tuple(shape[a] for a in rest))
+        hit = Equal()(iota(shape, axis, at.dtype), behind)
+        return where(hit, broadcast_axes(value, shape, rest), 0)
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
         return [None if tangents[0] is None else self(tangents[0], *node.inputs[1:])]
@@ -193,9 +208,7 @@ class Scatter(Indexing):
         order = reshape(iota((count,), 0, dt.int64), shape[batch:])
         order = broadcast_axes(order, (*shape, *window), range(batch, len(shape)))
         places = (*shape[:batch], *(array.shape[a] for a in self.axes))
-        last = Scatter(inner, "set", batch, self.window)(
-            full(places, dt.int64, 0), order, *indices
-        )
+        last = Scatter(inner, "set", batch, self.window)(full(places, dt.int64, 0), order, *indices)
         stays = Equal()(Gather(inner, batch, 0, self.window)(last, *indices), order)
         rest = self.rest_axes(array.ndim)
         kept = [rest.index(a) for a in self.axes] if self.window is not None else []

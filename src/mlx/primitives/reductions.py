@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node, Shape
-from mlx.primitives.base import Primitive, iota
-from mlx.primitives.elementwise import Equal, cast, where
+from mlx.primitives.base import Primitive
+from mlx.primitives.elementwise import Equal, cast
 from mlx.primitives.layout import Layout
-from mlx.primitives.views import View, moveaxis, reshape
+from mlx.primitives.views import View, reshape
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ def broadcast_axes(x: Node, shape: Shape, axes: Sequence[int]) -> Node:
 
 def sum_to(x: Node, shape: Shape, axes: Sequence[int]) -> Node:
     """Undo a broadcast: sum over the axes that it made or stretched."""
-    from_axes = {
-        axis for n, axis in zip(shape, axes, strict=True) if n == x.shape[axis]
-    }
+    from_axes = {axis for n, axis in zip(shape, axes, strict=True) if n == x.shape[axis]}
     drop = [a for a in range(x.ndim) if a not in from_axes]
     return reshape(reduce_axes(Sum, x, drop), shape)
 

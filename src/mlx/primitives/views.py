@@ -13,7 +13,6 @@ from mlx.primitives.base import Primitive, full
 from mlx.primitives.layout import Layout
 
 
-
 class View(Primitive):
     """A linear rearrangement of one input; its transpose is its derivative.
 
@@ -101,7 +100,7 @@ def moveaxis(x: Node, source: int, destination: int) -> Node:
 
 @dataclass(frozen=True)
 class Slice(View):
-    """``x[starts[i] :: steps[i]]`` with shape[i] elements along each axis; steps may be negative."""
+    """``x[starts[i] :: steps[i]]``, shape[i] elements along each axis; steps may be negative."""
 
     sizes = frozenset({"starts", "shape"})
     starts: tuple[int, ...]
@@ -113,9 +112,7 @@ class Slice(View):
         return self.starts
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
-        for n, start, step, size in zip(
-            x.shape, self.starts, self.steps, self.shape, strict=True
-        ):
+        for n, start, step, size in zip(x.shape, self.starts, self.steps, self.shape, strict=True):
             last = start + (size - 1) * step
             if size and not (0 <= start < n and 0 <= last < n):
                 raise ValueError(f"[slice] {self} is out of bounds of {x.shape}.")

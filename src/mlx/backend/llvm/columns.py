@@ -266,6 +266,3 @@ class CombineSpec:
         memory.store_first(e, total, f.gep(target, f.mul(outer.index, size)))
         f.end_loop(outer)
         f.ret()
-
-
-

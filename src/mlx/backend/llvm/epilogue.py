@@ -101,9 +101,7 @@ class FusedEpilogue:
         offsets = batch_offsets(
             kernel, state["table"], state["dims"], batch_index, len(self.places)
         )
-        moved = [
-            kernel.f.gep(p, o) for p, o in zip(state["pointers"], offsets, strict=True)
-        ]
+        moved = [kernel.f.gep(p, o) for p, o in zip(state["pointers"], offsets, strict=True)]
         return {**state, "pointers": moved}
 
     def store(

@@ -60,9 +60,9 @@ def literal(element: str, number: float) -> str:
     if element == "double" or element == "float":
         if element == "float":
             number = _round_float(number)
-        return "0x%016X" % struct.unpack("<Q", struct.pack("<d", number))[0]
+        return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
     if element == "half":
-        return "0xH%04X" % struct.unpack("<H", struct.pack("<e", number))[0]
+        return f"0xH{struct.unpack('<H', struct.pack('<e', number))[0]:04X}"
     if element == "i1":
         return "true" if number else "false"
     return str(int(number))
@@ -152,7 +152,7 @@ class Module:
         parts = list(self.globals.values())
         parts += [f.text() for f in self.functions]
         parts += self.declarations.values()
-        parts.append("attributes #0 = { nounwind %s }" % attributes)
+        parts.append(f"attributes #0 = {{ nounwind {attributes} }}")
         return "\n".join(parts) + "\n"
 
 
@@ -166,8 +166,9 @@ class Function:
         self.name = name
         self.result = result
         self.internal = internal
-        self.params = [Value(f"%a{i}", t.split(" ")[0] if t[0] != "<" else t)
-                       for i, t in enumerate(params)]
+        self.params = [
+            Value(f"%a{i}", t.split(" ")[0] if t[0] != "<" else t) for i, t in enumerate(params)
+        ]
         self._signature = ", ".join(f"{t} %a{i}" for i, t in enumerate(params))
         self.lines: list[str] = []
         self.block = "entry"
@@ -177,7 +178,9 @@ class Function:
     def text(self) -> str:
         linkage = "internal " if self.internal else ""
         inline = " noinline" if self.internal else ""
-        head = f"define {linkage}{self.result} @{self.name}({self._signature}){inline} #0 {{\nentry:"
+        head = (
+            f"define {linkage}{self.result} @{self.name}({self._signature}){inline} #0 {{\nentry:"
+        )
         return "\n".join([head, *self._allocas, *self.lines, "}"])
 
     # -- instructions ------------------------------------------------------------------
@@ -305,14 +308,18 @@ class Function:
         suffix = f", align {align}" if align else ""
         return self.emit(f"load {type}, ptr {address.ref}{suffix}", type)
 
-    def store(self, value: Value, address: Value, align: int = 0, nontemporal: bool = False) -> None:
+    def store(
+        self, value: Value, address: Value, align: int = 0, nontemporal: bool = False
+    ) -> None:
         suffix = f", align {align}" if align else ""
         if nontemporal:
             suffix += ", !nontemporal !0"
             self.module.globals["!0"] = "!0 = !{i32 1}"
         self.do(f"store {value.type} {value.ref}, ptr {address.ref}{suffix}")
 
-    def masked_load(self, address: Value, type: str, mask: Value, align: int, other: Value) -> Value:
+    def masked_load(
+        self, address: Value, type: str, mask: Value, align: int, other: Value
+    ) -> Value:
         name = f"llvm.masked.load.{mangle(type)}.p0"
         self.module.declare(name, type, ["ptr", mask.type, type])
         return self.emit(
@@ -369,9 +376,7 @@ class Function:
     def ret(self, value: Value | None = None) -> None:
         self.do("ret void" if value is None else f"ret {value.type} {value.ref}")
 
-    def loop(
-        self, start: Value, stop: Value, step: Value, carried: Sequence[Value] = ()
-    ) -> Loop:
+    def loop(self, start: Value, stop: Value, step: Value, carried: Sequence[Value] = ()) -> Loop:
         """Open ``for index in start..stop by step`` (signed); zero iterations are possible.
 
         The loop's ``values`` are the carried values inside; close it with ``end_loop``,

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from mlx.backend.llvm import elementary
-from mlx.backend.llvm.ir import Function, Value, const, element_of, float_bits, vector
+from mlx.backend.llvm.ir import Function, Value, const, element_of, vector
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 
@@ -279,9 +279,7 @@ class LaneEmitter:
                 return rest
         zero = self.const(0, d)
         nonzero = self.compare("ne", rest, zero).v
-        differs = f.op(
-            "xor", self.compare("lt", rest, zero).v, self.compare("lt", b, zero).v
-        )
+        differs = f.op("xor", self.compare("lt", rest, zero).v, self.compare("lt", b, zero).v)
         return self._choose(f.op("and", nonzero, differs), self.add(rest, b), rest)
 
     def _float_remainder(self, a: Lane, b: Lane) -> Lane:
@@ -454,7 +452,3 @@ _NATIVE = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "
 
 def _is_bool(x: Lane) -> bool:
     return x.dtype is dt.bool_
-
-
-
-

@@ -132,7 +132,8 @@ class _Blocked:
         _, c_row = f.end_loop(col, next_tile)
         f.end_loop(row, [f.gep(a_panel, i64(self.tile.a_panel * size)), c_row])
         moved = [
-            f.gep(a, f.mul(kc, strides["a_col"])), f.gep(b, f.mul(kc, strides["b_row"])),
+            f.gep(a, f.mul(kc, strides["a_col"])),
+            f.gep(b, f.mul(kc, strides["b_row"])),
             f.gep(b_packed, self.slot("b_advance")),
         ]
         f.end_loop(block, moved)
@@ -215,14 +216,27 @@ class _Blocked:
         pack, done = f.label("pack"), f.label("packed")
         f.branch_if(f.icmp("eq", self.slot("shared"), i64(0)), pack, done)
         f.start(pack)
-        f.call(self.pack_b, "void", start, strides["b_col"], strides["b_row"],
-               f.sub(cols, skipped), depth, to, pitch)
+        f.call(
+            self.pack_b,
+            "void",
+            start,
+            strides["b_col"],
+            strides["b_row"],
+            f.sub(cols, skipped),
+            depth,
+            to,
+            pitch,
+        )
         f.branch(done)
         f.start(done)
         return skipped if self.can_read_b else None
 
     def _right(
-        self, b: Value, strides: dict[str, Value], col: Value, direct_cols: Value | None,
+        self,
+        b: Value,
+        strides: dict[str, Value],
+        col: Value,
+        direct_cols: Value | None,
         panel: Value,
     ) -> tuple[Value, Value]:
         """Where a panel of B starts and the bytes between its rows."""
@@ -306,7 +320,12 @@ class _Blocked:
         f.start(done)
 
     def _store(
-        self, context: Any, source: Value, offset: Value, row: Value, col0: Value,
+        self,
+        context: Any,
+        source: Value,
+        offset: Value,
+        row: Value,
+        col0: Value,
         mask: Value | None,
     ) -> None:
         f, tile = self.f, self.tile
@@ -319,5 +338,3 @@ class _Blocked:
         ]
         value = tuple(values) if tile.planes == 2 else values[0]
         self.spec.epilogue.store(self.kernel, context, value, row, f.add(col0, offset), mask)
-
-

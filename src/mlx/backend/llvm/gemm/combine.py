@@ -96,9 +96,7 @@ class _Combine:
             return
         one = lane_consts(with_element(self.type, "i1"), [1] + [0] * (lanes - 1))
         lane = f.loop(i64(0), minimum(f, left, i64(lanes)), i64(1))
-        picked = [
-            f.insert(const(self.type, 0), f.extract(v, lane.index), 0) for v in values
-        ]
+        picked = [f.insert(const(self.type, 0), f.extract(v, lane.index), 0) for v in values]
         single: Any = tuple(picked) if len(picked) == 2 else picked[0]
         epilogue.store(self.kernel, context, single, f.add(index, lane.index), i64(0), one)
         f.end_loop(lane)

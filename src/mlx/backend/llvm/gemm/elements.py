@@ -117,9 +117,7 @@ class Element:
             return self.load_run(f, address, lanes, count)
         return self.load_strided(f, address, stride, lanes, count or i64(lanes))
 
-    def load_bits(
-        self, f: Function, address: Value, lanes: int, count: Value | None
-    ) -> Value:
+    def load_bits(self, f: Function, address: Value, lanes: int, count: Value | None) -> Value:
         """A run of neighbours as they lie in memory; zeros behind the first ``count``."""
         type = vector(lanes, self._memory)
         align = bits_of(self._memory) // 8

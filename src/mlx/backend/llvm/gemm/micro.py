@@ -44,9 +44,7 @@ class _Micro:
             return [a]
         f = self.f
         self.a_rows = [f.mul(self.a_pitch, i64(r)) for r in range(min(_GROUP, self.rows))]
-        return [
-            f.gep(a, f.mul(self.a_pitch, i64(r))) for r in range(0, self.rows, _GROUP)
-        ]
+        return [f.gep(a, f.mul(self.a_pitch, i64(r))) for r in range(0, self.rows, _GROUP)]
 
     def _loop(
         self, depth: Value, sums: list[Value], a: list[Value], b: Value, b_pitch: Value
@@ -100,8 +98,11 @@ class _Micro:
         f, tile = self.f, self.tile
         right = [
             [
-                f.load(f.gep(b, i64((p * tile.cols + v * tile.lanes) * tile.itemsize)),
-                       vector(tile.lanes, self.packed), tile.itemsize)
+                f.load(
+                    f.gep(b, i64((p * tile.cols + v * tile.lanes) * tile.itemsize)),
+                    vector(tile.lanes, self.packed),
+                    tile.itemsize,
+                )
                 for v in range(self.vectors)
             ]
             for p in range(tile.planes)
@@ -109,8 +110,7 @@ class _Micro:
         out = list(sums)
         for row in range(self.rows):
             left = [
-                f.splat(f.load(self._a_address(a, row, p), self.packed, tile.itemsize),
-                        tile.lanes)
+                f.splat(f.load(self._a_address(a, row, p), self.packed, tile.itemsize), tile.lanes)
                 for p in range(tile.planes)
             ]
             for v in range(self.vectors):

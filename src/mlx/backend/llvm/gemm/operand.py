@@ -77,7 +77,12 @@ class Epilogue(Protocol):
     def batch(self, kernel: Kernel, state: Any, batch_index: Value) -> Any: ...
 
     def store(
-        self, kernel: Kernel, context: Any, value: Any, row: Value, col: Value,
+        self,
+        kernel: Kernel,
+        context: Any,
+        value: Any,
+        row: Value,
+        col: Value,
         mask: Value | None,
     ) -> None: ...
 
@@ -150,7 +155,12 @@ class StoreEpilogue:
         return (context[0], context[1]) if plain else None
 
     def store(
-        self, kernel: Kernel, context: list[Value], value: Any, row: Value, col: Value,
+        self,
+        kernel: Kernel,
+        context: list[Value],
+        value: Any,
+        row: Value,
+        col: Value,
         mask: Value | None,
     ) -> None:
         f = kernel.f
@@ -170,8 +180,9 @@ class StoreEpilogue:
             emitter = LaneEmitter(f, lanes_of(value.type))
             return emitter.to_memory(emitter.rounded(value, dtype.bfloat16))
         if is_float(source):
-            return f.cast("fptrunc" if bits_of(target) < bits_of(source) else "fpext", value,
-                          target)
+            return f.cast(
+                "fptrunc" if bits_of(target) < bits_of(source) else "fpext", value, target
+            )
         return f.cast("trunc" if bits_of(target) < bits_of(source) else "sext", value, target)
 
     def _store_run(
@@ -204,5 +215,7 @@ class StoreEpilogue:
             name = f"llvm.masked.scatter.{mangle(value.type)}.v{lanes}p0"
             mask_type = with_element(value.type, "i1")
             f.module.declare(name, "void", [value.type, where, mask_type])
-            f.do(f"call void @{name}({value.type} {value.ref}, {where} align {align} {to.ref}, "
-                 f"{mask_type} {allowed})")
+            f.do(
+                f"call void @{name}({value.type} {value.ref}, {where} align {align} {to.ref}, "
+                f"{mask_type} {allowed})"
+            )

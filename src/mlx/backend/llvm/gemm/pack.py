@@ -28,7 +28,8 @@ def pack_a(module: Module, tile: Tile, element: Element, layout: str) -> str:
     name = f"pack_a_{tile.name}_{element.dtype}_{layout}"
     if not module.has(name):
         f = module.function(
-            name, ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias"],
+            name,
+            ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias"],
             internal=True,
         )
         (_a_columns if layout == UNIT_ROW else _a_rows)(f, tile, element, layout)
@@ -95,7 +96,8 @@ def pack_b(module: Module, tile: Tile, element: Element, layout: str) -> str:
     name = f"pack_b_{tile.name}_{element.dtype}_{layout}"
     if not module.has(name):
         f = module.function(
-            name, ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias", "i64"],
+            name,
+            ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias", "i64"],
             internal=True,
         )
         (_b_transposed if layout == UNIT_ROW else _b_rows)(f, tile, element, layout)
@@ -172,7 +174,11 @@ def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> Non
 
 
 def _load_columns(
-    f: Function, tile: Tile, element: Element, addresses: list[Value], k_stride: Value,
+    f: Function,
+    tile: Tile,
+    element: Element,
+    addresses: list[Value],
+    k_stride: Value,
     left: Value,
 ) -> list[list[Value]]:
     """A run from each address: of all lanes, or of the ``left`` ones that are there."""

@@ -117,9 +117,7 @@ class _Blocked:
     accumulate: str
     workers: int
 
-    def commands(
-        self, epilogue: Epilogue, scratch: Callable[[int], Pointer]
-    ) -> list[Command]:
+    def commands(self, epilogue: Epilogue, scratch: Callable[[int], Pointer]) -> list[Command]:
         tile = tile_of_product(self.a.dtype, self.b.dtype, self.accumulate)
         items = prod(self.batch)
         g = _geometry(tile, self.m, self.n, self.k, items, self.workers)

@@ -77,9 +77,7 @@ class _Vector:
         block = self._block(items)
         blocks = -(-self.outputs // block)
         w_size, x_size = SIZES[w.dtype], SIZES[x.dtype]
-        table = batch_table(
-            batch, [s * w_size for s in w_strides], [s * x_size for s in x_strides]
-        )
+        table = batch_table(batch, [s * w_size for s in w_strides], [s * x_size for s in x_strides])
         extra = list(epilogue.consts)
         stride = round_up(spec.scratch_bytes(), 64)
         head = [
@@ -101,8 +99,15 @@ class _Vector:
         sums = combine.SumsEpilogue(place, pitch)
         block = round_up(min(self.outputs, 256), tile.lanes)
         blocks = -(-self.outputs // block)
-        head = [*place.consts, self.outputs, pitch, chunks, (chunks - 1).bit_length(), block,
-                blocks]
+        head = [
+            *place.consts,
+            self.outputs,
+            pitch,
+            chunks,
+            (chunks - 1).bit_length(),
+            block,
+            blocks,
+        ]
         spec = combine.CombineSpec(self.accumulate, self.row, epilogue)
         second = Command(spec, [*head, *epilogue.consts], items * blocks, "gemv")
         return [self.product(sums, scratch, chunks, True), second]

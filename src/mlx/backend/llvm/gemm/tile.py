@@ -103,8 +103,10 @@ def tile_for(accumulate: str, target: Target | None = None) -> Tile:
 def tile_of_product(a_dtype: str, b_dtype: str, accumulate: str) -> Tile:
     """The tile for a matrix product: as ``tile_for``, or with pairs where the CPU has them."""
     tile = tile_for(accumulate)
-    if {a_dtype, b_dtype} == {"bfloat16"} and accumulate == "float32" and (
-        host().avx512 and host().has("avx512bf16")
+    if (
+        {a_dtype, b_dtype} == {"bfloat16"}
+        and accumulate == "float32"
+        and (host().avx512 and host().has("avx512bf16"))
     ):
         return replace(tile, pairs=True)
     return tile

@@ -69,9 +69,7 @@ class Columns(Form):
         def step(col: Value, left: Value | None) -> None:
             addresses = [self._address(lane.index, col, p) for p in range(self.planes)]
             zero = const(self.type, 0)
-            sums = [
-                f.select(fresh, zero, f.load(at, self.type, self.size)) for at in addresses
-            ]
+            sums = [f.select(fresh, zero, f.load(at, self.type, self.size)) for at in addresses]
             for x, matrix in zip(xs, matrices, strict=True):
                 here = f.gep(matrix, f.mul(col, i64(self.w.size)))
                 sums = self.multiply(x, self.w.load_run(f, here, self.lanes, left), sums)

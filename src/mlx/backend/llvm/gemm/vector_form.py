@@ -69,8 +69,8 @@ class VectorProblem:
 
     @property
     def packs_x(self) -> bool:
-        return not self.x_unit or self.x_dtype != self.accumulate or (
-            self.accumulate == "complex64"
+        return (
+            not self.x_unit or self.x_dtype != self.accumulate or (self.accumulate == "complex64")
         )
 
     def scratch_bytes(self) -> int:
@@ -193,5 +193,3 @@ class Form:
     def _store(self, values: list[Value], row: Value, col: Value, mask: Value | None) -> None:
         value: Any = tuple(values) if self.planes == 2 else values[0]
         self.spec.epilogue.store(self.kernel, self.context, value, row, col, mask)
-
-

@@ -71,9 +71,7 @@ class _Gather:
             k.const(number)
         self.pointers = [k.pointer(5), k.pointer(7)]
         self.pointers += [k.pointer(9 + 5 * i) for i in range(count)]
-        self.axes = [
-            Axis(*(k.const(9 + 5 * i + part) for part in (2, 3, 4))) for i in range(count)
-        ]
+        self.axes = [Axis(*(k.const(9 + 5 * i + part) for part in (2, 3, 4))) for i in range(count)]
         sizes = [k.const(slot + i) for i in range(spec.depth)]
         slot += spec.depth
         strides = [
@@ -97,8 +95,13 @@ class _Gather:
         f, spec = self.f, self.spec
         out, src, *indices = pointers
         if spec.inner == "indexed":
-            vector_loop(f, start, stop, self.lanes,
-                        lambda j, mask: self._indexed(out, src, indices, j, mask))
+            vector_loop(
+                f,
+                start,
+                stop,
+                self.lanes,
+                lambda j, mask: self._indexed(out, src, indices, j, mask),
+            )
             return
         for dtype, pointer, axis in zip(spec.indices, indices, self.axes, strict=True):
             index = dtype_named(dtype)
@@ -206,8 +209,7 @@ def plan_gather(
     of_index = [(0, tuple(s[batch + i] for s in from_indices)) for i in range(ndim)]
     axes += of_rest[:at] + of_index + of_rest[at:]
     loops = [
-        Loop(n, (o, s, *i))
-        for n, o, (s, i) in zip(out.shape, byte_strides(out), axes, strict=True)
+        Loop(n, (o, s, *i)) for n, o, (s, i) in zip(out.shape, byte_strides(out), axes, strict=True)
     ]
     widths = primitive.window or (1,) * len(indices)
     described: list[int] = []

@@ -60,8 +60,13 @@ def tasks_of(items: int, inner: int, workers: int) -> tuple[int, int]:
     return 1, max(-(-inner // pieces // 1024) * 1024, 1024)
 
 
-def walk(f: Function, item: Value, sizes: Sequence[Value], strides: Sequence[Sequence[Value]],
-         starts: Sequence[Value]) -> list[Value]:
+def walk(
+    f: Function,
+    item: Value,
+    sizes: Sequence[Value],
+    strides: Sequence[Sequence[Value]],
+    starts: Sequence[Value],
+) -> list[Value]:
     """Offsets of each operand at a flat position of nested loops: ``strides[loop][operand]``."""
     offsets = list(starts)
     for position in reversed(range(len(sizes))):
