@@ -94,6 +94,18 @@ def test_from_dlpack_shares() -> None:
         mx.from_dlpack(source[::2], copy=False)
 
 
+def test_shared_memory_is_never_written_in_place() -> None:
+    source = np.ones(100_000, np.float32)
+    a = mx.from_dlpack(source)
+    a = a + 1
+    mx.eval(a)
+    assert source[0] == 1
+    view = np.asarray(a)
+    a = a + 1
+    mx.eval(a)
+    assert view[0] == 2
+
+
 def test_dlpack_of_another_device() -> None:
     class Elsewhere(Exporter):
         def __dlpack_device__(self) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import pieces
 from mlx.runtime.host import call_host
-from mlx.runtime.memory import allocate
+from mlx.runtime.memory import Storage, allocate
 
 PROGRAMS = 2048
 collector.calm()
@@ -326,6 +326,8 @@ def _donated(program: Executable, leaves: list[Node], uses: list[int]) -> dict[i
                 continue
             data = node.data
             if count(data) > 3 or data.offset or count(data.storage) > 2:
+                continue
+            if type(data.storage) is not Storage:  # somebody else's memory
                 continue
             if data.storage.nbytes >= program.output_bytes[output]:
                 taken.add(leaf)
