@@ -2,7 +2,7 @@
 
 Matrices are the last two axes, axes before them batches.  float32, float64 and, where it
 makes sense, complex64 are supported.  A singular matrix, or one that is not positive
-definite, raises ValueError on evaluation.
+definite, raises ValueError on evaluation; one with an infinity or NaN gives NaN.
 
 >>> import mlx.core as mx
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
-from mlx.base.dtype import promote
+from mlx.base.dtype import Dtype, promote
 from mlx.graph.node import Node
 from mlx.ops.operands import array_node, axis_of, broadcast_shape, common, fitted
 from mlx.ops.shape import narrow
@@ -69,14 +69,16 @@ def tri_inv(a: array, upper: bool = False, *, stream: Any = None) -> array:
 
 
 def cholesky(a: array, upper: bool = False, *, stream: Any = None) -> array:
-    """The triangular L with ``L @ L.T == a``, or its transpose for ``upper``.
+    """The triangular L with ``L @ L.T == a``, or U with ``U.T @ U == a`` for ``upper``.
+
+    Only that triangle of a is read.
 
     >>> mx.linalg.cholesky(mx.array([[4.0, 2.0], [2.0, 2.0]]))
     array([[2, 0],
            [1, 1]], dtype=float32)
     """
-    out = Cholesky()(_matrix("cholesky", a, square=True))
-    return wrap(adjoint(out) if upper else out)
+    x = _matrix("cholesky", a, square=True)
+    return wrap(adjoint(Cholesky()(adjoint(x))) if upper else Cholesky()(x))
 
 
 def cholesky_inv(a: array, upper: bool = False, *, stream: Any = None) -> array:
@@ -232,14 +234,17 @@ def det(a: array, *, stream: Any = None) -> array:
     >>> mx.linalg.det(mx.array([[2.0, 0.0], [0.0, 4.0]]))
     array(8, dtype=float32)
     """
-    return wrap(Determinant()(_floating_matrix("det", a)))
+    x, dtype = _computable("det", a)
+    return wrap(cast(Determinant()(x), dtype))
 
 
-def _floating_matrix(name: str, a: array) -> Node:
+def _computable(name: str, a: array) -> tuple[Node, Dtype]:
+    """Square matrices in a dtype that LAPACK has, and that of the result."""
     x = array_node(f"linalg::{name}", a)
-    if not x.dtype.is_inexact:
+    dtype = dt.at_least_float(x.dtype)
+    if dtype in (dt.float16, dt.bfloat16) or x.dtype is not dtype:
         x = cast(x, dt.float32)
-    return _matrix(name, wrap(x), square=True)
+    return _matrix(name, wrap(x), square=True), dtype
 
 
 def slogdet(a: array, *, stream: Any = None) -> tuple[array, array]:
@@ -248,14 +253,15 @@ def slogdet(a: array, *, stream: Any = None) -> tuple[array, array]:
     >>> mx.linalg.slogdet(mx.array([[2.0, 0.0], [0.0, -4.0]]))
     (array(-1, dtype=float32), array(2.07944, dtype=float32))
     """
-    x = _floating_matrix("slogdet", a)
+    x, dtype = _computable("slogdet", a)
     packed, pivots, _ = outputs(LU(), x)
     line = diagonal(packed)
     at = line.ndim - 1
     unmoved = Equal()(cast(pivots, dt.int64), iota(pivots.shape, at, dt.int64))
     flips = where(unmoved, full_like(line, 1), -1)
     sign = Prod(at)(Multiply()(Sign()(line), flips))
-    return wrap(sign), wrap(Sum(at)(Log()(Absolute()(line))))
+    size = Sum(at)(Log()(Absolute()(line)))
+    return wrap(cast(sign, dtype)), wrap(cast(size, dt.real_of(dtype)))
 
 
 def cross(a: array, b: array, axis: int = -1, *, stream: Any = None) -> array:

@@ -56,7 +56,11 @@ class Factorization(Library):
 
     def host(self, *arrays: np.ndarray) -> Any:
         types = self.types(arrays[0].shape, dtype_of(arrays[0]))
-        return each_matrix(self.factor, types, arrays)
+        return each_matrix(self.factor, types, arrays, self.read)
+
+    def read(self, matrix: np.ndarray) -> np.ndarray:
+        """The part of a matrix that its factors depend on."""
+        return matrix
 
     def same(self, node: Node) -> list[Node]:
         """Its outputs, of the input of ``node``."""
@@ -73,7 +77,7 @@ class Cholesky(Library):
     def host(self, *arrays: np.ndarray) -> Any:
         types = ((arrays[0].shape, dtype_of(arrays[0])),)
         try:
-            return each_matrix(lambda m: (lapack().cholesky(m, lower=True),), types, arrays)
+            return each_matrix(_cholesky, types, arrays, np.tril)
         except np.linalg.LinAlgError as error:
             raise ValueError(f"[linalg::cholesky] Not positive definite: {error}.") from None
 
@@ -86,6 +90,10 @@ class Cholesky(Library):
         inverse = SolveTriangular(False)(node, identity_like(node))
         inner = multiply(inverse, hermitian(tangents[0]), adjoint(inverse))
         return [multiply(node, _halved_lower(inner))]
+
+
+def _cholesky(matrix: np.ndarray) -> tuple[np.ndarray]:
+    return (lapack().cholesky(matrix, lower=True, check_finite=False),)
 
 
 def _halved_lower(x: Node) -> Node:
@@ -104,7 +112,7 @@ class QR(Factorization):
         return (shape, dtype), ((*lead, n, n), dtype)
 
     def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        return lapack().qr(matrix, mode="economic")
+        return lapack().qr(matrix, mode="economic", check_finite=False)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         q, r = self.same(node)
@@ -201,7 +209,10 @@ class Eigh(Factorization):
         return (shape[:-1], dt.real_of(dtype)), (shape, dtype)
 
     def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        return lapack().eigh(matrix, lower=self.lower)
+        return lapack().eigh(matrix, lower=self.lower, check_finite=False)
+
+    def read(self, matrix: np.ndarray) -> np.ndarray:
+        return np.tril(matrix) if self.lower else np.triu(matrix)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         values, vectors = self.same(node)

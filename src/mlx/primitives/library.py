@@ -45,13 +45,37 @@ def lapack() -> Any:
     return scipy_module("linalg")
 
 
+def _whole(matrix: np.ndarray) -> np.ndarray:
+    return matrix
+
+
 def each_matrix(
-    call: Callable[..., Any], types: Types, arrays: Sequence[np.ndarray]
+    call: Callable[..., Any],
+    types: Types,
+    arrays: Sequence[np.ndarray],
+    read: Callable[[np.ndarray], np.ndarray] = _whole,
 ) -> tuple[np.ndarray, ...]:
-    """Apply a function of matrices to every matrix of batches; ``types`` are the results'."""
+    """Apply a function of matrices to every matrix of batches; ``types`` are the results'.
+
+    Where what is ``read`` of the first matrix has an infinity or NaN, all results are NaN:
+    LAPACK makes of those whatever it likes, numbers and endless loops included.
+    """
     lead = arrays[0].shape[:-2]
-    found = [call(*(a[at] for a in arrays)) for at in np.ndindex(*lead)]
+    found = []
+    for at in np.ndindex(*lead):
+        matrices = [a[at] for a in arrays]
+        if np.isfinite(read(matrices[0])).all():
+            found.append(call(*matrices))
+        else:
+            found.append([_unknown(shape[len(lead) :], dtype) for shape, dtype in types])
     if not found:
         return tuple(np.empty(shape, dtype.numpy) for shape, dtype in types)
     parts = zip(*found, strict=True)
     return tuple(np.reshape(np.stack(p), t[0]) for p, t in zip(parts, types, strict=True))
+
+
+def _unknown(shape: Shape, dtype: Dtype) -> np.ndarray:
+    """NaN; of integers, which are row numbers, those of rows that stay."""
+    if dtype.is_inexact:
+        return np.full(shape, np.nan, dtype.numpy)
+    return np.arange(shape[-1], dtype=dtype.numpy)

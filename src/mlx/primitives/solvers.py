@@ -17,10 +17,10 @@ from mlx.primitives.reductions import Sum, broadcast_axes
 from mlx.primitives.views import transpose
 
 
-def _solved(name: str, call: Any, arrays: Sequence[np.ndarray], like: np.ndarray) -> Any:
-    types = ((like.shape, dtype_of(like)),)
+def _solved(name: str, call: Any, arrays: Sequence[np.ndarray], *read: Any) -> Any:
+    types = ((arrays[-1].shape, dtype_of(arrays[-1])),)
     try:
-        return each_matrix(lambda *m: (call(*m),), types, arrays)
+        return each_matrix(lambda *m: (call(*m),), types, arrays, *read)
     except np.linalg.LinAlgError as error:
         raise ValueError(f"[linalg::{name}] The matrix is singular: {error}") from None
 
@@ -33,7 +33,7 @@ class Inverse(Library):
         return x.shape, x.dtype
 
     def host(self, *arrays: np.ndarray) -> Any:
-        return _solved("inv", lambda m: lapack().inv(m, check_finite=False), arrays, arrays[0])
+        return _solved("inv", lambda m: lapack().inv(m, check_finite=False), arrays)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         back = adjoint(node)
@@ -75,7 +75,7 @@ class Solve(Solver):
     """The solution of general square systems."""
 
     def host(self, *arrays: np.ndarray) -> Any:
-        return _solved("solve", lambda a, b: _by_lu(a, b), arrays, arrays[1])
+        return _solved("solve", _by_lu, arrays)
 
 
 def _by_lu(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ class SolveTriangular(Solver):
         def call(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             return lapack().solve_triangular(a, b, lower=not self.upper, check_finite=False)
 
-        return _solved("solve_triangular", call, arrays, arrays[1])
+        return _solved("solve_triangular", call, arrays, np.triu if self.upper else np.tril)
 
     def transposed(self) -> Solver:
         return SolveTriangular(not self.upper)

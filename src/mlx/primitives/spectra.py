@@ -42,7 +42,7 @@ class Eig(Factorization):
         return (shape[:-1], dt.complex64), (shape, dt.complex64)
 
     def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        return lapack().eig(matrix)
+        return lapack().eig(matrix, check_finite=False)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         values, vectors = self.same(node)
@@ -84,7 +84,7 @@ class SVD(Factorization):
         )
 
     def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        return lapack().svd(matrix, full_matrices=self.full)
+        return lapack().svd(matrix, full_matrices=self.full, check_finite=False)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         u, sizes, vh = self.same(node)
