@@ -107,6 +107,15 @@ class _RowScan(_Scan):
         acc = accumulator(dtype_named(spec.dtype))
         super().__init__(spec, kernel, 64 // acc.size)
         self.reverse = spec.primitive.reverse
+        self.shifted_in = [self._unseen(p) for p in self.identity.parts]
+
+    def _unseen(self, constant: Value) -> Value:
+        """A constant in a register: shifts that are seen to bring in zeros become expand
+        instructions, four times as slow as permutations on some processors."""
+        f = self.f
+        place = f.alloca(constant.type)
+        f.store(constant, place, 64)
+        return f.emit(f"load volatile {constant.type}, ptr {place.ref}, align 64", constant.type)
 
     def emit(self) -> None:
         k, f, spec = self.k, self.f, self.spec
@@ -247,10 +256,7 @@ class _RowScan(_Scan):
         picked = [s if 0 <= s < lanes else lanes + i for i, s in enumerate(source)]
         return Lane(
             x.dtype,
-            *[
-                self.f.shuffle(p, q, picked)
-                for p, q in zip(x.parts, self.identity.parts, strict=True)
-            ],
+            *[self.f.shuffle(p, q, picked) for p, q in zip(x.parts, self.shifted_in, strict=True)],
         )
 
     def _load(self, pointer: Value, at: Value, mask: Value | None) -> Lane:
