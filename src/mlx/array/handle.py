@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,8 +20,13 @@ from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, dtype_named
 from mlx.graph.node import Node
 
+if TYPE_CHECKING:
+    from mlx.array.signatures import Installed, InstalledAt
+else:
+    Installed = InstalledAt = object
 
-class array:  # noqa: N801 (MLX's name)
+
+class array(Installed):  # noqa: N801 (MLX's name)
     """An n-dimensional array, evaluated when its value is needed.
 
     ``val`` is a number, a nested list or tuple of numbers or arrays (which are stacked), an
@@ -259,7 +264,7 @@ def _node_from(val: Any, dtype: Dtype | None) -> Node:
 def _cast(value: array, dtype: Dtype | None) -> Node:
     if dtype is None or value.dtype is dtype:
         return value._node
-    return value.astype(dtype)._node  # type: ignore[attr-defined]
+    return value.astype(dtype)._node
 
 
 def _truncated(make: Callable[[Dtype | None], Node], dtype: Dtype | None, is_inexact: bool) -> Node:
@@ -286,10 +291,10 @@ class ArrayIterator:
         if self._at >= self._over.shape[0]:
             raise StopIteration
         self._at += 1
-        return self._over[self._at - 1]  # type: ignore[index]
+        return self._over[self._at - 1]
 
 
-class ArrayAt:
+class ArrayAt(InstalledAt):
     """``a.at[indices]``: updates of an array that leave the array as it is.
 
     Its methods ``add``, ``subtract``, ``multiply``, ``divide``, ``maximum`` and ``minimum``
