@@ -15,7 +15,7 @@ import numpy as np
 from mlx.array import printing
 from mlx.array.construct import Scan, foreign, nested_numbers, python_scalar
 from mlx.array.dlpack import CPU, exported
-from mlx.array.values import copied_node, numpy_of, python_values
+from mlx.array.values import copied_node, numpy_of, python_values, scalar_of
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, dtype_named
 from mlx.graph.node import Node
@@ -110,8 +110,7 @@ class array(Installed):  # noqa: N801 (MLX's name)
                 "[convert] Only length-1 arrays can be converted to Python scalars, got shape "
                 f"{node.shape} (tolist() gives nested lists)."
             )
-        value = numpy_of(node).item()
-        return float(value) if node.dtype is dt.bfloat16 else value
+        return scalar_of(node)
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers; a number for a 0-dimensional array.
@@ -243,6 +242,8 @@ def wrap(node: Node) -> array:
 
 
 def _node_from(val: Any, dtype: Dtype | None) -> Node:
+    if dtype is None and type(val) in (float, int):
+        return python_scalar(val, None)
     if isinstance(val, (list, tuple)):
         scan = Scan(val, array)
         if scan.has_arrays:

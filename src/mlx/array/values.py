@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from typing import Any
 
 import numpy as np
@@ -21,23 +22,47 @@ def value_node(shape: tuple[int, ...], dtype: Dtype, buffer: Buffer) -> Node:
     return Node(None, (), shape, dtype, buffer)
 
 
+_CODES = {
+    dt.bool_: "?", dt.uint8: "B", dt.uint16: "H", dt.uint32: "I", dt.uint64: "Q", dt.int8: "b",
+    dt.int16: "h", dt.int32: "i", dt.int64: "q", dt.float16: "e", dt.float32: "f",
+    dt.float64: "d",
+}  # fmt: skip
+_SCALARS = {dtype: struct.Struct("=" + code) for dtype, code in _CODES.items()}
+
+
 def scalar_node(value: bool | int | float | complex, dtype: Dtype) -> Node:
     """A 0-dimensional value, converted as NumPy converts arrays."""
-    with np.errstate(all="ignore"):
-        raw = np.asarray(value).astype(dtype.numpy).tobytes()
+    try:
+        raw = _SCALARS[dtype].pack(value)
+    except (KeyError, struct.error, OverflowError):  # other dtypes, values out of range
+        with np.errstate(all="ignore"):
+            raw = np.asarray(value).astype(dtype.numpy).tobytes()
     storage = allocate(dtype.size)
     ctypes.memmove(storage.address, raw, dtype.size)
-    return value_node((), dtype, Buffer(storage))
+    return Node(None, (), (), dtype, Buffer(storage))
+
+
+def scalar_of(node: Node) -> Any:
+    """The value of a node of one element as a Python number."""
+    layout = _SCALARS.get(node.dtype)
+    if layout is None:
+        return python_values(node, ())
+    buffer = _readable(node)
+    buffer.wait()
+    return layout.unpack(ctypes.string_at(buffer.address, layout.size))[0]
 
 
 def copied_node(source: np.ndarray, dtype: Dtype) -> Node:
     """A copy of NumPy's elements in ``dtype``, row-major."""
     buffer = Buffer(allocate(source.size * dtype.size))
+    if source.dtype == dtype.numpy:
+        np.copyto(numpy_view(buffer, source.shape, dtype), source)
+        return Node(None, (), source.shape, dtype, buffer)
     if source.dtype.kind == "c" and not dtype.is_complex:
         source = source.real
     with np.errstate(all="ignore"):
         np.copyto(numpy_view(buffer, source.shape, dtype), source, casting="unsafe")
-    return value_node(source.shape, dtype, buffer)
+    return Node(None, (), source.shape, dtype, buffer)
 
 
 def shared_node(source: np.ndarray, dtype: Dtype, owner: Any) -> Node | None:
@@ -50,19 +75,28 @@ def shared_node(source: np.ndarray, dtype: Dtype, owner: Any) -> Node | None:
     return value_node(source.shape, dtype, Buffer(storage))
 
 
+def _readable(node: Node) -> Buffer:
+    """The evaluated data of a node."""
+    if trace.active():
+        trace.check_readable((node,))
+    data = node.data
+    if type(data) is not Buffer:
+        evaluate((node,))
+        data = node.data
+    return data
+
+
 def numpy_of(node: Node) -> np.ndarray:
     """The value of a node as a NumPy array on its memory (bfloat16 through ml_dtypes).
 
     Raises ValueError where the node has no value because a function is being transformed.
     """
-    if trace.active():
-        trace.check_readable((node,))
-    if type(node.data) is not Buffer:
-        evaluate((node,))
-    return numpy_view(node.data, node.shape, node.dtype)
+    return numpy_view(_readable(node), node.shape, node.dtype)
 
 
-def python_values(node: Node) -> Any:
-    """Nested lists of Python numbers; one number for a 0-dimensional array."""
+def python_values(node: Node, shape: tuple[int, ...] | None = None) -> Any:
+    """Nested lists of Python numbers, one number for no axes; ``shape`` in place of its own."""
     values = numpy_of(node)
+    if shape is not None:
+        values = values.reshape(shape)
     return (values.astype(np.float32) if node.dtype is dt.bfloat16 else values).tolist()
