@@ -101,15 +101,13 @@ class _Lowering:
 
     def _structure(self, nest: Nest) -> Structure:
         stored = {a for _, a in nest.stores}
-        results = {a for v, a in nest.stores if isinstance(nest.values[v], Reduce)}
+        reduces = any(isinstance(v, Reduce) for v in nest.values)
         staged = self._staged(nest)
         classes = []
         for number, access in enumerate(nest.accesses):
             kind = "zero" if access.inner == 0 else "unit" if access.inner == 1 else "strided"
-            if number in stored and kind == "zero" and nest.inner == 1:
+            if number in stored and kind == "zero" and nest.inner == 1 and not reduces:
                 kind = "unit"
-            if number in results and nest.columns is None:
-                kind = "zero"
             if number in stored and kind == "unit" and self._streams(nest, access):
                 kind = "stream"
             if access.buffer < 0 and kind == "unit":
