@@ -21,6 +21,7 @@ from mlx.api.evaluation import (
     async_eval,
     eval,
 )
+from mlx.api.explain import explain
 from mlx.api.io import (
     load,
     save,
@@ -483,6 +484,7 @@ __all__ = [
     "eval",
     "exp",
     "expand_dims",
+    "explain",
     "expm1",
     "eye",
     "fast",
