@@ -1,25 +1,23 @@
-"""``a[...]``, ``a[...] = v`` and ``a.at[...]``: what subscripts mean, as NumPy has it.
-
-A subscript is a slice of the array (integers and slices: a view), then a gather or scatter at
-its index arrays, and axes of size one where it says None.  The axes of the index arrays come
-first in the result, unless the arrays (integers count) stand side by side.
-"""
+"""``a[...]``, ``a[...] = v`` and ``a.at[...]``."""
 
 from __future__ import annotations
 
-import builtins
-import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from types import EllipsisType
 from typing import Any
-
-import numpy as np
 
 from mlx.array import ArrayAt, array, wrap
 from mlx.base import dtype as dt
-from mlx.base.errors import AxisError
 from mlx.graph.node import Node, Shape
+from mlx.ops.indices import (
+    Basic,
+    Plain,
+    Subscript,
+    is_mask,
+    parts_of,
+    plain,
+    reshaped,
+    subscript,
+)
 from mlx.ops.joining import stack
 from mlx.ops.operands import broadcast_shape, node_of
 from mlx.primitives.arithmetic import Maximum, Minimum
@@ -28,235 +26,33 @@ from mlx.primitives.elementwise import Add, Divide, Multiply, Negative, Select, 
 from mlx.primitives.indexing import Gather, Scatter, SliceUpdate
 from mlx.primitives.reductions import broadcast, broadcast_axes
 from mlx.primitives.scans import CumSum
-from mlx.primitives.views import Slice, reshape, transpose
+from mlx.primitives.views import reshape
 
-Basic = int | builtins.slice | None | EllipsisType
-_WRONG_TYPE = (
-    "[index] Cannot index mlx array using the given type: {kind}. Use integers, slices, None, "
-    "..., integer arrays or lists of integers."
-)
 _BOOLEAN = (
     "[index] boolean indices are not yet supported for reading: the shape of the result would "
     "depend on values. Use mx.where(mask, a, 0), or a[mask] = value to write."
 )
-
-
-def _normal(index: Any) -> Basic | Node:
-    """One part of a subscript: an array becomes its node.  Raises ValueError for other types."""
-    if index is None or index is Ellipsis or isinstance(index, builtins.slice):
-        return index
-    if isinstance(index, (bool, np.bool_)):
-        return full((), dt.bool_, bool(index))
-    if isinstance(index, (int, np.integer)):
-        return int(index)
-    if isinstance(index, (array, np.ndarray)):
-        return _checked(node_of("index", index))
-    if isinstance(index, list):
-        return _checked(array(index if index else np.empty(0, np.int32))._node)
-    raise ValueError(_WRONG_TYPE.format(kind=type(index).__name__))
-
-
-def _checked(node: Node) -> Node:
-    if node.dtype.is_integer or node.dtype is dt.bool_:
-        return node
-    raise ValueError(f"[index] Indices must be integers, got an array of {node.dtype.name}.")
-
-
-def _bound(value: Any) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, array):
-        try:
-            return operator.index(value)
-        except TypeError:
-            pass
-    raise ValueError(
-        f"[index] Slice indices must be integers or None, got {type(value).__name__} "
-        "(mx.slice takes an array of starts)."
-    )
-
-
-@dataclass
-class Subscript:
-    """A subscript applied to a shape.
-
-    Attributes:
-        starts, steps, sizes: the slice, one entry an axis; integers have size 1.
-        dropped: axes that an integer takes away.
-        arrays: index arrays by the number of their axis among those kept.
-        layout: the result's axes in order: True an axis of the slice, False a new one, and
-            ``block`` is where in it the axes of the arrays stand.
-    """
-
-    shape: Shape
-    starts: list[int] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    dropped: set[int] = field(default_factory=set)
-    arrays: dict[int, Node] = field(default_factory=dict)
-    layout: list[bool] = field(default_factory=list)
-    block: int = 0
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the slice is the array as it is."""
-        return tuple(self.sizes) == self.shape and all(s == 1 for s in self.steps)
-
-    @property
-    def kept(self) -> Shape:
-        """The sizes of the sliced array without the axes that integers take away."""
-        return tuple(n for axis, n in enumerate(self.sizes) if axis not in self.dropped)
-
-    @property
-    def index_shape(self) -> Shape:
-        return broadcast_shape(*(i.shape for i in self.arrays.values()))
-
-    @property
-    def rest(self) -> Shape:
-        """The sizes of the kept axes that no array indexes."""
-        return tuple(n for axis, n in enumerate(self.kept) if axis not in self.arrays)
-
-    @property
-    def position(self) -> int:
-        """How many axes of rest come before those of the index arrays."""
-        return sum(self.layout[: self.block])
-
-    @property
-    def result(self) -> Shape:
-        rest = iter(self.rest)
-        sizes = [next(rest) if is_axis else 1 for is_axis in self.layout]
-        if not self.arrays:
-            return tuple(sizes)
-        return (*sizes[: self.block], *self.index_shape, *sizes[self.block :])
-
-    def slice_of(self, x: Node) -> Node:
-        """The sliced array, without the axes that integers take away."""
-        if not self.is_whole:
-            x = Slice(tuple(self.starts), tuple(self.steps), tuple(self.sizes))(x)
-        return reshape(x, self.kept)
-
-    def indices(self) -> list[Node]:
-        """The index arrays, broadcast."""
-        shape = self.index_shape
-        return [broadcast(self.arrays[axis], shape) for axis in sorted(self.arrays)]
-
-    def updates_of(self, value: Node) -> Node:
-        """A value of the result's shape, arranged as a scatter takes its updates."""
-        at, rest, found = self.position, self.rest, self.index_shape
-        value = reshape(value, (*rest[:at], *found, *rest[at:]))
-        here = range(at, at + len(found))
-        return transpose(value, [*here, *(a for a in range(value.ndim) if a not in here)])
-
-
-class _Parser:
-    """Reads the parts of a subscript from left to right."""
-
-    def __init__(self, shape: Shape, parts: Sequence[Basic | Node]) -> None:
-        self.shape = shape
-        self.out = Subscript(shape)
-        self.axis = 0
-        self.has_arrays = any(isinstance(p, Node) for p in parts)
-        self.groups: list[int] = []
-        consumed = sum(1 for p in parts if p is not None and p is not Ellipsis)
-        if consumed > len(shape):
-            raise AxisError(
-                f"[index] Too many indices for array with {len(shape)} dimensions: {consumed} "
-                f"for shape {shape}."
-            )
-        if sum(1 for p in parts if p is Ellipsis) > 1:
-            raise ValueError("[index] An index can only have a single ellipsis (...).")
-        if Ellipsis not in [p for p in parts if not isinstance(p, Node)]:
-            parts = [*parts, Ellipsis]
-        for number, part in enumerate(parts):
-            if part is Ellipsis:
-                for _ in range(len(shape) - consumed):
-                    self._slice(builtins.slice(None))
-            else:
-                self._part(part, number)
-        self._place_block()
-
-    def _part(self, part: Basic | Node, number: int) -> None:
-        if part is None:
-            self.out.layout.append(False)
-        elif isinstance(part, builtins.slice):
-            self._slice(part)
-        else:
-            self.groups.append(number)
-            if len(self.groups) == 1:
-                self.out.block = len(self.out.layout)
-            if isinstance(part, Node):
-                self._array(part)
-            else:
-                self._integer(part)  # type: ignore[arg-type]
-
-    def _take(self, start: int, step: int, size: int) -> None:
-        self.out.starts.append(start)
-        self.out.steps.append(step)
-        self.out.sizes.append(size)
-        self.axis += 1
-
-    def _slice(self, part: builtins.slice) -> None:
-        size = self.shape[self.axis]
-        bounds = builtins.slice(_bound(part.start), _bound(part.stop), _bound(part.step))
-        if bounds.step == 0:
-            raise ValueError("[index] The step of a slice cannot be zero.")
-        start, stop, step = bounds.indices(size)
-        count = len(range(start, stop, step))
-        self._take(start if count else 0, step, count)
-        self.out.layout.append(True)
-
-    def _integer(self, index: int) -> None:
-        size = self.shape[self.axis]
-        if not -size <= index < size:
-            raise IndexError(
-                f"[index] Index {index} is out of bounds for axis {self.axis} of size {size}."
-            )
-        self.out.dropped.add(self.axis)
-        self._take(index % size, 1, 1)
-
-    def _array(self, index: Node) -> None:
-        self.out.arrays[self.axis - len(self.out.dropped)] = index
-        self._take(0, 1, self.shape[self.axis])
-
-    def _place_block(self) -> None:
-        """Index arrays that don't stand side by side put their axes first."""
-        groups = self.groups
-        if not self.has_arrays or (groups and groups[-1] - groups[0] >= len(groups)):
-            self.out.block = 0
-
-
-def _parts(index: Any) -> list[Basic | Node]:
-    if isinstance(index, tuple):
-        return [_normal(part) for part in index]
-    return [_normal(index)]
-
-
-def _is_mask(part: Any) -> bool:
-    return isinstance(part, Node) and part.dtype is dt.bool_
+_ROWS = Gather((0,))
 
 
 def getitem(a: array, index: Any) -> array:
     """``a[index]``."""
     x = a._node
-    if type(index) is int and x.shape and -x.shape[0] <= index < x.shape[0]:
-        return wrap(_element(x, index))
-    parts = _parts(index)
-    if any(_is_mask(part) for part in parts):
+    if type(index) is array and index._node.dtype.is_integer and x.shape:
+        rows = index._node
+        return wrap(Node(_ROWS, (x, rows), (*rows.shape, *x.shape[1:]), x.dtype))
+    found = plain(x.shape, index)
+    if found is not None:
+        return wrap(found.slice_of(x))
+    parts = parts_of(index)
+    if any(is_mask(part) for part in parts):
         raise ValueError(_BOOLEAN)
-    sub = _Parser(x.shape, parts).out
+    sub = subscript(x.shape, parts)
     y = sub.slice_of(x)
     if sub.arrays:
         axes = tuple(sorted(sub.arrays))
         y = Gather(axes, position=sub.position)(y, *sub.indices())
     return wrap(reshape(y, sub.result))
-
-
-def _element(x: Node, index: int) -> Node:
-    """``x[index]`` for an integer, the usual case when iterating."""
-    shape = x.shape
-    starts = (index % shape[0],) + (0,) * (len(shape) - 1)
-    cut = Slice(starts, (1,) * len(shape), (1, *shape[1:]))(x)
-    return reshape(cut, shape[1:])
 
 
 # -- writing -------------------------------------------------------------------------------
@@ -287,13 +83,31 @@ def _spread(value: Node, shape: Shape) -> Node:
 
 def setitem(a: array, index: Any, value: Any) -> None:
     """``a[index] = value``: binds the handle to a new value; nothing else sees it."""
-    parts = _parts(index)
-    new = _value_for(a, value)
-    if any(_is_mask(part) for part in parts):
-        a._node = _masked(a._node, parts, new)
+    x, new = a._node, _value_for(a, value)
+    found = plain(x.shape, index)
+    if found is not None:
+        a._node = _placed(x, found, _spread(new, found.result))
         return
-    sub = _Parser(a.shape, parts).out
-    a._node = _updated(a._node, sub, _spread(new, sub.result), "set", lambda old, new: new)
+    parts = parts_of(index)
+    if any(is_mask(part) for part in parts):
+        a._node = _masked(x, parts, new)
+        return
+    sub = subscript(x.shape, parts)
+    a._node = _updated(x, sub, _spread(new, sub.result), "set", lambda old, new: new)
+
+
+def _placed(x: Node, where: Plain | Subscript, part: Node) -> Node:
+    """The array with another part in place of a slice of it."""
+    starts, steps, sizes = tuple(where.starts), tuple(where.steps), tuple(where.sizes)
+    if part.shape != sizes:
+        part = reshaped(part, sizes)
+    if sizes == x.shape and all(s == 1 for s in steps):
+        return part
+    if part.size == 0:
+        return x
+    update = SliceUpdate.__new__(SliceUpdate)
+    update.__dict__.update(starts=starts, steps=steps)
+    return Node(update, (x, part), x.shape, x.dtype)
 
 
 def _updated(
@@ -307,8 +121,7 @@ def _updated(
         inner = scatter(inner, sub.updates_of(value), *sub.indices())
     else:
         inner = combine(inner, reshape(value, sub.kept))
-    inner = reshape(inner, tuple(sub.sizes))
-    return inner if sub.is_whole else SliceUpdate(tuple(sub.starts), tuple(sub.steps))(x, inner)
+    return _placed(x, sub, inner)
 
 
 def _masked(x: Node, parts: Sequence[Basic | Node], value: Node) -> Node:
@@ -358,15 +171,15 @@ def _at(
 
 def _target(at: ArrayAt) -> tuple[Node, Subscript]:
     try:
-        parts = _parts(at._indices)
+        parts = parts_of(at._indices)
     except AttributeError:
         raise ValueError(
             "[at] Must give indices to array.at (for example x.at[0].add(4))."
         ) from None
-    if any(_is_mask(part) for part in parts):
+    if any(is_mask(part) for part in parts):
         raise ValueError("[at] Boolean masks are not supported: use mx.where(mask, f(a), a).")
     x = at._array._node
-    return x, _Parser(x.shape, parts).out
+    return x, subscript(x.shape, parts)
 
 
 def _subtract(self: ArrayAt, value: Any) -> array:
@@ -398,16 +211,20 @@ def _stacked(values: Sequence[Any]) -> array:
 
 
 def install() -> None:
-    """Give ``array`` its subscripts."""
-    array.__getitem__ = getitem  # type: ignore[attr-defined]
-    array.__setitem__ = setitem  # type: ignore[attr-defined]
+    """Give ``array`` its methods."""
+    for name, method in (("getitem", getitem), ("setitem", setitem)):
+        setattr(array, f"__{name}__", method)
     array._stack = staticmethod(_stacked)
-    ArrayAt.add = _at("add", Add(), "increased by")  # type: ignore[attr-defined]
-    ArrayAt.multiply = _at("prod", Multiply(), "multiplied by")  # type: ignore[attr-defined]
-    ArrayAt.maximum = _at("max", Maximum(), "replaced by a larger")  # type: ignore[attr-defined]
-    ArrayAt.minimum = _at("min", Minimum(), "replaced by a smaller")  # type: ignore[attr-defined]
-    ArrayAt.subtract = _subtract  # type: ignore[attr-defined]
-    ArrayAt.divide = _divide  # type: ignore[attr-defined]
+    updates = {
+        "add": _at("add", Add(), "increased by"),
+        "subtract": _subtract,
+        "multiply": _at("prod", Multiply(), "multiplied by"),
+        "divide": _divide,
+        "maximum": _at("max", Maximum(), "replaced by a larger"),
+        "minimum": _at("min", Minimum(), "replaced by a smaller"),
+    }
+    for name, update in updates.items():
+        setattr(ArrayAt, name, update)
 
 
 install()
