@@ -177,19 +177,22 @@ class ExpressionBuilder:
     def _operand(
         self, buffer: int | None, layout: Layout, node: Node, chain: Chain, row: bool
     ) -> int:
-        layout = self._over_root(layout, chain, row)
+        layout = self._over_root(layout, chain, row, node)
         dtype = node.dtype if buffer is not None else None
+        written = None if buffer is not None else node  # a source can be written out
         key = (buffer, layout, dtype)
         found = self._operands.get(key)
         if found is None:
             found = self._operands[key] = len(self.operands)
-            self.operands.append(Operand(buffer, layout, dtype, chain[-1] if chain else None))
+            self.operands.append(Operand(buffer, layout, dtype, chain[-1] if chain else written))
         return found
 
-    def _over_root(self, layout: Layout, chain: Chain, row: bool) -> Layout:
+    def _over_root(
+        self, layout: Layout, chain: Chain, row: bool, node: Node | None = None
+    ) -> Layout:
         if not row:
-            return seen_as(layout, chain, self.root)
-        rows = seen_as(layout, chain, self.root[:1])
+            return seen_as(layout, chain, self.root, node)
+        rows = seen_as(layout, chain, self.root[:1], node)
         return Layout((*rows.axes, ((self.root[1], 0),)), rows.offset)
 
     def target(self, node: Node, row: bool) -> int:

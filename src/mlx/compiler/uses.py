@@ -84,14 +84,14 @@ def push(layout: Layout, chain: Chain) -> Layout:
     return layout
 
 
-def seen_as(layout: Layout, chain: Chain, root: Shape) -> Layout:
-    """A layout through views, arranged over the axes of a kernel's root shape."""
+def seen_as(layout: Layout, chain: Chain, root: Shape, of: Node | None = None) -> Layout:
+    """A layout (of a node) through views, arranged over the axes of a kernel's root shape."""
     layout = push(layout, chain)
     if layout.shape == root:
         return layout
     found = layout.reshape(root)
     if found is None:
-        raise Unresolvable(chain[-1])
+        raise Unresolvable(chain[-1] if chain else of)
     return found
 
 
