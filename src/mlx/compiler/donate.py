@@ -48,9 +48,13 @@ def _timeline(plan: Plan) -> tuple[dict[int, int], dict[int, int], int]:
             reads[buffer] = at
         for buffer in _written_by(step):
             writes.setdefault(buffer, at)
-        if isinstance(step, OpaqueStep) and step.primitive.family in CAN_FAIL:
+        if may_fail(step):
             failing = at
     return reads, writes, failing
+
+
+def may_fail(step: Step) -> bool:
+    return isinstance(step, OpaqueStep) and step.primitive.family in CAN_FAIL
 
 
 def _read_by(step: Step) -> list[int]:

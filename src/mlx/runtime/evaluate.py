@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 import sys
 import threading
@@ -14,7 +15,7 @@ from mlx.backend.llvm.abi import HostCall
 from mlx.backend.llvm.programs import Executable, build_executable
 from mlx.graph import trace
 from mlx.graph.node import Node
-from mlx.runtime import collector, team
+from mlx.runtime import collector, profile, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import pieces
 from mlx.runtime.host import call_host
@@ -33,14 +34,19 @@ class Failed:
     __slots__ = ("exception",)
 
     def __init__(self, exception: Exception) -> None:
-        self.exception = exception
+        self.exception = _bare(exception)
 
     def error(self) -> Exception:
-        return self.exception
+        return _bare(self.exception)
+
+
+def _bare(exception: Exception) -> Exception:
+    """The exception without its traceback, whose frames would keep arrays alive."""
+    return copy.copy(exception)
 
 
 class Pending:
-    """A submitted program that buffers wait for."""
+    """A submitted program that buffers wait for; ``after`` it depends on, and may have failed."""
 
     __slots__ = ("after", "exception", "program", "ticket")
 
@@ -50,19 +56,31 @@ class Pending:
         self.after = after
         self.exception: Exception | None = None
 
+    @property
+    def may_fail(self) -> bool:
+        return self.program.can_fail or bool(self.after) or self.exception is not None
+
     def wait(self) -> None:
         """Block until it has run.  Raises what it, or one it depends on, failed with."""
-        for earlier in self.after:
-            earlier.wait()
-        self.after = []
-        if self.ticket is not None:
-            team.wait(self.ticket)
-            status = self.ticket.status
-            self.ticket = None
+        if (ticket := self.ticket) is not None:
+            team.wait(ticket)
+        chain = [self]  # all of it has run: programs run in order
+        for one in chain:
+            one._settle()
+            if one.exception is not None:
+                self.exception = one.exception
+                raise _bare(one.exception)
+            chain += [p for p in one.after if p not in chain]
+        for one in chain:
+            one.after = []
+
+    def _settle(self) -> None:
+        """Read the status of a program that has run."""
+        if (ticket := self.ticket) is not None:
+            status = ticket.status
             if status[0]:
                 self.exception = self.program.error(status)
-        if self.exception is not None:
-            raise self.exception
+            self.ticket = None
 
 
 def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
@@ -209,22 +227,25 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
     uses = [inputs.count(node) if program.donations else 0 for node in leaves]
     outputs = [Node(None, (), (), None) for _ in program.results]
     try:
-        _run(program, leaves, uses, scalars, outputs, asynchronous)
+        _unsettled(leaves, False)
+        _run(program, leaves, uses, scalars, outputs, asynchronous and not program.can_fail)
     except (IndexError, ArithmeticError, ValueError, MemoryError) as error:
         call.data = Failed(error)
         call.primitive.failed(call)  # type: ignore[union-attr]
         raise
-    made = iter(outputs)
-    data = []
-    for output, position in graph.results:
-        if output == "input":
-            data.append(inputs[position].data)
-        elif output == "value":
-            data.append(position.data)
-        else:
-            data.append(None)
-    call.data = tuple(next(made).data if d is None else d for d in data)
+    finally:  # also when interrupted behind the program
+        if call.data is None and all(node.data is not None for node in outputs):
+            call.data = _results(graph, inputs, outputs)
     trace.evaluated([call])
+
+
+def _results(graph: Any, inputs: Sequence[Node], outputs: list[Node]) -> tuple[Any, ...]:
+    """The data of a compiled call: one a result."""
+    made = iter(outputs)
+    return tuple(
+        next(made).data if output == "program" else (inputs[at] if output == "input" else at).data
+        for output, at in graph.results
+    )
 
 
 def _compiled_program(graph: Any, threads: int) -> tuple[Executable, list[Any], list[Node]]:
@@ -350,8 +371,12 @@ def _run(
 ) -> None:
     """Allocate, run, and hand the outputs their buffers."""
     counters["runs"] += 1
-    status = words("q", (0, 0, 0, 0))
     donated = _donated(program, leaves, uses) if program.donations else {}
+    segments = program.segments
+    is_async = asynchronous and len(segments) == 1 and not getattr(segments[0], "small", True)
+    is_async = is_async and not profile.wanted()
+    after = _unsettled(leaves, is_async and not donated)
+    status = words("q", (_NOT_RUN, 0, 0, 0))
     storages = [donated.get(i) or allocate(n) for i, n in enumerate(program.output_bytes)]
     arena = allocate(program.arena_bytes) if program.arena_bytes else None
     bases = words("q", (status.buffer_info()[0], 0, arena.address if arena else 0))
@@ -362,14 +387,45 @@ def _run(
         bases.append(storage.address)
     for position in program.scalar_order:
         bases.append(number_bits(scalars[position]))
-    ticket = None
-    segments = program.segments
-    if asynchronous and len(segments) == 1 and not getattr(segments[0], "small", True):
+    if is_async:
         keep = (storages, arena, [leaf.data for leaf in leaves])
-        after = [leaf.data.ticket for leaf in leaves if leaf.data.ticket is not None]
         ticket = Pending(team.submit(segments[0], bases, keep), program, after)
-    else:
+        _hand_over(program, leaves, storages, outputs, ticket)
+        return
+    try:
         _run_segments(program, bases, status, leaves)
+        _hand_over(program, leaves, storages, outputs, None)
+    except BaseException:
+        # Interrupted behind the program: it may have written over its inputs.
+        if status[0] == 0:
+            _hand_over(program, leaves, storages, outputs, None)
+        raise
+
+
+_NOT_RUN = -1
+
+
+def _unsettled(leaves: list[Node], may_wait: bool) -> list[Pending]:
+    """What computes the leaves, still runs and may fail; nothing unless ``may_wait``, for then
+    it is waited for.  Raises what it failed with."""
+    found = []
+    for leaf in leaves:
+        pending = leaf.data.ticket
+        if pending is not None and pending.may_fail:
+            if may_wait and pending.ticket is not None and not team.is_done(pending.ticket):
+                found.append(pending)
+            else:
+                pending.wait()
+    return found
+
+
+def _hand_over(
+    program: Executable,
+    leaves: list[Node],
+    storages: list[Any],
+    outputs: list[Node],
+    ticket: Pending | None,
+) -> None:
     for node, (kind, number, offset) in zip(outputs, program.results, strict=True):
         if kind == "leaf":
             data = leaves[number].data
@@ -379,12 +435,18 @@ def _run(
 
 
 def _run_segments(program: Executable, bases: Any, status: Any, leaves: list[Node]) -> None:
-    """Run to the end.  Raises what a kernel or a host call found wrong."""
-    for segment in program.segments:
+    """Run to the end, where status[0] becomes 0.  Raises what a kernel or a host call found."""
+    earlier = words("q", (0, 0, 0, 0))
+    last = len(program.segments) - 1
+    for at, segment in enumerate(program.segments):
         if isinstance(segment, HostCall):
             for leaf in leaves:
                 leaf.data.wait()
             team.synchronize()
             call_host(segment, bases)
-        elif team.run(segment, bases):
-            raise program.error(tuple(status))
+            continue
+        block = status if at == last else earlier
+        bases[0] = block.buffer_info()[0]
+        run = profile.timed(program) if profile.wanted() else team.run
+        if run(segment, bases):
+            raise program.error(tuple(block))

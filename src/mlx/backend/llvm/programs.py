@@ -12,7 +12,7 @@ from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lower import lower
 from mlx.backend.llvm.target import host
-from mlx.compiler.donate import donations
+from mlx.compiler.donate import donations, may_fail
 from mlx.compiler.plan import Plan, make_plan
 from mlx.graph.node import Node
 
@@ -45,7 +45,7 @@ class Executable:
     """A bound program: native commands, and how leaves and outputs map to its bases."""
 
     __slots__ = (
-        "arena_bytes", "commands", "donations", "leaf_order", "output_bytes", "results",
+        "arena_bytes", "can_fail", "commands", "donations", "leaf_order", "output_bytes", "results",
         "scalar_order", "segments",
     )  # fmt: skip
 
@@ -56,6 +56,7 @@ class Executable:
     output_bytes: list[int]
     leaf_order: list[int]
     scalar_order: list[int]
+    can_fail: bool
     donations: list[tuple[int, list[int]]]
     """(output, leaves): it may take the memory of one that nobody else refers to."""
     results: list[tuple[str, int, int]]
@@ -88,6 +89,7 @@ def assemble(
         (lowered.output_index[buffer], [leaf_at[plan.leaves[p]] for p in positions])
         for buffer, positions in donations(plan)
     ]
+    result.can_fail = any(may_fail(step) for step in plan.steps)
     result.results = []
     for i in live:
         buffer, offset = plan.outputs[order[i]]

@@ -1,0 +1,153 @@
+"""What failed raises again where it is used, changes nothing else, and later work goes on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+from mlx.utils import tree_flatten
+
+SIZES = (10, 300_000)
+"""One that is computed at once, one that async_eval really puts off."""
+
+
+def out_of_bounds(size: int) -> mx.array:
+    """Not evaluated yet: reads an element that is not there."""
+    index = np.zeros(size, np.int32)
+    index[size // 2] = size + 5
+    return mx.ones((size,))[mx.array(index)] * 2
+
+
+USES: list[Callable[[mx.array], Any]] = [
+    mx.eval,
+    lambda x: mx.eval(x + 1),
+    lambda x: x.sum().item(),
+    lambda x: x.tolist(),
+    np.array,
+    repr,
+    lambda x: mx.eval(x[1:]),
+    lambda x: mx.eval(x.reshape(-1, 1)),
+    lambda x: mx.eval(mx.fft.fft(x)),
+    lambda x: mx.eval(mx.compile(lambda y: y * 2)(x)),
+    lambda x: mx.eval(mx.grad(lambda y: (y * y).sum())(x)),
+    lambda x: mx.eval(mx.sort(x)),
+]
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("size", SIZES)
+def test_each_use_raises(size: int, use: Callable[[mx.array], Any]) -> None:
+    x = out_of_bounds(size)
+    for _ in range(2):
+        with pytest.raises(IndexError, match=r"out of bounds for an axis of size"):
+            use(x)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("size", SIZES)
+def test_each_use_raises_after_async_eval(size: int, use: Callable[[mx.array], Any]) -> None:
+    x, good = out_of_bounds(size), mx.zeros((size,)) + 1
+    try:
+        mx.async_eval(x)
+    except IndexError:
+        assert size == SIZES[0]
+    for _ in range(2):
+        with pytest.raises(IndexError, match=r"out of bounds for an axis of size"):
+            use(x)
+    assert good.sum().item() == size
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_depends_on_it_fails_too(size: int) -> None:
+    x = out_of_bounds(size)
+    chain = [x + 1]
+    for _ in range(20):
+        with contextlib.suppress(IndexError):  # when it is known by then
+            mx.async_eval(chain[-1])
+        chain.append(chain[-1] * 2)
+    for one in (chain[-1], chain[3], chain[0], x):
+        with pytest.raises(IndexError):
+            mx.eval(one)
+
+
+def test_operands_of_a_failed_update_keep_their_value() -> None:
+    """Their memory is not taken by results that depend on something that failed."""
+    n = SIZES[1]
+    weight = mx.arange(n).astype(mx.float32)
+    mx.eval(weight)
+    kept = weight * 1
+    mx.eval(kept)
+    gradient = out_of_bounds(n)
+    mx.async_eval(gradient)
+    new = weight - gradient
+    with pytest.raises(IndexError):
+        mx.eval(new)
+    assert np.array_equal(np.array(weight), np.array(kept))
+
+
+def test_an_exception_keeps_no_array_alive() -> None:
+    mx.eval(mx.ones((4,)))
+    before = mx.get_active_memory()
+    x = out_of_bounds(100_000)
+    for _ in range(20):
+        with pytest.raises(IndexError):
+            mx.eval(x)
+    del x
+    assert mx.get_active_memory() <= before
+
+
+class Model(nn.Module):
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(rows, width)
+        self.out = nn.Linear(width, 1)
+
+    def __call__(self, ids: mx.array) -> mx.array:
+        return self.out(nn.relu(self.table(ids)))
+
+
+@pytest.mark.parametrize("evaluate", [mx.eval, mx.async_eval])
+@pytest.mark.parametrize("rows", [20, 3000])
+def test_compiled_training_step(rows: int, evaluate: Callable[..., None]) -> None:
+    """A bad index leaves parameters and the optimizer's state as they were, bit for bit."""
+    mx.random.seed(1)
+    model, optimizer = Model(rows, 64), optim.Adam(1e-2)
+    state = [model.state, optimizer.state, mx.random.state]
+    gradient_of = nn.value_and_grad(model, lambda ids: (model(ids) ** 2).mean())
+
+    def step(ids: mx.array) -> mx.array:
+        loss, gradients = gradient_of(ids)
+        optimizer.update(model, gradients)
+        return loss
+
+    compiled = mx.compile(step, inputs=state, outputs=state)
+
+    def values() -> list[bytes]:
+        leaves = [model.parameters(), optimizer.state, mx.random.state]
+        return [np.array(x).tobytes() for _, x in tree_flatten(leaves)]
+
+    good = mx.array(np.arange(rows, dtype=np.int32))
+    bad = mx.array(np.arange(1, rows + 1, dtype=np.int32))
+    for _ in range(2):
+        evaluate(compiled(good), state)
+    reference = values()
+    for steps in ([bad], [bad, good, good], [bad, bad]):
+        losses = []
+        with pytest.raises(IndexError):
+            for ids in steps:
+                losses.append(compiled(ids))
+                evaluate(losses[-1], state)
+            mx.eval(losses, state)
+        assert values() == reference
+    first = compiled(good)
+    evaluate(first, state)
+    after = values()
+    assert after != reference and int(optimizer.step.item()) == 3
+    assert np.isfinite(first.item())
