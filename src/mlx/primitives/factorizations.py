@@ -34,7 +34,7 @@ from mlx.primitives.matrices import (
     upper_triangle,
 )
 from mlx.primitives.ordering import ArgSort
-from mlx.primitives.solvers import SolveTriangular
+from mlx.primitives.solvers import SolveTriangular, factored
 
 
 def known(values: Sequence[Node | None], like: Sequence[Node]) -> list[Node]:
@@ -147,7 +147,7 @@ class LU(Factorization):
         return (shape, dtype), ((*lead, min(m, n)), dt.uint32), ((*lead, m), dt.uint32)
 
     def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        packed, pivots = lapack().lu_factor(matrix, check_finite=False)
+        packed, pivots, _ = factored(matrix)
         rows = np.arange(matrix.shape[0])
         for i, p in enumerate(pivots):
             rows[[i, p]] = rows[[p, i]]

@@ -25,6 +25,17 @@ def _solved(name: str, call: Any, arrays: Sequence[np.ndarray], *read: Any) -> A
         raise ValueError(f"[linalg::{name}] The matrix is singular: {error}") from None
 
 
+def factored(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Both triangles of an LU factorization, pivots, and the number of the first zero pivot.
+
+    (SciPy's lu_factor warns of zero pivots, which are no error in a determinant.)
+    """
+    if not matrix.size:
+        return matrix, np.zeros(0, np.int32), 0
+    (getrf,) = lapack().get_lapack_funcs(("getrf",), (matrix,))
+    return getrf(matrix)
+
+
 @dataclass(frozen=True)
 class Inverse(Library):
     """The inverse of square matrices."""
@@ -33,7 +44,7 @@ class Inverse(Library):
         return x.shape, x.dtype
 
     def host(self, *arrays: np.ndarray) -> Any:
-        return _solved("inv", lambda m: lapack().inv(m, check_finite=False), arrays)
+        return _solved("inv", lambda m: _by_lu(m, np.eye(len(m), dtype=m.dtype)), arrays)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         back = adjoint(node)
@@ -79,11 +90,12 @@ class Solve(Solver):
 
 
 def _by_lu(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    linalg = lapack()
-    (getrf, getrs) = linalg.get_lapack_funcs(("getrf", "getrs"), (a, b))
-    packed, pivots, info = getrf(a)
-    if info > 0:
-        raise np.linalg.LinAlgError(f"pivot {info} is zero")
+    if not b.size:
+        return np.empty_like(b)
+    packed, pivots, zero = factored(a)
+    if zero:
+        raise np.linalg.LinAlgError(f"pivot {zero} is zero.")
+    (getrs,) = lapack().get_lapack_funcs(("getrs",), (packed, b))
     return getrs(packed, pivots, b)[0]
 
 
