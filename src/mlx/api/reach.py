@@ -139,7 +139,7 @@ class Reach:
         attributes = getattr(value, "__dict__", None)
         if attributes:
             self._stack.append(attributes)
-        for name in _slots(type(value)):
+        for name in _slots(type(value)):  # type: ignore[arg-type] # types are hashable
             self._stack.append(getattr(value, name, None))
 
     def _class(self, value: type) -> None:

@@ -208,7 +208,7 @@ class array(Installed):  # noqa: N801 (MLX's name)
         """The buffer protocol, from Python 3.12."""
         if self._node.dtype is dt.bfloat16:
             raise BufferError("The buffer protocol has no bfloat16; use np.asarray.")
-        return memoryview(numpy_of(self._node))
+        return numpy_of(self._node).data
 
     def __bytes__(self) -> bytes:
         return numpy_of(self._node).tobytes()

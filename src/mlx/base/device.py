@@ -71,8 +71,8 @@ class Stream:
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and (self.device, self.index) == (
-            other.device,  # type: ignore[attr-defined]
-            other.index,  # type: ignore[attr-defined]
+            other.device,
+            other.index,
         )
 
     def __hash__(self) -> int:

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 from mlx.base.dtype import Dtype
 
 if TYPE_CHECKING:
+    from mlx.graph.signatures import Arithmetic
     from mlx.primitives.base import Primitive
+else:
+    Arithmetic = object
 
 Shape = tuple[int, ...]
 _serials = itertools.count(1)
 next_serial = _serials.__next__
 
 
-class Node:
+class Node(Arithmetic):
     """One recorded operation, or a value.
 
     Attributes:

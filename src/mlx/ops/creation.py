@@ -166,8 +166,8 @@ def _ramp(dtype: Dtype, start: Any, stop: Any, step: Any) -> Node:
     index = iota((count,), 0, _counting(dtype))
     out = cast(index, dtype)
     if step != 1:
-        out = out * scalar_node((), dtype, step).primitive.value
-    return out if start == 0 else out + scalar_node((), dtype, start).primitive.value
+        out = out * scalar_node((count,), dtype, step)
+    return out if start == 0 else out + scalar_node((count,), dtype, start)
 
 
 def _counting(dtype: Dtype) -> Dtype:
@@ -176,8 +176,8 @@ def _counting(dtype: Dtype) -> Dtype:
 
 
 def linspace(
-    start: Scalar,
-    stop: Scalar,
+    start: float,
+    stop: float,
     num: int = 50,
     endpoint: bool = True,
     dtype: Dtype | None = dt.float32,

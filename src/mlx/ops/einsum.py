@@ -65,7 +65,7 @@ def einsum(subscripts: str, *operands: array, stream: Any = None) -> array:
     for pair in _path(equation, sizes):
         chosen = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]
         kept = set(equation.output).union(*(t.letters for t in terms))
-        terms.append(_contract(*chosen, kept=kept) if len(chosen) == 2 else chosen[0])
+        terms.append(_contract(chosen[0], chosen[1], kept) if len(chosen) == 2 else chosen[0])
     return wrap(_finished(terms[0], equation.output, sizes))
 
 

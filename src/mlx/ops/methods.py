@@ -97,15 +97,16 @@ def install() -> None:
         "invert": logic._bitwise_invert,
     }
     special |= {"pos": arithmetic.positive, "invert": logic._bitwise_invert}
-    for name, function in special.items():
-        setattr(array, f"__{name}__", function)
-    for name, function in _FUNCTIONS.items():
-        setattr(array, name, function)
-    array.transpose, array.reshape = _transposed, _reshaped  # type: ignore[attr-defined]
-    array.T = property(shapes.transpose, doc="The axes in reverse order.")  # type: ignore[attr-defined]
-    array.mT = property(shapes.matrix_transpose, doc="The last two axes exchanged.")  # type: ignore[attr-defined]
-    array.real = property(complex.real, doc="The real part.")  # type: ignore[attr-defined]
-    array.imag = property(complex.imag, doc="The imaginary part.")  # type: ignore[attr-defined]
+    properties = {
+        "T": property(shapes.transpose, doc="The axes in reverse order."),
+        "mT": property(shapes.matrix_transpose, doc="The last two axes exchanged."),
+        "real": property(complex.real, doc="The real part."),
+        "imag": property(complex.imag, doc="The imaginary part."),
+    }
+    special = {f"__{name}__": function for name, function in special.items()}
+    methods = _FUNCTIONS | {"transpose": _transposed, "reshape": _reshaped}
+    for name, attribute in (special | methods | properties).items():
+        setattr(array, name, attribute)
 
 
 install()

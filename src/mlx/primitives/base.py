@@ -178,7 +178,7 @@ class Pick(Primitive):
     family = "pick"
     index: int
 
-    def infer(self, node: Node) -> tuple[Shape, Dtype]:
+    def infer(self, node: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         return node.shape[self.index]
 
     def __reduce__(self) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
 from mlx.primitives.elementwise import Elementwise
@@ -13,7 +13,7 @@ class Bitwise(Elementwise):
     """A function of bits, without derivative."""
 
     cheap = True
-    partials = (None, None)
+    partials: ClassVar[tuple[None, ...]] = (None, None)
 
 
 @dataclass(frozen=True)

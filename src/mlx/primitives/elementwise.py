@@ -306,11 +306,13 @@ def install_operators() -> None:
         "add": Add, "sub": Subtract, "mul": Multiply, "truediv": Divide,
         "lt": Less, "le": LessEqual, "gt": Greater, "ge": GreaterEqual,
     }  # fmt: skip
+    methods: dict[str, Callable[..., Node]] = {"neg": lambda x: Negative()(x)}
     for name, make in table.items():
-        setattr(Node, f"__{name}__", _operator(make))
+        methods[name] = _operator(make)
         if name in ("add", "sub", "mul", "truediv"):
-            setattr(Node, f"__r{name}__", _operator(make, swap=True))
-    Node.__neg__ = lambda self: Negative()(self)  # type: ignore[attr-defined]
+            methods["r" + name] = _operator(make, swap=True)
+    for name, method in methods.items():
+        setattr(Node, f"__{name}__", method)
 
 
 install_operators()

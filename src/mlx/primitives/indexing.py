@@ -74,7 +74,7 @@ class Gather(Indexing):
     position: int = 0
     window: Shape | None = None
 
-    def infer(self, src: Node, *indices: Node) -> tuple[Shape, Dtype]:
+    def infer(self, src: Node, *indices: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         found = self.index_shape(src.shape, indices)
         rest, at = self.rest(src.shape), self.position
         return (*src.shape[: self.batch], *rest[:at], *found, *rest[at:]), src.dtype
@@ -88,8 +88,10 @@ class Gather(Indexing):
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         src, *indices = node.inputs
         updates = self._index_first(cotangents[0], indices[0].ndim - self.batch)
-        if self.window is None and len(indices) == 1 and indices[0].size == prod(
-            src.shape[: self.batch]
+        if (
+            self.window is None
+            and len(indices) == 1
+            and indices[0].size == prod(src.shape[: self.batch])
         ):
             return [self._one_place(updates, src, indices[0]), None]
         exact = dt.float32 if src.dtype in (dt.float16, dt.bfloat16) else src.dtype
@@ -124,7 +126,7 @@ class ScatterSum(Indexing):
     batch: int = 0
     window: Shape | None = None
 
-    def infer(self, updates: Node, *indices: Node) -> tuple[Shape, Dtype]:
+    def infer(self, updates: Node, *indices: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         _check_updates(self, self.shape, updates, indices)
         return self.shape, updates.dtype
 
@@ -151,7 +153,7 @@ class Scatter(Indexing):
     batch: int = 0
     window: Shape | None = None
 
-    def infer(self, array: Node, updates: Node, *indices: Node) -> tuple[Shape, Dtype]:
+    def infer(self, array: Node, updates: Node, *indices: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         _check_updates(self, array.shape, updates, indices)
         if array.dtype is not updates.dtype:
             raise ValueError(f"[{self.name}] dtypes differ: {[array, updates]}.")

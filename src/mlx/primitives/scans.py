@@ -72,7 +72,7 @@ class CumSum(Scan):
     def identity(self, dtype: Dtype) -> Any:
         return 0
 
-    def combine(self, emit: Any, carry: Any, x: Any) -> Any:  # type: ignore[override]
+    def combine(self, emit: Any, carry: Any, x: Any) -> Any:
         return emit.add(carry, x)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
@@ -93,7 +93,7 @@ class Recurrence(Scan):
     def identity(self, dtype: Dtype) -> Any:
         return 0
 
-    def combine(self, emit: Any, carry: Any, a: Any, b: Any) -> Any:  # type: ignore[override]
+    def combine(self, emit: Any, carry: Any, a: Any, b: Any) -> Any:
         return emit.add(emit.mul(a, carry), b)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
@@ -155,7 +155,7 @@ class CumProd(RecurrentScan):
     def identity(self, dtype: Dtype) -> Any:
         return 1
 
-    def combine(self, emit: Any, carry: Any, x: Any) -> Any:  # type: ignore[override]
+    def combine(self, emit: Any, carry: Any, x: Any) -> Any:
         return emit.mul(carry, x)
 
     def slopes(self, x: Node, y: Node) -> tuple[Node, Node]:
@@ -185,7 +185,7 @@ class CumMax(CumulativeExtremum):
     def identity(self, dtype: Dtype) -> Any:
         return lowest(dtype)
 
-    def combine(self, emit: Any, carry: Any, x: Any) -> Any:  # type: ignore[override]
+    def combine(self, emit: Any, carry: Any, x: Any) -> Any:
         return emit.maximum(carry, x)
 
     def replaces(self, x: Node, before: Node) -> Node:
@@ -203,7 +203,7 @@ class CumMin(CumulativeExtremum):
     def identity(self, dtype: Dtype) -> Any:
         return highest(dtype)
 
-    def combine(self, emit: Any, carry: Any, x: Any) -> Any:  # type: ignore[override]
+    def combine(self, emit: Any, carry: Any, x: Any) -> Any:
         return emit.minimum(carry, x)
 
     def replaces(self, x: Node, before: Node) -> Node:
@@ -221,7 +221,7 @@ class LogCumSumExp(RecurrentScan):
     def identity(self, dtype: Dtype) -> Any:
         return lowest(dtype)
 
-    def combine(self, emit: Any, carry: Any, x: Any) -> Any:  # type: ignore[override]
+    def combine(self, emit: Any, carry: Any, x: Any) -> Any:
         return emit.call("logaddexp", carry, x)
 
     def slopes(self, x: Node, y: Node) -> tuple[Node, Node]:

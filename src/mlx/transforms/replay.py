@@ -97,8 +97,8 @@ def _batch_rule(
         with Trace("vmap of a custom_function") as trace:
             stands = [[_element(trace, node) for node in group] for group in groups]
             made = rule(*stands)
-        whole = dict(zip(chain(*stands), chain(*groups), strict=True))
-        whole.pop(None, None)
+        pairs = zip(chain(*stands), chain(*groups), strict=True)
+        whole = {stand: node for stand, node in pairs if stand is not None and node is not None}
         given = [node for node in made if node is not None]
         results = iter(batch(given, list(whole), list(whole.values()), size, trace.start))
         return [

@@ -112,7 +112,12 @@ class Loop:
     __slots__ = ("body", "done", "head", "index", "latch_mark", "step", "values")
 
     index: Value
+    step: Value
     values: list[Value]
+    head: str
+    body: str
+    done: str
+    latch_mark: int
 
 
 class Module:

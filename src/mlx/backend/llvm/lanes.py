@@ -32,7 +32,7 @@ class Lane:
     def __init__(self, dtype: Dtype, v: Value, im: Value | None = None) -> None:
         self.dtype = dtype
         self.v = v
-        self.im = im
+        self.im: Any = im  # a Value where the dtype is complex
 
     @property
     def parts(self) -> list[Value]:

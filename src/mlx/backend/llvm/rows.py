@@ -25,8 +25,8 @@ from mlx.backend.llvm.expressions import (
     accumulator_lanes,
     operands,
 )
-from mlx.backend.llvm.ir import Function, Module, Value, const, i64, lane_consts, vector
-from mlx.backend.llvm.lanes import REGISTER, Lane, LaneEmitter
+from mlx.backend.llvm.ir import Function, Module, Value, i64, lane_consts, vector
+from mlx.backend.llvm.lanes import Lane, LaneEmitter
 from mlx.backend.llvm.target import host
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
@@ -96,8 +96,7 @@ class _Rows:
         for slot in range(spec.scratch_slot + (4 if self.s.scratch else 0)):
             k.const(slot)
         self.bases = [
-            k.pointer(spec.access_slot + spec.access_size * a)
-            for a in range(len(self.s.accesses))
+            k.pointer(spec.access_slot + spec.access_size * a) for a in range(len(self.s.accesses))
         ]
         if self.s.scratch:
             area = k.pointer(spec.scratch_slot)
@@ -226,9 +225,7 @@ class _Rows:
     def _pass(self, number: int) -> None:
         f, s, lanes = self.f, self.s, self.spec.lanes
         reduces = [
-            v
-            for v, x in enumerate(s.values)
-            if isinstance(x, Reduce) and s.levels[v] == number + 1
+            v for v, x in enumerate(s.values) if isinstance(x, Reduce) and s.levels[v] == number + 1
         ]
         starts = [self._start_of(s.values[v]) for v in reduces]
         flat = [p for lane in starts for p in lane.parts]
@@ -375,9 +372,7 @@ class _Rows:
     def _start_of(self, expression: Expression) -> Lane:
         return identity_lane(self.f, expression)
 
-    def _fold(
-        self, expression: Reduce, total: Lane, lane: Lane, mask: Value | None
-    ) -> Lane:
+    def _fold(self, expression: Reduce, total: Lane, lane: Lane, mask: Value | None) -> Lane:
         e, f = self.e, self.f
         acc = accumulator(expression.dtype)
         lane = Lane(acc, *lane.parts)
@@ -465,6 +460,3 @@ def number_of(expression: Literal) -> Any:
     if expression.dtype.is_complex:
         return complex(text)
     return float(text) if expression.dtype.is_float else int(float(text))
-
-
-

@@ -54,12 +54,12 @@ Metadata = Mapping[str, Any]
 """Strings, lists of strings, and NumPy arrays of at most one axis."""
 
 
-def writable(dtype: Dtype) -> bool:
+def writable(dtype: Dtype | None) -> bool:
     """Whether the format has a type for arrays of ``dtype``."""
     return dtype in _TENSOR_CODES
 
 
-def describable(dtype: Dtype) -> bool:
+def describable(dtype: Dtype | None) -> bool:
     """Whether the format has a type for metadata of ``dtype``."""
     return dtype in _SCALAR_CODES
 

@@ -134,7 +134,7 @@ def fill(operation: str, file: Any, where: str, view: np.ndarray) -> None:
     """Read as many bytes as a C-contiguous array has.  Raises ValueError where they end."""
     if not view.size:
         return
-    memory = memoryview(view.reshape(-1).view(np.uint8))
+    memory = view.reshape(-1).view(np.uint8).data
     at, into = 0, getattr(file, "readinto", None)
     while at < len(memory):
         if into is not None:
@@ -155,4 +155,4 @@ def write_array(file: Any, values: np.ndarray) -> None:
     if values.size:
         flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         for start in range(0, flat.size, CHUNK):
-            file.write(memoryview(flat[start : start + CHUNK]))
+            file.write(flat[start : start + CHUNK].data)

@@ -255,9 +255,7 @@ def _gather_command(
 def plan_copy(src: Operand, out: Operand, workers: int) -> list[Command]:
     """A strided copy to a row-major place."""
     loops = [
-        Loop(n, strides)
-        for n, *strides in zip(  # type: ignore[misc]
-            out.shape, byte_strides(out), byte_strides(src), strict=True
-        )
+        Loop(n, tuple(strides))
+        for n, *strides in zip(out.shape, byte_strides(out), byte_strides(src), strict=True)
     ]
     return _gather_command(loops, src, out, [], [], workers)
