@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,15 @@ from mlx.nn import Module
 from mlx.utils import tree_flatten, tree_map, tree_merge, tree_reduce, tree_unflatten
 
 Schedule = Callable[[mx.array], mx.array]
+
+
+def _compute(tree: Any) -> None:
+    """Compute what a first step starts from, so that later steps need no other kernels.
+
+    What has no value, in a function that is being transformed, stays as it is.
+    """
+    with contextlib.suppress(ValueError):
+        mx.eval(tree)
 
 
 class Optimizer:
@@ -54,25 +64,33 @@ class Optimizer:
         >>> sorted(opt.state["w"])
         ['m', 'v']
         """
-        for key, child in parameters.items():
-            self._state[key] = self._extend(child, self._state.get(key))
-        self._initialized = True
+        self._init(parameters)
 
-    def _extend(self, parameters: Any, state: Any) -> Any:
-        """Return `state` with what is missing for `parameters`."""
+    def _init(self, parameters: dict[str, Any]) -> bool:
+        """Create what state is missing; return whether any was."""
+        made: list[dict[str, Any]] = []
+        for key, child in parameters.items():
+            self._state[key] = self._extend(child, self._state.get(key), made)
+        self._initialized = True
+        _compute(made)
+        return bool(made)
+
+    def _extend(self, parameters: Any, state: Any, made: list[dict[str, Any]]) -> Any:
+        """Return `state` with what is missing for `parameters`, which is listed in `made`."""
         if isinstance(parameters, dict):
             state = {} if state is None else state
             for key, child in parameters.items():
-                state[key] = self._extend(child, state.get(key))
+                state[key] = self._extend(child, state.get(key), made)
             return state
         if isinstance(parameters, (list, tuple)):
             old = list(state) if state is not None else []
             old += [None] * (len(parameters) - len(old))
-            new = [self._extend(p, s) for p, s in zip(parameters, old, strict=False)]
+            new = [self._extend(p, s, made) for p, s in zip(parameters, old, strict=False)]
             return type(parameters)(new + old[len(new) :])
         if isinstance(parameters, mx.array) and not state:
             state = {}
             self.init_single(parameters, state)
+            made.append(state)
         return {} if state is None else state
 
     def init_single(self, parameter: mx.array, state: dict[str, Any]) -> None:
@@ -93,7 +111,8 @@ class Optimizer:
         ['a']
         """
         _check_gradients(gradients, parameters)
-        self.init(gradients)
+        if self._init(gradients):
+            _compute(parameters)
         for name, schedule in self._schedulers.items():
             self.state[name] = schedule(self.step)
         self.state["step"] = self.step + 1
