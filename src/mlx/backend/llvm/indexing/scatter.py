@@ -3,8 +3,7 @@
 Loops are of two kinds.  *Parallel* ones (batch axes, and axes of rest that no index moves)
 reach disjoint elements in every iteration; tasks share them out, and the inner loop too.
 *Serial* ones (the index arrays' own axes, and windows, which may overlap) run in order inside
-each task.  Where the parallel loops are too few, each task walks all indices and takes those
-that fall into its part of the destination.
+each task, which walks all indices: a nanosecond each, less than telling them apart would cost.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ from mlx.backend.llvm.lanes import Lane, LaneEmitter
 from mlx.backend.llvm.target import host
 from mlx.base.dtype import Dtype, dtype_named
 
-COLUMNS = 64
+COLUMNS = 16
 """The narrowest share of the inner loop a task is given."""
-_PER_INDEX = 6
+_PER_INDEX = 5
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,9 @@ class ScatterSpec:
     """Combines updates into an array.
 
     Consts: parallel items, serial items, inner, parallel items a task, inner chunk, inner
-    chunks, parts, positions a part; out, updates (pointers); for each index array pointer,
-    axis size, window width, stride in out, weight in the position; sizes of the parallel and
-    of the serial loops; strides of out, updates and the index arrays in all of these and in
-    the inner loop.
+    chunks; out, updates (pointers); for each index array pointer, axis size, window width,
+    stride in out; sizes of the parallel and of the serial loops; strides of out, updates and
+    the index arrays in all of these and in the inner loop.
     """
 
     mode: str
@@ -57,14 +55,12 @@ class ScatterSpec:
     serial: int
     inner: str
     """``unit``, ``same`` or ``strided`` updates along the inner loop; ``one``: no inner loop."""
-    in_parts: bool
 
     @property
     def key(self) -> str:
-        parts = "parts" if self.in_parts else ""
         return (
             f"scatter {self.mode} {self.dtype} {','.join(self.indices)} "
-            f"{self.parallel} {self.serial} {self.inner} {parts}"
+            f"{self.parallel} {self.serial} {self.inner}"
         )
 
     def emit(self, module: Module, name: str) -> None:
@@ -84,11 +80,11 @@ class _Scatter:
         k, f, spec = self.k, self.f, self.spec
         count = len(spec.indices)
         operands, depth = 2 + count, spec.parallel + spec.serial
-        slot = 12 + _PER_INDEX * count
+        slot = 10 + _PER_INDEX * count
         for number in range(slot + depth + operands * (depth + 1)):
             k.const(number)
-        pointers = [k.pointer(8), k.pointer(10)]
-        pointers += [k.pointer(12 + _PER_INDEX * i) for i in range(count)]
+        pointers = [k.pointer(6), k.pointer(8)]
+        pointers += [k.pointer(10 + _PER_INDEX * i) for i in range(count)]
         sizes = [k.const(slot + i) for i in range(depth)]
         slot += depth
         strides = [
@@ -99,8 +95,7 @@ class _Scatter:
         first = f.mul(block, k.const(3))
         last = minimum(f, f.add(first, k.const(3)), k.const(0))
         items = f.loop(first, last, i64(1))
-        zeros = [i64(0)] * operands
-        split = spec.parallel
+        split, zeros = spec.parallel, [i64(0)] * operands
         outer = walk(f, items.index, sizes[:split], strides[:split], zeros)
         serial = f.loop(i64(0), k.const(1), i64(1))
         offsets = walk(f, serial.index, sizes[split:], strides[split:], outer)
@@ -110,14 +105,10 @@ class _Scatter:
         f.ret()
 
     def _divide_task(self) -> Value:
-        """The block of parallel items; sets the columns and the part of the destination."""
+        """The block of parallel items; sets the columns."""
         k, f = self.k, self.f
-        rest = f.op("udiv", k.task, k.const(6))
-        part = f.sub(k.task, f.mul(rest, k.const(6)))
-        self.low = f.mul(part, k.const(7))
-        self.high = f.add(self.low, k.const(7))
-        block = f.op("udiv", rest, k.const(5))
-        chunk = f.sub(rest, f.mul(block, k.const(5)))
+        block = f.op("udiv", k.task, k.const(5))
+        chunk = f.sub(k.task, f.mul(block, k.const(5)))
         self.start = f.mul(chunk, k.const(4))
         self.stop = minimum(f, f.add(self.start, k.const(4)), k.const(2))
         return block
@@ -125,24 +116,13 @@ class _Scatter:
     def _item(self, pointers: list[Value]) -> None:
         f, k = self.f, self.k
         out, updates, *indices = pointers
-        place = i64(0)
         for i, (name, pointer) in enumerate(zip(self.spec.indices, indices, strict=True)):
-            slot, dtype = 14 + _PER_INDEX * i, dtype_named(name)
-            size, width, stride, weight = (k.const(slot + part) for part in range(4))
+            slot, dtype = 12 + _PER_INDEX * i, dtype_named(name)
+            axis = Axis(*(k.const(slot + part) for part in range(3)))
             raw = f.load(pointer, f"i{8 * dtype.size}", dtype.size)
-            at = position_of(k, SCATTER, raw, Axis(size, width, stride), dtype.is_signed)
-            out = f.gep(out, f.mul(at, stride))
-            place = f.add(place, f.mul(at, weight))
-        if not self.spec.in_parts:
-            self._row(out, updates)
-            return
-        mine, done = f.label("mine"), f.label("others")
-        inside = f.op("and", f.icmp("sge", place, self.low), f.icmp("slt", place, self.high))
-        f.branch_if(inside, mine, done)
-        f.start(mine)
+            at = position_of(k, SCATTER, raw, axis, dtype.is_signed)
+            out = f.gep(out, f.mul(at, axis.stride))
         self._row(out, updates)
-        f.branch(done)
-        f.start(done)
 
     def _row(self, out: Value, updates: Value) -> None:
         if self.spec.inner == "one":
@@ -238,24 +218,21 @@ def plan_updates(
     widths = primitive.window or (1,) * len(indices)
     inner = loops.inner or Loop(1, (0,) * (2 + len(indices)))
     par, ser = (prod(x.size for x in g) for g in (loops.parallel, loops.serial))
-    each, chunk, parts = _tasks(loops, par, ser, inner.size, primitive.window, workers)
+    each, chunk = _tasks(loops, par, ser, inner.size, workers)
     spec = ScatterSpec(
         mode, dtype.name, tuple(i.dtype for i in indices), len(loops.parallel),
-        len(loops.serial), _inner_kind(loops.inner, dtype), parts > 1,
+        len(loops.serial), _inner_kind(loops.inner, dtype),
     )  # fmt: skip
-    places = prod(out.shape[a] for a in primitive.axes)
     chunks = -(-inner.size // chunk)
-    consts = [par, ser, inner.size, each, chunk, chunks, parts, -(-places // parts)]
+    consts = [par, ser, inner.size, each, chunk, chunks]
     consts += [*out.pointer.consts, *updates.pointer.consts]
-    weight = places
     for operand, axis, width in zip(indices, primitive.axes, widths, strict=True):
-        weight //= max(out.shape[axis], 1)
-        consts += [*operand.pointer.consts, out.shape[axis], width, loops.strides[axis], weight]
+        consts += [*operand.pointer.consts, out.shape[axis], width, loops.strides[axis]]
     everything = [*loops.parallel, *loops.serial]
     consts += [loop.size for loop in everything]
     for loop in (*everything, inner):
         consts += loop.strides
-    return [Command(spec, consts, -(-par // each) * chunks * parts)]
+    return [Command(spec, consts, -(-par // each) * chunks)]
 
 
 def _inner_kind(inner: Loop | None, dtype: Dtype) -> str:
@@ -265,16 +242,12 @@ def _inner_kind(inner: Loop | None, dtype: Dtype) -> str:
     return "same" if step == 0 else "unit" if step == dtype.size else "strided"
 
 
-def _tasks(
-    loops: _Loops, par: int, ser: int, inner: int, window: Any, workers: int
-) -> tuple[int, int, int]:
-    """(parallel items a task, inner elements a task, parts of the destination)."""
+def _tasks(loops: _Loops, par: int, ser: int, inner: int, workers: int) -> tuple[int, int]:
+    """(parallel items a task, inner elements a task)."""
     wanted = max(1, min(par * ser * inner // TASK_ELEMENTS, 4 * workers))
     if par >= wanted:
-        return -(-par // wanted), max(inner, 1), 1
+        return -(-par // wanted), max(inner, 1)
+    if not loops.divisible:
+        return 1, max(inner, 1)
     pieces = -(-wanted // max(par, 1))
-    if loops.divisible and inner >= 2 * COLUMNS:
-        chunk = max(-(-inner // pieces // COLUMNS) * COLUMNS, COLUMNS)
-        return 1, chunk, 1
-    parts = 1 if window is not None else min(pieces, workers)
-    return 1, max(inner, 1), parts
+    return 1, max(-(-inner // pieces // COLUMNS) * COLUMNS, COLUMNS)
