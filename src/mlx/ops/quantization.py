@@ -284,8 +284,7 @@ def _dense(
 ) -> Node:
     nodes = [None if p is None else array_node(name, p) for p in parts]
     out = _values(name, nodes, _format(name, group_size, bits, mode))
-    n = out.ndim
-    return transpose(out, (*range(n - 2), n - 1, n - 2)) if flip else out
+    return _flipped(out) if flip else out
 
 
 def gather_qmm(
@@ -339,22 +338,61 @@ def qqmm(
     array([[32, 32]], dtype=float32)
     """
     form = _format("qqmm", group_size, bits, mode)
-    left = array_node("qqmm", x)
-    parts = [x, w] if scales is None else [x]
-    globals_ = (global_scale_x, global_scale_w)
-    sides = [
-        _requantized(wrap(array_node("qqmm", a)), form, g)
-        for a, g in zip(parts, globals_, strict=False)
-    ]
-    if scales is not None:
-        nodes = [array_node("qqmm", w), array_node("qqmm", scales), None]
-        sides.append(_values("qqmm", nodes, form, global_scale_w))
-    a, b = (cast(s, left.dtype) for s in sides)
-    n = b.ndim
-    return wrap(product(a, transpose(b, (*range(n - 2), n - 1, n - 2))))
+    dtype = array_node("qqmm", x).dtype
+    left = _requantized(x, form, global_scale_x)
+    right = _second("qqmm", w, scales, form, global_scale_w)
+    return wrap(product(cast(left, dtype), _flipped(cast(right, dtype))))
+
+
+def _second(
+    name: str, w: array, scales: array | None, form: Format, global_scale: array | None
+) -> Node:
+    """The values of w, quantized here where it is not yet."""
+    if scales is None:
+        return _requantized(w, form, global_scale)
+    nodes = [array_node(name, w), array_node(name, scales), None]
+    return _values(name, nodes, form, global_scale)
+
+
+def _flipped(x: Node) -> Node:
+    n = x.ndim
+    return transpose(x, (*range(n - 2), n - 1, n - 2))
 
 
 def _requantized(x: array, form: Format, global_scale: array | None) -> Node:
     parts = quantize(x, form.group, form.bits, form.mode, global_scale=global_scale)
     nodes = [p._node for p in parts]
     return _values("qqmm", [*nodes, None][:3], form, global_scale)
+
+
+def gather_qqmm(
+    x: array,
+    w: array,
+    /,
+    scales: array | None = None,
+    lhs_indices: array | None = None,
+    rhs_indices: array | None = None,
+    group_size: int | None = None,
+    bits: int | None = None,
+    mode: str = "nvfp4",
+    global_scale_x: array | None = None,
+    global_scale_w: array | None = None,
+    *,
+    sorted_indices: bool = False,
+    stream: Any = None,
+) -> array:
+    """qqmm of chosen matrices, see :func:`gather_mm`.
+
+    >>> w = mx.ones((3, 2, 32))
+    >>> mx.gather_qqmm(mx.ones((1, 1, 32)), w, rhs_indices=mx.array([0, 2])).shape
+    (2, 1, 2)
+    """
+    name = "gather_qqmm"
+    form = _format(name, group_size, bits, mode)
+    left = array_node(name, x)
+    right = _second(name, w, scales, form, global_scale_w)
+    rows, columns = batch_index(name, left, lhs_indices), batch_index(name, right, rhs_indices)
+    shape = broadcast_shape(rows.shape, columns.shape)
+    a = chosen(_requantized(x, form, global_scale_x), fitted(rows, shape, rows.dtype))
+    b = chosen(right, fitted(columns, shape, columns.dtype))
+    return wrap(product(cast(a, left.dtype), _flipped(cast(b, left.dtype))))

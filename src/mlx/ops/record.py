@@ -7,17 +7,20 @@ the promoted dtype of the operands, in which dtype it is carried out (None: not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, at_least_float
-from mlx.graph.node import Node
+from mlx.graph.node import Node, Shape
 from mlx.ops.operands import broadcast_shape, constant, fitted, node_of, operand, promoted
 from mlx.primitives.elementwise import Elementwise, cast
+from mlx.primitives.reductions import Broadcast
 
 Rule = Callable[[Dtype], Dtype | None]
 new = array.__new__
+_NUMBERS = frozenset({int, float})
 
 
 def any_dtype(d: Dtype) -> Dtype:
@@ -82,6 +85,17 @@ def unary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any], arra
     return record
 
 
+@lru_cache(4096)
+def _meeting(a: Shape, b: Shape) -> tuple[Shape, Broadcast | None, Broadcast | None]:
+    """The common shape of two, and what makes it of each (None where it has it)."""
+    shape = broadcast_shape(a, b)
+    first, second = (
+        None if s == shape else Broadcast(shape, tuple(range(len(shape) - len(s), len(shape))))
+        for s in (a, b)
+    )
+    return shape, first, second
+
+
 def binary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any, Any], array]:
     """A function that records ``primitive`` of two operands, promoted and broadcast."""
     compute, direct = _tables(primitive, rule)
@@ -89,22 +103,28 @@ def binary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any, Any]
     def record(a: Any, b: Any) -> array:
         if type(a) is array:
             x = a._node
-            dtype = x.dtype
-            kind = type(b)
-            if kind is array:
+            if type(b) is array:
                 y = b._node
-                if y.dtype is not dtype or y.shape != x.shape:
-                    return general(a, b)
-            elif (kind is float or kind is int) and dtype.is_inexact:
-                y = Node(constant(float(b)), (), x.shape, dtype)
+            elif type(b) in _NUMBERS and x.dtype.is_inexact:
+                y = Node(constant(float(b)), (), x.shape, x.dtype)
             else:
                 return general(a, b)
-            result = direct[dtype.index]
-            if result is not None:
-                out = new(array)
-                out._node = Node(primitive, (x, y), x.shape, result)
-                return out
-        return general(a, b)
+        elif type(b) is array and type(a) in _NUMBERS and b._node.dtype.is_inexact:
+            y = b._node
+            x = Node(constant(float(a)), (), y.shape, y.dtype)
+        else:
+            return general(a, b)
+        dtype, shape = x.dtype, x.shape
+        result = direct[dtype.index]
+        if y.dtype is not dtype or result is None:
+            return general(a, b)
+        if y.shape != shape:
+            shape, first, second = _meeting(shape, y.shape)
+            x = x if first is None else Node(first, (x,), shape, dtype)
+            y = y if second is None else Node(second, (y,), shape, dtype)
+        out = new(array)
+        out._node = Node(primitive, (x, y), shape, result)
+        return out
 
     def general(a: Any, b: Any) -> array:
         values = [operand(name, a), operand(name, b)]
