@@ -16,7 +16,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.ops.operands import Operand, node_of
+from mlx.ops.operands import Operand, integer, node_of
 from mlx.ops.record import any_dtype, binary, inexact, real, unary
 from mlx.primitives.arithmetic import (
     Absolute,
@@ -246,7 +246,7 @@ def round(a: Operand, /, decimals: int = 0, *, stream: Any = None) -> array:
     >>> mx.round(mx.array([1.25, 3.14]), 1)
     array([1.2, 3.1], dtype=float32)
     """
-    x = node_of("round", a)
+    x, decimals = node_of("round", a), integer("round", "decimals", decimals)
     if decimals == 0 or (decimals > 0 and not x.dtype.is_inexact):
         return wrap(Round()(x) if x.dtype.is_inexact else x)
     wide = x if x.dtype.is_inexact else cast(x, dt.float32)

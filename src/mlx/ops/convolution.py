@@ -158,8 +158,9 @@ def _columns(
 
 
 def _fixed(name: str, spatial: int, x: array, w: array, options: dict[str, Any]) -> array:
-    if len(x.shape) != spatial + 2:
-        raise ValueError(f"[{name}] Needs {spatial + 2} dimensions, got shape {x.shape}.")
+    shape = array_node(name, x).shape
+    if len(shape) != spatial + 2:
+        raise ValueError(f"[{name}] Needs {spatial + 2} dimensions, got shape {shape}.")
     return conv_general(x, w, **options)
 
 
@@ -223,8 +224,9 @@ def _transposed(
     name: str, spatial: int, x: array, w: array, steps: Sequence[Any], groups: int
 ) -> array:
     """The transpose of a convolution: its input is spread by the stride."""
-    if len(x.shape) != spatial + 2:
-        raise ValueError(f"[{name}] Needs {spatial + 2} dimensions, got shape {x.shape}.")
+    shape = array_node(name, x).shape
+    if len(shape) != spatial + 2:
+        raise ValueError(f"[{name}] Needs {spatial + 2} dimensions, got shape {shape}.")
     stride, padding, dilation, extra = (_per_axis(name, "an option", s, spatial) for s in steps)
     kernel = array_node(name, w).shape[1:-1]
     spans = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]

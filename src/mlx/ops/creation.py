@@ -22,13 +22,16 @@ from mlx.ops.operands import (
     dtype_of,
     fitted,
     integer,
+    number,
     operand,
     scalar_node,
     shape_of,
 )
+from mlx.primitives.arithmetic import Absolute
 from mlx.primitives.base import full as full_node
 from mlx.primitives.base import iota
 from mlx.primitives.elementwise import cast, where
+from mlx.primitives.transcendental import Cos
 
 Sizes = int | Sequence[int]
 
@@ -195,10 +198,11 @@ def linspace(
     wide = dt.float64 if dtype is dt.float64 else dt.float32
     parts = (num - 1) if endpoint else num
     index = iota((num,), 0, dt.int32)
-    share = cast(index, wide) * (1.0 / parts if parts > 0 else 0.0)
+    share = cast(index, wide) * 0.0
     if parts > 0:
         share = cast(index, wide) / full_node((num,), wide, float(parts))
-    line = share * float(stop) + (1 - share) * float(start)
+    first, last = number("linspace", "start", start), number("linspace", "stop", stop)
+    line = share * last + (1 - share) * first
     return wrap(cast(line, dtype))
 
 
@@ -211,7 +215,7 @@ def tri(
     array([[1, 1, 0],
            [1, 1, 1]], dtype=float32)
     """
-    shape = shape_of("tri", (n, n if m is None else m))
+    shape, k = shape_of("tri", (n, n if m is None else m)), integer("tri", "k", k)
     return wrap(cast(_below(shape, k), dt.float32 if dtype is None else dtype_of("tri", dtype)))
 
 
@@ -235,7 +239,7 @@ def eye(
     array([[0, 1, 0],
            [0, 0, 1]], dtype=float32)
     """
-    shape = shape_of("eye", (n, n if m is None else m))
+    shape, k = shape_of("eye", (n, n if m is None else m)), integer("eye", "k", k)
     rows, columns = iota(shape, 0, dt.int64), iota(shape, 1, dt.int64)
     hit = wrap(columns) == wrap(rows + k)
     return wrap(cast(hit._node, dt.float32 if dtype is None else dtype_of("eye", dtype)))
@@ -260,7 +264,7 @@ def tril(x: array, k: int = 0, *, stream: Any = None) -> array:
     array([[1, 0],
            [1, 1]], dtype=float32)
     """
-    node = _matrix("tril", x)
+    node, k = _matrix("tril", x), integer("tril", "k", k)
     return wrap(where(_below(node.shape, k), node, 0))
 
 
@@ -271,7 +275,7 @@ def triu(x: array, k: int = 0, *, stream: Any = None) -> array:
     array([[1, 1],
            [0, 1]], dtype=float32)
     """
-    node = _matrix("triu", x)
+    node, k = _matrix("triu", x), integer("triu", "k", k)
     return wrap(where(_below(node.shape, k - 1), 0, node))
 
 
@@ -282,11 +286,11 @@ def _window(name: str, size: int, *terms: float) -> array:
         return zeros(0)
     if size == 1:
         return ones(1)
-    values = []
-    for n in range(size):
-        angle = 2 * math.pi * n / (size - 1)
-        values.append(math.fsum(c * math.cos(i * angle) for i, c in enumerate(terms)))
-    return array(values, dtype=dt.float32)
+    angle = cast(iota((size,), 0, dt.int64), dt.float64) * (2 * math.pi / (size - 1))
+    total = full_node((size,), dt.float64, terms[0])
+    for i, c in enumerate(terms[1:], 1):
+        total = total + Cos()(angle * float(i)) * c
+    return wrap(cast(total, dt.float32))
 
 
 def hanning(M: int, *, stream: Any = None) -> array:
@@ -314,4 +318,5 @@ def bartlett(M: int, *, stream: Any = None) -> array:
     if size <= 1:
         return _window("bartlett", size)
     half = (size - 1) / 2
-    return array([1 - abs(n - half) / half for n in range(size)], dtype=dt.float32)
+    away = Absolute()(cast(iota((size,), 0, dt.int64), dt.float64) - half)
+    return wrap(cast(1 - away / half, dt.float32))

@@ -133,4 +133,5 @@ def recv(
 
 def recv_like(x: array, src: int, *, group: Group | None = None, stream: Any = None) -> array:
     """Raises ValueError: nobody is there to send."""
-    return recv(x.shape, x.dtype, src, group=group)
+    like = node_of("recv_like", x)
+    return recv(like.shape, like.dtype, src, group=group)

@@ -92,6 +92,8 @@ def einsum_path(subscripts: str, *operands: array) -> tuple[list[tuple[int, ...]
 
 
 def _parse(subscripts: str, shapes: Sequence[Any]) -> Equation:
+    if not isinstance(subscripts, str):
+        raise TypeError(f"[einsum] Subscripts must be a str, got {type(subscripts).__name__}.")
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     parts = left.split(",")

@@ -16,7 +16,7 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.graph.node import Node
 from mlx.ops.joining import roll
-from mlx.ops.operands import array_node, axes_of, integer
+from mlx.ops.operands import array_node, axes_of, integer, integers
 from mlx.ops.shape import narrow
 from mlx.primitives.base import full_like, iota
 from mlx.primitives.elementwise import Less, cast, where
@@ -54,9 +54,9 @@ def _arguments(
     if last_is_half and over:
         sizes[-1] = 2 * (sizes[-1] - 1)
     if s is not None:
-        if len(s) != len(over):
-            raise ValueError(f"[fft] Sizes {tuple(s)} and axes {over} differ in number.")
-        sizes = [integer("fft", "a size", n) for n in s]
+        sizes = [*integers("fft", "a size", s)]
+        if len(sizes) != len(over):
+            raise ValueError(f"[fft] Sizes {sizes} and axes {over} differ in number.")
     if any(n < 1 for n in sizes):
         raise ValueError(f"[fft] Invalid output size {sizes}: needs at least 1.")
     return x, over, sizes

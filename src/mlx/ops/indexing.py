@@ -11,7 +11,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.errors import AxisError
 from mlx.graph.node import Node, Shape
-from mlx.ops.operands import array_node, axis_of, broadcast_shape, integer
+from mlx.ops.operands import array_node, axis_of, broadcast_shape, integer, integers
 from mlx.primitives.elementwise import cast
 from mlx.primitives.indexing import Gather, Scatter
 from mlx.primitives.reductions import broadcast
@@ -152,7 +152,7 @@ def _starts(
         raise ValueError(
             f"[{name}] start_indices must have at most one dimension, got shape {node.shape}."
         )
-    found = [_axis(name, axis, x.ndim) for axis in axes]
+    found = [_axis(name, axis, x.ndim) for axis in integers(name, "axes", axes)]
     if len(set(found)) != len(found):
         raise ValueError(f"[{name}] Repeat axes not allowed, got {tuple(axes)}.")
     if node.size != len(found):
@@ -191,7 +191,7 @@ def slice(
     array([2, 3, 4], dtype=int32)
     """
     x = array_node("slice", a)
-    sizes = tuple(integer("slice", "a size", n) for n in slice_size)
+    sizes = integers("slice", "a size", slice_size)
     if len(sizes) != x.ndim:
         raise ValueError(f"[slice] Invalid slice size for array with {x.ndim} dimensions: {sizes}.")
     if any(not 0 <= n <= m for n, m in zip(sizes, x.shape, strict=True)):

@@ -17,7 +17,9 @@ from mlx.ops.operands import (
     axis_of,
     fitted,
     integer,
+    integers,
     node_of,
+    sequence,
     shape_of,
 )
 from mlx.ops.shape import diagonal, narrow
@@ -31,7 +33,7 @@ def _arrays(name: str, arrays: Any) -> list[Node]:
     """Nodes of a sequence of arrays, promoted to one dtype."""
     if type(arrays) is array:
         arrays = unstack(arrays)
-    nodes = [array_node(name, a) for a in arrays]
+    nodes = [array_node(name, a) for a in sequence(name, "arrays", arrays)]
     if not nodes:
         raise ValueError(f"[{name}] No arrays provided.")
     dtype = nodes[0].dtype
@@ -114,8 +116,8 @@ def split(
             )
         cuts = [size // count * i for i in range(1, count)]
     else:
-        cuts = [integer("split", "an index", i) for i in indices_or_sections]
-        cuts = [min(max(i + size if i < 0 else i, 0), size) for i in cuts]
+        given = integers("split", "an index", indices_or_sections)
+        cuts = [min(max(i + size if i < 0 else i, 0), size) for i in given]
     edges = zip([0, *cuts], [*cuts, size], strict=True)
     return [wrap(narrow(x, at, start, max(start, stop))) for start, stop in edges]
 
@@ -185,17 +187,17 @@ def roll(
     array([3, 0, 1, 2], dtype=int32)
     """
     x = array_node("roll", a)
-    shifts = [shift] if isinstance(shift, int) else list(shift)
+    shifts = [shift] if isinstance(shift, int) else [*integers("roll", "shift", shift)]
     if axis is None:
         flat = _rolled(views.reshape(x, (x.size,)), 0, sum(shifts))
         return wrap(views.reshape(flat, x.shape))
-    axes = [axis] if isinstance(axis, int) else list(axis)
+    axes = [axis] if isinstance(axis, int) else [*integers("roll", "axis", axis)]
     if len(shifts) == 1:
         shifts *= len(axes)
     if len(shifts) != len(axes):
         raise ValueError(f"[roll] Got {len(shifts)} shifts for {len(axes)} axes.")
     for by, at in zip(shifts, axes, strict=True):
-        x = _rolled(x, axis_of("roll", at, x.ndim), integer("roll", "shift", by))
+        x = _rolled(x, axis_of("roll", at, x.ndim), by)
     return wrap(x)
 
 
@@ -245,13 +247,13 @@ def pad(
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     if isinstance(pad_width, int):
         pad_width = [pad_width]
-    entries = list(pad_width)
+    entries = sequence("pad", "pad_width", pad_width)
     if all(isinstance(w, int) for w in entries):
-        if len(entries) > 2:
+        if len(entries) not in (1, 2):
             raise ValueError(f"[pad] Expected pairs (before, after), got {pad_width}.")
         pairs = [(entries[0], entries[-1])] * ndim
     else:
-        pairs = [(w, w) if isinstance(w, int) else (w[0], w[-1]) for w in entries]
+        pairs = [_pair(w) for w in entries]
         pairs = pairs * ndim if len(pairs) == 1 else pairs
     if len(pairs) != ndim:
         raise ValueError(f"[pad] Got {len(pairs)} pairs for an array with {ndim} dimensions.")
@@ -259,6 +261,13 @@ def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
         if min(pair) < 0:
             raise ValueError(f"[pad] Invalid padding size {pair} for axis {axis}: negative.")
     return pairs
+
+
+def _pair(width: Any) -> tuple[int, int]:
+    both = (width,) if isinstance(width, int) else integers("pad", "a width", width)
+    if len(both) not in (1, 2):
+        raise ValueError(f"[pad] Expected pairs (before, after), got {width}.")
+    return both[0], both[-1]
 
 
 def _pad_constant(x: Node, widths: list[tuple[int, int]], value: Node) -> Node:

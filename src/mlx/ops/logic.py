@@ -12,7 +12,16 @@ import ml_dtypes
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.graph.node import Node
-from mlx.ops.operands import Operand, broadcast_shape, fitted, node_of, operand, promoted
+from mlx.ops.operands import (
+    Operand,
+    broadcast_shape,
+    fitted,
+    flag,
+    node_of,
+    number,
+    operand,
+    promoted,
+)
 from mlx.ops.record import any_dtype, binary, bits, integers, truth, unary
 from mlx.primitives.arithmetic import Absolute
 from mlx.primitives.base import full_like
@@ -286,11 +295,12 @@ def isclose(
     shape = broadcast_shape(*(v.shape for v in values if isinstance(v, Node)))
     x, y = (fitted(v, shape, dtype) for v in values)
     size = Absolute()(y)
-    near = Absolute()(x - y) <= size * rtol + full_like(size, atol)
+    within = full_like(size, number("isclose", "atol", atol))
+    near = Absolute()(x - y) <= size * number("isclose", "rtol", rtol) + within
     finite = isfinite(wrap(x))._node, isfinite(wrap(y))._node
     near = BitwiseAnd()(near, BitwiseAnd()(*finite))
     near = BitwiseOr()(near, Equal()(x, y))
-    if equal_nan:
+    if flag("isclose", "equal_nan", equal_nan):
         near = BitwiseOr()(near, BitwiseAnd()(NotEqual()(x, x), NotEqual()(y, y)))
     return wrap(near)
 
@@ -329,7 +339,7 @@ def array_equal(a: Operand, b: Operand, /, *, equal_nan: bool = False, stream: A
     dtype = dt.promote(x.dtype, y.dtype)
     x, y = cast(x, dtype), cast(y, dtype)
     same = Equal()(x, y)
-    if equal_nan:
+    if flag("array_equal", "equal_nan", equal_nan):
         same = BitwiseOr()(same, BitwiseAnd()(NotEqual()(x, x), NotEqual()(y, y)))
     return _all(same)
 
@@ -369,8 +379,9 @@ def nan_to_num(
     if not x.dtype.is_float:
         return wrap(x)
     largest = LARGEST[x.dtype]
-    high = largest if posinf is None else posinf
-    low = -largest if neginf is None else neginf
-    out = Select()(NotEqual()(x, x), full_like(x, float(nan)), x)
-    out = Select()(Equal()(x, full_like(x, float("inf"))), full_like(x, float(high)), out)
-    return wrap(Select()(Equal()(x, full_like(x, float("-inf"))), full_like(x, float(low)), out))
+    by = number("nan_to_num", "nan", nan)
+    high = largest if posinf is None else number("nan_to_num", "posinf", posinf)
+    low = -largest if neginf is None else number("nan_to_num", "neginf", neginf)
+    out = Select()(NotEqual()(x, x), full_like(x, by), x)
+    out = Select()(Equal()(x, full_like(x, float("inf"))), full_like(x, high), out)
+    return wrap(Select()(Equal()(x, full_like(x, float("-inf"))), full_like(x, low), out))

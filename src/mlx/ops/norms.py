@@ -13,7 +13,7 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.graph.node import Node
 from mlx.ops.linalg import svd
-from mlx.ops.operands import array_node, axes_of
+from mlx.ops.operands import array_node, axes_of, number
 from mlx.ops.reductions import kept
 from mlx.primitives.arithmetic import Absolute, Power
 from mlx.primitives.base import full_like
@@ -46,6 +46,8 @@ def norm(
     x = array_node("linalg::norm", a)
     x = cast(x, dt.at_least_float(x.dtype))
     axes = axes_of("linalg::norm", axis, x.ndim)
+    if ord is not None and not isinstance(ord, str):
+        ord = number("linalg::norm", "ord", ord)
     if ord is None:
         out = Sqrt()(reduce_axes(Sum, _squared(x), axes))
     elif len(axes) == 1:

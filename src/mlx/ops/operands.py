@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -85,7 +86,9 @@ def scalar_node(shape: Shape, dtype: Dtype, value: Scalar) -> Node:
     if dtype.is_integer:
         low, high = _RANGES[dtype]
         if not low <= value <= high:  # type: ignore[operator]
-            raise ValueError(f"Converting {value} to {dtype.name} would result in overflow.")
+            raise ValueError(
+                f"[convert] Converting {value} to {dtype.name} would result in overflow."
+            )
     elif dtype.is_float and type(value) is not float:
         value = float(value)  # type: ignore[arg-type]
     return Node(constant(value), (), shape, dtype)
@@ -163,11 +166,43 @@ def integer(name: str, what: str, value: Any) -> int:
         raise TypeError(f"[{name}] {what} must be an integer, got {kind}.") from None
 
 
+def integers(name: str, what: str, values: Any) -> tuple[int, ...]:
+    """Python integers from a sequence of them."""
+    if not isinstance(values, (list, tuple)):
+        values = sequence(name, what, values)
+    return tuple([n if type(n) is int else integer(name, what, n) for n in values])
+
+
+def sequence(name: str, what: str, values: Any) -> list[Any]:
+    """The elements of what is no array of several dimensions and no text."""
+    dimensions = getattr(values, "ndim", 1)
+    if dimensions == 1 and not isinstance(values, str | bytes | dict | set):
+        with contextlib.suppress(TypeError):
+            return list(values)
+    kind = type(values).__name__ if dimensions == 1 else f"{dimensions}-dimensional array"
+    raise TypeError(f"[{name}] {what}: expected a list or tuple, got {kind}.")
+
+
+def number(name: str, what: str, value: Any) -> float:
+    """A Python float from a real number."""
+    if not isinstance(value, str | bytes):
+        with contextlib.suppress(TypeError, OverflowError):
+            return float(value)
+    raise TypeError(f"[{name}] {what} must be a real number, got {type(value).__name__}.")
+
+
+def flag(name: str, what: str, value: Any) -> bool:
+    """True or False."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise TypeError(f"[{name}] {what} must be True or False, got {type(value).__name__}.")
+
+
 def shape_of(name: str, shape: Any) -> Shape:
     """A shape from an integer or a sequence of integers, none negative."""
     if isinstance(shape, int):
         shape = (shape,)
-    out = tuple(integer(name, "a dimension", n) for n in shape)
+    out = integers(name, "a dimension", shape)
     if any(n < 0 for n in out):
         raise ValueError(f"[{name}] Negative dimensions not allowed, got shape {out}.")
     return out

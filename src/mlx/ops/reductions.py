@@ -17,7 +17,7 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
-from mlx.ops.operands import Operand, axes_of, axis_of, dtype_of, node_of
+from mlx.ops.operands import Operand, axes_of, axis_of, dtype_of, node_of, number
 from mlx.ops.shape import diagonal
 from mlx.primitives import reductions, views
 from mlx.primitives.arithmetic import Absolute
@@ -182,12 +182,12 @@ def variance_node(x: Node, axes: Sequence[int], keepdims: bool, ddof: float) -> 
     size = Absolute()(centred) if x.dtype.is_complex else centred
     total = _reduce(Sum, size * size, axes, keepdims)
     count = product(x.shape[i] for i in axes)
-    return total / float(builtin_max(count - ddof, 0))
+    return total / builtin_max(count - ddof, 0.0)
 
 
 def _spread(name: str, a: Operand, axis: Axes, keepdims: bool, ddof: float, root: bool) -> array:
-    x = node_of(name, a)
-    out = variance_node(widened(x), axes_of(name, axis, x.ndim), keepdims, ddof)
+    x, less = node_of(name, a), number(name, "ddof", ddof)
+    out = variance_node(widened(x), axes_of(name, axis, x.ndim), keepdims, less)
     return wrap(cast(Sqrt()(out) if root else out, dt.real_of(dt.at_least_float(x.dtype))))
 
 

@@ -14,7 +14,7 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
-from mlx.ops.operands import Operand, axis_of, dtype_of, integer, node_of
+from mlx.ops.operands import Operand, axis_of, dtype_of, flag, integer, node_of
 from mlx.ops.shape import narrow
 from mlx.primitives.elementwise import NotEqual, Subtract, cast
 from mlx.primitives.scans import CumMax, CumMin, CumProd, CumSum, LogCumSumExp
@@ -30,7 +30,8 @@ def _scanned(make: Any, name: str, x: Node, axis: Any, flags: tuple[bool, bool])
         x, at = reshape(x, (x.size,)), 0
     else:
         at = axis_of(name, axis, x.ndim)
-    return make(at, *flags)(x)
+    reverse, inclusive = flags
+    return make(at, flag(name, "reverse", reverse), flag(name, "inclusive", inclusive))(x)
 
 
 def cumsum(

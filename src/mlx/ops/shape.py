@@ -24,7 +24,9 @@ from mlx.ops.operands import (
     dtype_of,
     fitted,
     integer,
+    integers,
     node_of,
+    sequence,
     shape_of,
 )
 from mlx.primitives import views
@@ -57,8 +59,10 @@ def depends(inputs: Any, dependencies: Any) -> Any:
     >>> mx.depends(mx.array(1), mx.array(2))
     array(1, dtype=int32)
     """
-    given = [inputs] if isinstance(inputs, array) else list(inputs)
-    others = [dependencies] if isinstance(dependencies, array) else list(dependencies)
+    given, others = (
+        [x] if isinstance(x, array) else sequence("depends", "arrays", x)
+        for x in (inputs, dependencies)
+    )
     nodes = [array_node("depends", x) for x in (*given, *others)]
     out = [wrap(x) for x in picks(Barrier(len(given))(*nodes))]
     return out[0] if isinstance(inputs, array) else out
@@ -79,15 +83,15 @@ def reshape(a: array, /, shape: Sequence[int], *, stream: Any = None) -> array:
            [2, 3]], dtype=int32)
     """
     x = a._node if type(a) is array else array_node("reshape", a)
-    wanted = _completed(x, tuple(shape) if not isinstance(shape, int) else (shape,))
+    wanted = _completed(x, (shape,) if isinstance(shape, int) else shape)
     if wanted == x.shape:
         return wrap(x)
     return wrap(Node(Reshape(wanted), (x,), wanted, x.dtype))
 
 
-def _completed(x: Node, shape: Shape) -> Shape:
+def _completed(x: Node, shape: Sequence[int]) -> Shape:
     """A shape with its -1 replaced."""
-    shape = tuple([n if type(n) is int else integer("reshape", "a size", n) for n in shape])
+    shape = integers("reshape", "a size", shape)
     size, free = x.size, shape.count(-1)
     if free == 1:
         rest = -prod(shape)
@@ -130,7 +134,7 @@ def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Any = Non
            [3, 4, 5]], dtype=int32)
     """
     x = array_node("unflatten", a)
-    at, sizes = axis_of("unflatten", axis, x.ndim), list(shape)
+    at, sizes = axis_of("unflatten", axis, x.ndim), [*integers("unflatten", "a size", shape)]
     if not sizes:
         raise ValueError("[unflatten] Shape to unflatten to cannot be empty.")
     if sizes.count(-1) == 1 and (rest := -prod(sizes)):
@@ -168,7 +172,7 @@ def expand_dims(a: array, /, axis: int | Sequence[int], *, stream: Any = None) -
     (1, 2, 1, 3)
     """
     x = array_node("expand_dims", a)
-    count = 1 if isinstance(axis, int) else len(axis)
+    count = 1 if isinstance(axis, int) else len(integers("expand_dims", "axis", axis))
     new = axes_of("expand_dims", axis, x.ndim + count)
     sizes = iter(x.shape)
     shape = tuple(1 if i in new else next(sizes) for i in range(x.ndim + count))
@@ -371,9 +375,10 @@ def as_strided(
     x = array_node("as_strided", a)
     sizes = x.shape if shape is None else shape_of("as_strided", shape)
     steps = [prod(sizes[i + 1 :]) for i in range(len(sizes))] if strides is None else strides
+    steps = integers("as_strided", "a stride", steps)
     if len(steps) != len(sizes):
         raise ValueError(f"[as_strided] {len(sizes)} sizes, but strides {tuple(steps)}.")
-    at = full(sizes, dt.int64, offset)
+    at = full(sizes, dt.int64, integer("as_strided", "offset", offset))
     for axis, step in enumerate(steps):
-        at = at + iota(sizes, axis, dt.int64) * integer("as_strided", "a stride", step)
+        at = at + iota(sizes, axis, dt.int64) * step
     return wrap(Gather((0,))(views.reshape(x, (x.size,)), at))
