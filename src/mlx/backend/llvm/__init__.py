@@ -1,0 +1,1 @@
+"""The LLVM backend: kernels as IR text, compiled for the CPU at run time."""

@@ -1,0 +1,1 @@
+"""What everything rests on: data types, devices, trees, errors."""

@@ -1,0 +1,1 @@
+"""From a region of the graph to loop nests over planned memory."""

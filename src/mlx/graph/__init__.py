@@ -1,0 +1,1 @@
+"""The recorded graph: nodes, and the transformations that are recording."""

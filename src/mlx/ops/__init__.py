@@ -1,0 +1,1 @@
+"""What users call: operands are checked, promoted and broadcast, then primitives recorded."""

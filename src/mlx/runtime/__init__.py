@@ -1,0 +1,1 @@
+"""Evaluation: memory, threads, the execution of programs, host calls and files."""

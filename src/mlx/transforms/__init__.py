@@ -1,0 +1,1 @@
+"""Graph to graph: derivatives, substitution and batching."""
