@@ -4,8 +4,9 @@ import ast
 import inspect
 from pathlib import Path
 
-import mlx.core as mx
 import pytest
+
+import mlx.core as mx
 from mlx.array import ArrayAt, handle
 
 STUB = ast.parse(Path(handle.__file__).with_name("signatures.pyi").read_text())
