@@ -7,6 +7,7 @@ are batches, so that batching needs no rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,13 @@ def lapack() -> Any:
     return scipy_module("linalg")
 
 
+@cache
+def routine(name: str, dtype: np.dtype) -> Any:
+    """A routine of LAPACK itself: small matrices cost more by SciPy's checks than by work."""
+    (found,) = lapack().get_lapack_funcs((name,), dtype=dtype)
+    return found
+
+
 def _whole(matrix: np.ndarray) -> np.ndarray:
     return matrix
 
@@ -61,11 +69,11 @@ def each_matrix(
     LAPACK makes of those whatever it likes, numbers and endless loops included.
     """
     lead = arrays[0].shape[:-2]
+    known = np.isfinite(read(arrays[0])).all(axis=(-2, -1))
     found = []
     for at in np.ndindex(*lead):
-        matrices = [a[at] for a in arrays]
-        if np.isfinite(read(matrices[0])).all():
-            found.append(call(*matrices))
+        if known[at]:
+            found.append(call(*(a[at] for a in arrays)))
         else:
             found.append([_unknown(shape[len(lead) :], dtype) for shape, dtype in types])
     if not found:

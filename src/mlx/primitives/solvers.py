@@ -11,7 +11,7 @@ import numpy as np
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node, Shape
 from mlx.primitives.elementwise import Conjugate
-from mlx.primitives.library import Library, dtype_of, each_matrix, lapack
+from mlx.primitives.library import Library, dtype_of, each_matrix, lapack, routine
 from mlx.primitives.matrices import adjoint, lower_triangle, multiply, upper_triangle
 from mlx.primitives.reductions import Sum, broadcast_axes
 from mlx.primitives.views import transpose
@@ -32,8 +32,7 @@ def factored(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """
     if not matrix.size:
         return matrix, np.zeros(0, np.int32), 0
-    (getrf,) = lapack().get_lapack_funcs(("getrf",), (matrix,))
-    return getrf(matrix)
+    return routine("getrf", matrix.dtype)(matrix)
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,7 @@ def _by_lu(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     packed, pivots, zero = factored(a)
     if zero:
         raise np.linalg.LinAlgError(f"pivot {zero} is zero.")
-    (getrs,) = lapack().get_lapack_funcs(("getrs",), (packed, b))
-    return getrs(packed, pivots, b)[0]
+    return routine("getrs", packed.dtype)(packed, pivots, b)[0]
 
 
 @dataclass(frozen=True)
