@@ -114,6 +114,11 @@ from mlx.ops.arithmetic import (
 from mlx.ops.bits import (
     view,
 )
+from mlx.ops.chosen import (
+    block_masked_mm,
+    gather_mm,
+    segmented_mm,
+)
 from mlx.ops.complex import (
     conj,
     conjugate,
@@ -190,6 +195,13 @@ from mlx.ops.elementary import (
     tan,
     tanh,
 )
+from mlx.ops.fp8 import (
+    from_fp8,
+    to_fp8,
+)
+from mlx.ops.hadamard import (
+    hadamard_transform,
+)
 from mlx.ops.indexing import (
     put_along_axis,
     slice,
@@ -263,6 +275,14 @@ from mlx.ops.products import (
     outer,
     tensordot,
     vecdot,
+)
+from mlx.ops.quantization import (
+    dequantize,
+    gather_qmm,
+    gather_qqmm,
+    qqmm,
+    quantize,
+    quantized_matmul,
 )
 from mlx.ops.reductions import (
     all,
@@ -420,6 +440,7 @@ __all__ = [
     "bitwise_right_shift",
     "bitwise_xor",
     "blackman",
+    "block_masked_mm",
     "bool_",
     "broadcast_arrays",
     "broadcast_shapes",
@@ -462,6 +483,7 @@ __all__ = [
     "default_stream",
     "degrees",
     "depends",
+    "dequantize",
     "device_count",
     "device_info",
     "diag",
@@ -499,8 +521,12 @@ __all__ = [
     "floor",
     "floor_divide",
     "from_dlpack",
+    "from_fp8",
     "full",
     "full_like",
+    "gather_mm",
+    "gather_qmm",
+    "gather_qqmm",
     "generic",
     "get_active_memory",
     "get_cache_memory",
@@ -511,6 +537,7 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "hadamard_transform",
     "hamming",
     "hanning",
     "identity",
@@ -588,6 +615,9 @@ __all__ = [
     "printoptions",
     "prod",
     "put_along_axis",
+    "qqmm",
+    "quantize",
+    "quantized_matmul",
     "radians",
     "random",
     "real",
@@ -607,6 +637,7 @@ __all__ = [
     "savez",
     "savez_compressed",
     "searchsorted",
+    "segmented_mm",
     "set_cache_limit",
     "set_default_device",
     "set_default_stream",
@@ -640,6 +671,7 @@ __all__ = [
     "tanh",
     "tensordot",
     "tile",
+    "to_fp8",
     "topk",
     "trace",
     "transpose",
