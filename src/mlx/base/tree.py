@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
@@ -88,3 +89,10 @@ def outline(tree: Any) -> str:
             return f"[{inner}]"
         return f"({inner},)" if len(tree) == 1 else f"({inner})"
     return "*"
+
+
+def picker(positions: Sequence[int]) -> Callable[[Any], tuple[Any, ...]]:
+    """A fast function that picks the values at these positions out of a sequence."""
+    if len(positions) > 1:
+        return operator.itemgetter(*positions)
+    return lambda values: tuple([values[i] for i in positions])

@@ -20,6 +20,8 @@ def donations(plan: Plan) -> list[tuple[int, list[int]]]:
     for number, buffer in enumerate(plan.buffers):
         if buffer.kind == "leaf" and not _is_result(plan, number):
             by_size.setdefault(buffer.nbytes, []).append(number)
+    for leaves in by_size.values():  # those read last first: where they are free, they are near
+        leaves.sort(key=lambda leaf: -reads.get(leaf, -1))
     found = []
     for number, buffer in enumerate(plan.buffers):
         if buffer.kind != "output" or number not in writes or writes[number] <= failing:

@@ -131,7 +131,7 @@ class Custom(Primitive):
 class Graph:
     """What a compiled function recorded: ``outputs`` as functions of placeholders ``inputs``.
 
-    ``program`` and ``results`` are the evaluator's, made at the first evaluation.
+    ``program``, ``results`` and ``values`` are the evaluator's, made at the first evaluation.
     """
 
     def __init__(self, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
@@ -140,6 +140,7 @@ class Graph:
         self.types = tuple((node.shape, node.dtype) for node in outputs)
         self.program: Any = None
         self.results: Any = None
+        self.values: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,12 @@ import sys
 import threading
 from array import array as words
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mlx.backend.llvm.abi import HostCall
 from mlx.backend.llvm.programs import Executable, build_executable
+from mlx.base.tree import picker
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, profile, team
@@ -90,14 +91,15 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
     bounds, MemoryError beyond the memory limit, and again whatever made an operand fail.
     """
     with _lock:
-        if any(node.data is None for node in nodes):
+        if any([node.data is None for node in nodes]):
             _evaluate(nodes, asynchronous)
         for node in nodes:
             if type(node.data) is not Buffer:
                 raise node.data.error()
     if not asynchronous:
         for node in nodes:
-            node.data.wait()
+            if (data := node.data).ticket is not None:
+                data.wait()
 
 
 def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node]]:
@@ -122,16 +124,16 @@ def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node]]:
 
 def _settle(order: list[Node]) -> bool:
     """Give the outputs of finished compiled calls their data; whether there were any."""
-    found = False
+    settled = []
     for node in order:
-        source = node.inputs[0] if node.inputs else None
-        if source is not None and source.dtype is None and source.data is not None:
-            if type(source.data) is not tuple:
-                raise source.data.error()
-            node.data = source.data[node.primitive.index]  # type: ignore[union-attr]
-            trace.evaluated([node])
-            found = True
-    return found
+        inputs = node.inputs
+        if inputs and (source := inputs[0]).dtype is None and (data := source.data) is not None:
+            if type(data) is not tuple:
+                raise data.error()
+            node.data = data[node.primitive.index]  # type: ignore[union-attr]
+            settled.append(node)
+    trace.evaluated(settled)
+    return bool(settled)
 
 
 def _serial(node: Node) -> int:
@@ -207,8 +209,9 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
         if pending:
             _evaluate(pending, asynchronous)
         _call_compiled(call, asynchronous)
-    while _settle(order):
-        order, _ = _collect(roots)
+    while order and _settle(order):
+        waiting = [n for n in roots if n.data is None]
+        order = _collect(waiting)[0] if waiting else waiting
     if order:
         wanted = {n for n in roots if n.data is None}
         for piece in pieces(order):
@@ -221,35 +224,37 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
     threads = team.num_threads()
     if graph.program is None or graph.program[0] != threads:
         graph.program = (threads, *_compiled_program(graph, threads))
-    _, program, sources, scalars = graph.program
+    _, program, sources, uses, numbers = graph.program
     inputs = call.inputs
-    leaves = [inputs[s] if type(s) is int else s for s in sources]
-    uses = [inputs.count(node) if program.donations else 0 for node in leaves]
-    outputs = [Node(None, (), (), None) for _ in program.results]
+
+    def deliver(buffers: list[Buffer]) -> None:
+        call.data = _results(graph, inputs, buffers)
+
     try:
-        _unsettled(leaves, False)
-        _run(program, leaves, uses, scalars, outputs, asynchronous and not program.can_fail)
+        leaves = sources(inputs + graph.values)
+        _unsettled([leaf.data for leaf in leaves], False)
+        _run(program, leaves, uses, numbers, deliver, asynchronous and not program.can_fail)
     except (IndexError, ArithmeticError, ValueError, MemoryError) as error:
         call.data = Failed(error)
         call.primitive.failed(call)  # type: ignore[union-attr]
         raise
-    finally:  # also when interrupted behind the program
-        if call.data is None and all(node.data is not None for node in outputs):
-            call.data = _results(graph, inputs, outputs)
     trace.evaluated([call])
 
 
-def _results(graph: Any, inputs: Sequence[Node], outputs: list[Node]) -> tuple[Any, ...]:
+def _results(graph: Any, inputs: Sequence[Node], buffers: list[Buffer]) -> tuple[Any, ...]:
     """The data of a compiled call: one a result."""
-    made = iter(outputs)
+    if graph.results is None:
+        return tuple(buffers)
+    made = iter(buffers)
     return tuple(
-        next(made).data if output == "program" else (inputs[at] if output == "input" else at).data
+        next(made) if output == "program" else (inputs[at] if output == "input" else at).data
         for output, at in graph.results
     )
 
 
-def _compiled_program(graph: Any, threads: int) -> tuple[Executable, list[Any], list[Node]]:
-    """(program, where each leaf comes from, run-time numbers) of a recorded graph."""
+def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
+    """(program, what picks its leaves out of inputs and ``graph.values``, how often the inputs
+    refer to each, bits of the run-time numbers) of a recorded graph."""
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
     roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
     order = _collect_recorded(roots)
@@ -260,10 +265,17 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Executable, list[Any], 
         else (("value", n) if n.data is not None else ("program", index[n]))
         for n in graph.outputs
     ]
+    if len(roots) == len(graph.outputs):
+        graph.results = None
     live = [index[n] for n in roots]
     counters["programs"] += 1
     program = build_executable(order, live, leaves, scalars, threads, team.Program)
-    return program, [position.get(leaf, leaf) for leaf in leaves], scalars
+    graph.values = tuple(leaf for leaf in leaves if leaf not in position)
+    position |= {leaf: len(graph.inputs) + i for i, leaf in enumerate(graph.values)}
+    sources = [position[leaf] for leaf in leaves]
+    uses = [int(source < len(graph.inputs)) for source in sources]
+    numbers = [number_bits(scalars[i]) for i in program.scalar_order]
+    return program, picker(sources), uses, numbers
 
 
 def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
@@ -297,18 +309,19 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
     else:
         _programs.move_to_end(whole)
     outputs = [order[i] for i in live]
+    numbers = [number_bits(scalars[i]) for i in program.scalar_order]
+
+    def deliver(buffers: list[Buffer]) -> None:
+        for node, buffer in zip(outputs, buffers, strict=True):
+            node.data = buffer
+
     try:
-        _run(program, leaves, uses, scalars, outputs, asynchronous)
+        _run(program, leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
         for node in outputs:
             node.data = Failed(error)
         raise
     trace.evaluated(outputs)
-
-
-_PACK = {
-    "float16": ("<e", 2), "float32": ("<f", 4), "float64": ("<d", 8), "bool": ("<q", 8),
-}  # fmt: skip
 
 
 def number_bits(node: Node) -> int:
@@ -336,81 +349,89 @@ def _donated(program: Executable, leaves: list[Node], uses: list[int]) -> dict[i
     found: dict[int, Any] = {}
     if trace.any_open():
         return found
-    count = sys.getrefcount
-    taken: set[int] = set()
+    free = _free_storages(leaves, uses, program.donors)
     for output, candidates in program.donations:
+        if not free:
+            break
+        nbytes = program.output_bytes[output]
         for leaf in candidates:
-            if leaf in taken:
-                continue
-            node = leaves[leaf]
-            if count(node) - uses[leaf] > _LEAF_USUAL:
-                continue
-            data = node.data
-            if count(data) > 3 or data.offset or count(data.storage) > 2:
-                continue
-            if type(data.storage) is not Storage:  # somebody else's memory
-                continue
-            if data.storage.nbytes >= program.output_bytes[output]:
-                taken.add(leaf)
-                found[output] = data.storage
+            if leaf in free and free[leaf].nbytes >= nbytes:
+                found[output] = free.pop(leaf)
                 break
     return found
 
 
+def _free_storages(
+    leaves: Sequence[Node], uses: list[int], candidates: Iterable[int]
+) -> dict[int, Storage]:
+    """The storages of those leaves that nothing else refers to."""
+    found = {}
+    count = sys.getrefcount
+    for leaf in candidates:
+        node = leaves[leaf]
+        if count(node) - uses[leaf] > _LEAF_USUAL:
+            continue
+        data = node.data
+        if count(data) > 3 or data.offset or count(data.storage) > 2:
+            continue
+        if type(data.storage) is Storage:  # not somebody else's memory
+            found[leaf] = data.storage
+    return found
+
+
 _LEAF_USUAL = 3
-"""References to a leaf's node inside ``_donated``: the list of leaves, the name, the call."""
+"""References to a leaf's node inside ``_free_storages``: the list of leaves, the name, the call."""
 
 
 def _run(
     program: Executable,
-    leaves: list[Node],
+    leaves: Sequence[Node],
     uses: list[int],
-    scalars: list[Node],
-    outputs: list[Node],
+    numbers: list[int],
+    deliver: Callable[[list[Buffer]], None],
     asynchronous: bool,
 ) -> None:
-    """Allocate, run, and hand the outputs their buffers."""
+    """Allocate, run, and deliver the outputs' buffers."""
     counters["runs"] += 1
     donated = _donated(program, leaves, uses) if program.donations else {}
     segments = program.segments
     is_async = asynchronous and len(segments) == 1 and not getattr(segments[0], "small", True)
     is_async = is_async and not profile.wanted()
-    after = _unsettled(leaves, is_async and not donated)
+    data = [leaf.data for leaf in leaves]
+    after = _unsettled(data, is_async and not donated)
     status = words("q", (_NOT_RUN, 0, 0, 0))
     storages = [donated.get(i) or allocate(n) for i, n in enumerate(program.output_bytes)]
     arena = allocate(program.arena_bytes) if program.arena_bytes else None
-    bases = words("q", (status.buffer_info()[0], 0, arena.address if arena else 0))
+    bases = [status.buffer_info()[0], 0, arena.address if arena else 0]
     for position in program.leaf_order:
-        data = leaves[position].data
-        bases.append(data.storage.address + data.offset)
-    for storage in storages:
-        bases.append(storage.address)
-    for position in program.scalar_order:
-        bases.append(number_bits(scalars[position]))
+        buffer = data[position]
+        bases.append(buffer.storage.address + buffer.offset)
+    bases += [storage.address for storage in storages]
+    bases += numbers
+    block = words("q", bases)
     if is_async:
-        keep = (storages, arena, [leaf.data for leaf in leaves])
-        ticket = Pending(team.submit(segments[0], bases, keep), program, after)
-        _hand_over(program, leaves, storages, outputs, ticket)
+        ticket = Pending(team.submit(segments[0], block, (storages, arena, data)), program, after)
+        deliver(_buffers(program, data, storages, ticket))
         return
     try:
-        _run_segments(program, bases, status, leaves)
-        _hand_over(program, leaves, storages, outputs, None)
+        _run_segments(program, block, status, data)
+        deliver(_buffers(program, data, storages, None))
     except BaseException:
         # Interrupted behind the program: it may have written over its inputs.
         if status[0] == 0:
-            _hand_over(program, leaves, storages, outputs, None)
+            deliver(_buffers(program, data, storages, None))
         raise
 
 
 _NOT_RUN = -1
 
 
-def _unsettled(leaves: list[Node], may_wait: bool) -> list[Pending]:
-    """What computes the leaves, still runs and may fail; nothing unless ``may_wait``, for then
+def _unsettled(data: list[Buffer], may_wait: bool) -> list[Pending]:
+    """What computes the data, still runs and may fail; nothing unless ``may_wait``, for then
     it is waited for.  Raises what it failed with."""
     found = []
-    for leaf in leaves:
-        pending = leaf.data.ticket
+    for buffer in data:
+        pending = buffer.ticket
         if pending is not None and pending.may_fail:
             if may_wait and pending.ticket is not None and not team.is_done(pending.ticket):
                 found.append(pending)
@@ -419,29 +440,26 @@ def _unsettled(leaves: list[Node], may_wait: bool) -> list[Pending]:
     return found
 
 
-def _hand_over(
-    program: Executable,
-    leaves: list[Node],
-    storages: list[Any],
-    outputs: list[Node],
-    ticket: Pending | None,
-) -> None:
-    for node, (kind, number, offset) in zip(outputs, program.results, strict=True):
-        if kind == "leaf":
-            data = leaves[number].data
-            node.data = Buffer(data.storage, data.offset + offset, data.ticket)
-        else:
-            node.data = Buffer(storages[number], offset, ticket)
+def _buffers(
+    program: Executable, data: list[Buffer], storages: list[Any], ticket: Pending | None
+) -> list[Buffer]:
+    """The outputs' buffers."""
+    return [
+        Buffer(storages[number], offset, ticket)
+        if kind == "output"
+        else Buffer(data[number].storage, data[number].offset + offset, data[number].ticket)
+        for kind, number, offset in program.results
+    ]
 
 
-def _run_segments(program: Executable, bases: Any, status: Any, leaves: list[Node]) -> None:
+def _run_segments(program: Executable, bases: Any, status: Any, data: list[Buffer]) -> None:
     """Run to the end, where status[0] becomes 0.  Raises what a kernel or a host call found."""
     earlier = words("q", (0, 0, 0, 0))
     last = len(program.segments) - 1
     for at, segment in enumerate(program.segments):
         if isinstance(segment, HostCall):
-            for leaf in leaves:
-                leaf.data.wait()
+            for buffer in data:
+                buffer.wait()
             team.synchronize()
             call_host(segment, bases)
             continue

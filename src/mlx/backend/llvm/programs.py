@@ -45,8 +45,8 @@ class Executable:
     """A bound program: native commands, and how leaves and outputs map to its bases."""
 
     __slots__ = (
-        "arena_bytes", "can_fail", "commands", "donations", "leaf_order", "output_bytes", "results",
-        "scalar_order", "segments",
+        "arena_bytes", "can_fail", "commands", "donations", "donors", "leaf_order",
+        "output_bytes", "results", "scalar_order", "segments",
     )  # fmt: skip
 
     segments: list[Any]
@@ -59,6 +59,8 @@ class Executable:
     can_fail: bool
     donations: list[tuple[int, list[int]]]
     """(output, leaves): it may take the memory of one that nobody else refers to."""
+    donors: list[int]
+    """The leaves that ``donations`` names, each once."""
     results: list[tuple[str, int, int]]
     """For each output: ("leaf" or "output", which, byte offset)."""
 
@@ -89,6 +91,7 @@ def assemble(
         (lowered.output_index[buffer], [leaf_at[plan.leaves[p]] for p in positions])
         for buffer, positions in donations(plan)
     ]
+    result.donors = sorted({leaf for _, positions in result.donations for leaf in positions})
     result.can_fail = any(may_fail(step) for step in plan.steps)
     result.results = []
     for i in live:
