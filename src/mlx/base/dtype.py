@@ -57,6 +57,9 @@ class Dtype:
     def __repr__(self) -> str:
         return f"mlx.core.{self.name}"
 
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __reduce__(self) -> Any:
         return (dtype_named, (self.name,))
 

@@ -30,6 +30,9 @@ from mlx.api.io import (
     savez,
     savez_compressed,
 )
+from mlx.api.memory import (
+    get_array_buffer_size,
+)
 from mlx.api.vmap import (
     vmap,
 )
@@ -529,6 +532,7 @@ __all__ = [
     "gather_qqmm",
     "generic",
     "get_active_memory",
+    "get_array_buffer_size",
     "get_cache_memory",
     "get_memory_limit",
     "get_peak_memory",
