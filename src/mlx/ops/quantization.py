@@ -10,6 +10,7 @@ scale an 8-bit float).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from mlx.array import array, wrap
@@ -147,12 +148,11 @@ def _exponent(largest: Node, top: float) -> Node:
 
 
 def _encode4(x: Node) -> Node:
-    """float32 to E2M1: the nearest of 0, 0.5, 1, 1.5, 2, 3, 4, 6, and the sign."""
+    """float32 to E2M1: the nearest of 0, 0.5, 1, 1.5, 2, 3, 4, 6, of two the smaller; the sign."""
     size = Absolute()(x)
     code = full_like(cast(size, dt.uint32), 0)
-    for i, (a, b) in enumerate(zip(_FP4, _FP4[1:], strict=False)):
-        middle = full_like(size, (a + b) / 2)
-        above = (Greater if i % 2 == 0 else GreaterEqual)()(size, middle)
+    for a, b in pairwise(_FP4):
+        above = Greater()(size, full_like(size, (a + b) / 2))
         code = code + cast(above, dt.uint32)
     negative = BitwiseAnd()(x < full_like(x, 0), Greater()(code, full_like(code, 0)))
     return where(negative, code + 8, code)
