@@ -1,7 +1,8 @@
 """The GGUF format (versions 2 and 3): typed metadata, then aligned arrays.
 
-Arrays quantized in groups of 32 as Q4_0, Q4_1 or Q8_0 become three: the numbers packed into
-uint32 as ``quantize`` packs them, ``.scales`` and ``.biases``.
+Arrays quantized in blocks of 32 (Q4_0, Q4_1, Q8_0) become three: the numbers packed into uint32
+as ``quantize`` packs them, ``.scales`` and ``.biases``.  Those in blocks of 256 (Q2_K, Q4_K,
+Q6_K) become float16.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ import numpy as np
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.runtime.io.gguf_blocks import (
+    EXPANDED,
+    GROUP,
+    LARGE_GROUP,
+    PACKED,
+    expanded,
+    unpacked,
+)
 from mlx.runtime.io.streams import Stored, fill, name_of, new_stored, remaining, write_array
 
 MAGIC = b"GGUF"
@@ -44,9 +53,6 @@ TENSORS: dict[int, Dtype] = {
     28: dt.float64,
     30: dt.bfloat16,
 }
-GROUP = 32
-QUANTIZED = {2: (4, 18), 3: (4, 20), 8: (8, 34)}
-"""By type of tensor: bits, and bytes of a group."""
 _SCALAR_CODES = {dtype: code for code, dtype in SCALARS.items()}
 _TENSOR_CODES = {dtype: code for code, dtype in TENSORS.items()}
 
@@ -188,53 +194,48 @@ def _entry(reader: _Reader) -> tuple[str, tuple[int, ...], int, int]:
     return name, tuple(reversed(sizes)), reader.number("I"), reader.number("Q")
 
 
+def _bytes(name: str, shape: tuple[int, ...], kind: int) -> int:
+    """Of an array in the file."""
+    if kind in TENSORS:
+        return prod(shape) * TENSORS[kind].size
+    if kind in PACKED:
+        group, each = GROUP, PACKED[kind][1]
+    elif kind in EXPANDED:
+        group, each = LARGE_GROUP, EXPANDED[kind][0]
+    else:
+        raise _Damaged(f"array {name!r} has type {kind}, which is not supported")
+    if not shape or shape[-1] % group:
+        raise _Damaged(f"array {name!r} of shape {shape} is not made of blocks of {group}")
+    return prod(shape) // group * each
+
+
 def _tensor(
     file: Any, where: str, name: str, shape: tuple[int, ...], kind: int, at: int
 ) -> dict[str, Stored]:
-    dtype = TENSORS.get(kind)
-    if dtype is None and kind not in QUANTIZED:
-        raise _Damaged(f"array {name!r} has type {kind}, which is not supported")
-    bits, group = QUANTIZED.get(kind, (0, 0))
-    if bits and (not shape or shape[-1] % GROUP):
-        raise _Damaged(f"array {name!r} of shape {shape} is not made of groups of {GROUP}")
-    nbytes = prod(shape) * dtype.size if dtype else prod(shape) // GROUP * group
+    nbytes = _bytes(name, shape, kind)
     file.seek(at)
     if nbytes > (remaining(file) or 0):
         raise _Damaged(f"it is truncated: array {name!r} needs {nbytes} bytes")
-    if dtype is not None:
-        stored = new_stored(shape, dtype)
+    if kind in TENSORS:
+        stored = new_stored(shape, TENSORS[kind])
         fill("load", file, where, stored.view)
         return {name: stored}
-    raw = np.empty((prod(shape) // GROUP, group), np.uint8)
+    block = PACKED[kind][1] if kind in PACKED else EXPANDED[kind][0]
+    raw = np.empty((nbytes // block, block), np.uint8)
     fill("load", file, where, raw)
-    return _quantized(name, shape, kind, raw)
-
-
-def _quantized(name: str, shape: tuple[int, ...], kind: int, raw: np.ndarray) -> dict[str, Stored]:
-    """Groups of a scale, for Q4_1 a bias, and numbers, as weight, scales and biases.
-
-    The low halves of a group's bytes are its first 16 numbers, the high halves the others.
-    """
-    bits, _ = QUANTIZED[kind]
-    scales = raw[:, :2].copy().view(np.float16)
-    if bits == 8:
-        numbers = raw[:, 2:] ^ 0x80  # from signed to an offset of 128
-        biases = -128 * scales
-    else:
-        packed = raw[:, -16:]
-        numbers = np.concatenate([packed & 15, packed >> 4], axis=1)
-        numbers = numbers[:, ::2] | numbers[:, 1::2] << 4
-        biases = raw[:, 2:4].copy().view(np.float16) if kind == 3 else -8 * scales
-    groups = (*shape[:-1], shape[-1] // GROUP)
-    words = np.ascontiguousarray(numbers).view("<u4")
+    if kind in EXPANDED:
+        return {name: _stored(expanded(kind, raw), shape, dt.float16)}
+    words, scales, biases = unpacked(kind, raw)
+    rows, groups = shape[:-1], (*shape[:-1], shape[-1] // GROUP)
     stem = name.removesuffix(".weight")
-    values = {
-        name: (words, (*shape[:-1], shape[-1] * bits // 32), dt.uint32),
-        f"{stem}.scales": (scales, groups, dt.float16),
-        f"{stem}.biases": (biases, groups, dt.float16),
+    return {
+        name: _stored(words, (*rows, shape[-1] * PACKED[kind][0] // 32), dt.uint32),
+        f"{stem}.scales": _stored(scales, groups, dt.float16),
+        f"{stem}.biases": _stored(biases, groups, dt.float16),
     }
-    out = {}
-    for key, (numbers, size, dtype) in values.items():
-        out[key] = new_stored(size, dtype)
-        out[key].view[...] = numbers.reshape(size)
-    return out
+
+
+def _stored(values: np.ndarray, shape: tuple[int, ...], dtype: Dtype) -> Stored:
+    stored = new_stored(shape, dtype)
+    stored.view[...] = values.reshape(shape)
+    return stored
