@@ -8,9 +8,10 @@ from functools import cache
 
 import numpy as np
 
-from mlx.backend.llvm.ir import Module, i64, vector
+from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.jit import compile_ir
 from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import i64, vector
 
 ELEMENT = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 

@@ -29,7 +29,9 @@ from mlx.compiler.nest import (
 from mlx.compiler.uses import Chain, Use, seen_as
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full
+from mlx.primitives.elementwise import Elementwise
 from mlx.primitives.layout import Layout
+from mlx.primitives.reductions import Reduction
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,10 @@ class ExpressionBuilder:
         assert primitive is not None
         if primitive.family in ("view", "pick"):
             return args[0]
-        if primitive.family == "reduction":
+        if isinstance(primitive, Reduction):
             kind = Start if is_map(node) else Reduce
             return self._add(kind(primitive, args[0], node.dtype))
+        assert isinstance(primitive, Elementwise)
         return self._add(Apply(primitive, args, node.dtype))
 
     def _source(self, node: Node, chain: Chain, row: bool) -> int:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlx.base.dtype import Dtype
-from mlx.primitives.base import Primitive
+from mlx.primitives.elementwise import Elementwise
+from mlx.primitives.reductions import Reduction
 
 CHUNK = 65536
 """Elements of a reduced axis that are folded in one go; see the order of reductions."""
@@ -42,10 +43,12 @@ class Literal:
 
     @property
     def number(self) -> Any:
-        return complex(self.text) if "j" in self.text else _NUMBERS.get(self.text, self.text)
-
-
-_NUMBERS = {"True": True, "False": False}
+        """The number, exactly."""
+        if self.text in ("True", "False"):
+            return self.text == "True"
+        if self.dtype.is_complex:
+            return complex(self.text)
+        return float(self.text) if self.dtype.is_float else int(float(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Index:
 class Apply:
     """An elementwise primitive."""
 
-    primitive: Primitive
+    primitive: Elementwise
     operands: tuple[int, ...]
     dtype: Dtype
 
@@ -69,7 +72,7 @@ class Apply:
 class Reduce:
     """A fold of a full value over the inner loop."""
 
-    primitive: Primitive
+    primitive: Reduction
     operand: int
     dtype: Dtype
 
@@ -78,7 +81,7 @@ class Reduce:
 class Start:
     """``combine(identity, operand)``: a reduction over an axis of size one."""
 
-    primitive: Primitive
+    primitive: Reduction
     operand: int
     dtype: Dtype
 

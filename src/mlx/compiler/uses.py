@@ -91,7 +91,9 @@ def seen_as(layout: Layout, chain: Chain, root: Shape, of: Node | None = None) -
         return layout
     found = layout.reshape(root)
     if found is None:
-        raise Unresolvable(chain[-1] if chain else of)
+        blamed = chain[-1] if chain else of
+        assert blamed is not None
+        raise Unresolvable(blamed)
     return found
 
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mlx.backend.llvm.ir import Function, Module, Value, i64
+from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.values import Value, i64
 
 STATUS = 0
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 
 from mlx.backend.llvm.abi import Kernel, Operand, Pointer
-from mlx.backend.llvm.ir import Value
+from mlx.backend.llvm.values import Value
 from mlx.base.dtype import dtype_named
 
 

@@ -13,10 +13,10 @@ from typing import Any
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
 from mlx.backend.llvm.along import Along, RowCode, along, split_rows
-from mlx.backend.llvm.ir import Function, Module, Value, const, i64, lane_consts
+from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.lanes import Lane, LaneEmitter
-from mlx.backend.llvm.rows import _min
 from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, const, i64, lane_consts
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, dtype_named
 
@@ -105,9 +105,9 @@ class RowArgSpec(_ArgSpec):
         block = f.op("udiv", k.task, chunks)
         part = f.sub(k.task, f.mul(block, chunks))
         k0 = f.mul(part, chunk)
-        k1 = _min(f, f.add(k0, chunk), size)
+        k1 = f.min(f.add(k0, chunk), size)
         row0 = f.mul(block, each)
-        loop = f.loop(row0, _min(f, f.add(row0, each), rows), i64(1))
+        loop = f.loop(row0, f.min(f.add(row0, each), rows), i64(1))
         source, target = code.row(loop.index)
         best = self._row(f, source, code.steps[0], k0, k1)
         e = LaneEmitter(f, 2)
@@ -194,9 +194,9 @@ class _Columns:
         part = f.sub(k.task, f.mul(rest, chunks))
         outer = f.op("udiv", rest, blocks)
         j0 = f.mul(f.sub(rest, f.mul(outer, blocks)), i64(BLOCK))
-        self.count = _min(f, f.sub(columns, j0), i64(BLOCK))
+        self.count = f.min(f.sub(columns, j0), i64(BLOCK))
         k0 = f.mul(part, chunk)
-        k1 = _min(f, f.add(k0, chunk), size)
+        k1 = f.min(f.add(k0, chunk), size)
         source, target = code.row(outer)
         self.source = f.gep(source, f.mul(j0, i64(self.dtype.size)))
         self.step = code.steps[0]
@@ -277,7 +277,7 @@ class CombineArgSpec(_ArgSpec):
             return Best(value, memory.load_splat(e, f.gep(indices, at, "i32"), INDEX).v)
 
         row0 = f.mul(k.task, each)
-        outer = f.loop(row0, _min(f, f.add(row0, each), results), i64(1))
+        outer = f.loop(row0, f.min(f.add(row0, each), results), i64(1))
         base = f.mul(outer.index, step)
         best = load(base)
         loop = f.loop(i64(1), chunks, i64(1), best.flat)

@@ -19,10 +19,11 @@ from mlx.backend.llvm.expressions import (
     accumulator,
     accumulator_lanes,
 )
-from mlx.backend.llvm.ir import Module, Value, i64
+from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import Lane, LaneEmitter
-from mlx.backend.llvm.rows import RowsSpec, _min, _Rows
+from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, i64
 from mlx.compiler.nest import CHUNK, Load, Reduce
 
 BLOCK = 512
@@ -59,7 +60,7 @@ def scratch_bytes(structure: Structure, block: int) -> int:
     return total
 
 
-class _Columns(_Rows):
+class _Columns(RowsKernel):
     """Emission of one columns kernel."""
 
     def emit(self) -> None:
@@ -99,9 +100,9 @@ class _Columns(_Rows):
         self.outer_index = f.op("udiv", rest, k.const(INNER_BLOCKS))
         block = f.sub(rest, f.mul(self.outer_index, k.const(INNER_BLOCKS)))
         self.j0 = f.mul(block, self.block)
-        self.j1 = _min(f, f.add(self.j0, self.block), k.const(INNER))
+        self.j1 = f.min(f.add(self.j0, self.block), k.const(INNER))
         self.k0 = f.mul(self.chunk, i64(CHUNK))
-        self.k1 = _min(f, f.add(self.k0, i64(CHUNK)), k.const(DEPTH))
+        self.k1 = f.min(f.add(self.k0, i64(CHUNK)), k.const(DEPTH))
 
     # -- accumulators ------------------------------------------------------------------
 
@@ -119,7 +120,7 @@ class _Columns(_Rows):
             expression = self.s.values[v]
             assert isinstance(expression, Reduce)
             acc = accumulator(expression.dtype)
-            neutral = self.e.const(expression.primitive.identity(acc), acc)  # type: ignore[attr-defined]
+            neutral = self.e.const(expression.primitive.identity(acc), acc)
             count = f.mul(self.block, i64(accumulator_lanes(expression.dtype)))
             base = self._base_of(position)
             loop = f.loop(i64(0), count, i64(self.spec.lanes))
@@ -173,7 +174,7 @@ class _Columns(_Rows):
             at = f.add(f.mul(row, self.block), f.sub(j, self.j0))
             address = f.gep(self._base_of(position), f.mul(at, i64(acc.size)))
             total = memory.load_unit(self.e, address, acc, None)
-            total = expression.primitive.combine(self.e, total, lane)  # type: ignore[attr-defined]
+            total = expression.primitive.combine(self.e, total, lane)
             memory.store_unit(self.e, total, address, None)
 
     def _fold_rows(self, position: int, v: int) -> None:
@@ -189,7 +190,7 @@ class _Columns(_Rows):
             high = f.gep(low, f.mul(count, i64(acc.size)))
             a = memory.load_unit(self.e, low, acc, None)
             b = memory.load_unit(self.e, high, acc, None)
-            memory.store_unit(self.e, expression.primitive.combine(self.e, a, b), low, None)  # type: ignore[attr-defined]
+            memory.store_unit(self.e, expression.primitive.combine(self.e, a, b), low, None)
             f.end_loop(loop)
             half //= 2
 
@@ -239,7 +240,7 @@ class CombineSpec:
         source, target = k.pointer(5), k.pointer(7)
         acc = accumulator(self.reduce.dtype)
         start = f.mul(k.task, each)
-        outer = f.loop(start, _min(f, f.add(start, each), elements), i64(1))
+        outer = f.loop(start, f.min(f.add(start, each), elements), i64(1))
         base = f.gep(source, f.mul(outer.index, step))
         before = f.block
         head, body, done = f.label("fold"), f.label("foldbody"), f.label("folddone")
@@ -254,7 +255,7 @@ class CombineSpec:
         low = f.gep(base, f.mul(loop.index, gap))
         high = f.gep(base, f.mul(f.add(loop.index, half), gap))
         a, b = memory.load_splat(e, low, acc), memory.load_splat(e, high, acc)
-        memory.store_first(e, self.reduce.primitive.combine(e, a, b), low)  # type: ignore[attr-defined]
+        memory.store_first(e, self.reduce.primitive.combine(e, a, b), low)
         f.end_loop(loop)
         f.lines[mark] = f.lines[mark].replace("@LATCH@", f"[ {half.ref}, %{f.block} ]")
         f.branch(head)

@@ -8,13 +8,12 @@ from typing import Any
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.expressions import operands, text_of
+from mlx.backend.llvm.expressions import compute, text_of
 from mlx.backend.llvm.gemm.operand import batch_offsets, batch_table
-from mlx.backend.llvm.ir import Value, i64, lanes_of
 from mlx.backend.llvm.lanes import Lane, LaneEmitter
-from mlx.backend.llvm.rows import number_of
+from mlx.backend.llvm.values import Value, i64, lanes_of
 from mlx.base import dtype as dt
-from mlx.compiler.nest import Apply, Argument, Expression, Index, Literal, Load, Start, Tile
+from mlx.compiler.nest import Argument, Expression, Index, Load, Tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +164,6 @@ class _Tile:
         e = self.e
         if isinstance(expression, Tile):
             return self._accumulators(expression)
-        if isinstance(expression, Literal):
-            return e.const(number_of(expression), expression.dtype)
         if isinstance(expression, Argument):
             address = self.context["arguments"][expression.position]
             return memory.load_splat(e, address, expression.dtype)
@@ -174,13 +171,7 @@ class _Tile:
             return self._load(expression)
         if isinstance(expression, Index):
             return self._index(expression)
-        args = [self.values[o] for o in operands(expression)]
-        if isinstance(expression, Start):
-            identity = expression.primitive.identity(expression.dtype)  # type: ignore[attr-defined]
-            first = e.const(identity, expression.dtype)
-            return expression.primitive.combine(e, first, args[0])  # type: ignore[attr-defined]
-        assert isinstance(expression, Apply)
-        return expression.primitive.scalar(e, *args)  # type: ignore[attr-defined]
+        return compute(e, expression, self.values)
 
     def _accumulators(self, expression: Tile) -> Lane:
         d, value = expression.dtype, self.tile[0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
@@ -38,6 +40,20 @@ def accumulator_lanes(dtype: Dtype) -> int:
     """Lanes of the promised order: 128 bytes; integers may take any."""
     acc = accumulator(dtype)
     return 128 // acc.size if acc.is_inexact else 32
+
+
+def compute(emit: Any, expression: Expression, known: Mapping[int, Any] | Sequence[Any]) -> Any:
+    """Emit what needs no memory: a literal, or an operation on values that are known."""
+    if isinstance(expression, Literal):
+        return emit.const(expression.number, expression.dtype)
+    args = [known[o] for o in operands(expression)]
+    if isinstance(expression, Start):
+        first = emit.const(expression.primitive.identity(expression.dtype), expression.dtype)
+        return expression.primitive.combine(emit, first, args[0])
+    assert isinstance(expression, Apply)
+    result = expression.primitive.scalar(emit, *args)
+    assert result.dtype is expression.dtype, (expression, result.dtype)
+    return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ import math
 from typing import Any
 
 from mlx.backend.llvm import elementary
-from mlx.backend.llvm.ir import Function, Value, const, element_of, vector
+from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.values import Value, const, element_of, vector
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 

@@ -6,10 +6,8 @@ leaves, outputs and run-time numbers.
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 from math import prod
-
 
 from mlx.backend.llvm import columns, opaque, staging
 from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
@@ -138,10 +136,8 @@ class _Lowering:
         inner = nest.inner
         if not any(isinstance(e, Reduce) for e in nest.values):
             inner = min(inner, staging.CHUNK)
-        bytes_each = sum(
-            staging.BLOCK * staging.row_bytes(inner, nest.accesses[a].dtype.size)  # type: ignore[union-attr]
-            for a in found
-        )
+        sizes = [d.size for d in (nest.accesses[a].dtype for a in found) if d is not None]
+        bytes_each = sum(staging.BLOCK * staging.row_bytes(inner, size) for size in sizes)
         return found if bytes_each <= staging.STAGED_BYTES else []
 
     def _streams(self, nest: Nest, access: Access) -> bool:
@@ -318,9 +314,10 @@ class _Lowering:
             self.workers,
         )
         if commands:
-            commands[-1].bytes = sum(
-                prod(o.shape) * o.dtype.size for o in (step.a, step.b)
-            ) + prod(step.shape) * step.a.dtype.size
+            commands[-1].bytes = (
+                sum(prod(o.shape) * o.dtype.size for o in (step.a, step.b))
+                + prod(step.shape) * step.a.dtype.size
+            )
             commands[-1].flops = 2 * prod(step.shape) * step.depth
         self.commands += commands
 
@@ -339,9 +336,7 @@ class _Lowering:
         self.commands += commands
 
     def _operand(self, operand: Strided) -> Operand:
-        return Operand(
-            self._pointer(operand), operand.dtype.name, operand.shape, operand.strides
-        )
+        return Operand(self._pointer(operand), operand.dtype.name, operand.shape, operand.strides)
 
 
 def accumulate_in(dtype: str) -> str:
@@ -366,5 +361,3 @@ def place_temps(plan: Plan) -> int:
         live.append((at, at + size, buffer.last))
         most = max(most, at + size)
     return most
-
-

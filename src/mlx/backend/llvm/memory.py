@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mlx.backend.llvm.ir import Function, Value, const, element_of, i64, lane_consts, vector
+from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.lanes import MEMORY, Lane, LaneEmitter
+from mlx.backend.llvm.values import Value, const, element_of, i64, lane_consts, vector
 from mlx.base.dtype import Dtype
 
 

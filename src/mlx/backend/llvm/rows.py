@@ -10,9 +10,7 @@ is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
@@ -21,16 +19,17 @@ from mlx.backend.llvm.expressions import (
     FULL,
     ROW,
     Structure,
-    accumulator,
-    accumulator_lanes,
+    compute,
     operands,
 )
-from mlx.backend.llvm.ir import Function, Module, Value, i64, lane_consts, vector
+from mlx.backend.llvm.folding import fold, fold_lanes, identity_lane, regroup
+from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.lanes import Lane, LaneEmitter
 from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, i64, lane_consts, vector
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.compiler.nest import Apply, Argument, Expression, Index, Literal, Load, Reduce, Start
+from mlx.compiler.nest import Argument, Expression, Index, Load, Reduce
 
 ROWS, INNER, ROWS_PER_TASK, INNER_CHUNK, INNER_CHUNKS = range(5)
 OUTER = 5
@@ -75,10 +74,10 @@ class RowsSpec:
         return 2 * host().lanes
 
     def emit(self, module: Module, name: str) -> None:
-        _Rows(self, Kernel(module, name)).emit()
+        RowsKernel(self, Kernel(module, name)).emit()
 
 
-class _Rows:
+class RowsKernel:
     """Emission of one rows kernel."""
 
     def __init__(self, spec: RowsSpec, kernel: Kernel) -> None:
@@ -104,9 +103,9 @@ class _Rows:
         block = f.op("udiv", k.task, k.const(INNER_CHUNKS))
         self.part = f.sub(k.task, f.mul(block, k.const(INNER_CHUNKS)))
         row0 = f.mul(block, k.const(ROWS_PER_TASK))
-        row1 = _min(f, f.add(row0, k.const(ROWS_PER_TASK)), k.const(ROWS))
+        row1 = f.min(f.add(row0, k.const(ROWS_PER_TASK)), k.const(ROWS))
         self.j0 = f.mul(self.part, k.const(INNER_CHUNK))
-        self.j1 = _min(f, f.add(self.j0, k.const(INNER_CHUNK)), k.const(INNER))
+        self.j1 = f.min(f.add(self.j0, k.const(INNER_CHUNK)), k.const(INNER))
         self._fill(CONST, 0)
         if self.s.depth == 0:
             self._row(self.bases, i64(0))
@@ -151,7 +150,7 @@ class _Rows:
             rest = quotient
         for dim in range(depth - 1):
             pointers = self._moved(pointers, dim, digits[dim])
-        count = _min(f, f.sub(last_size, digits[-1]), f.sub(row1, row))
+        count = f.min(f.sub(last_size, digits[-1]), f.sub(row1, row))
         self._run(pointers, digits[-1], count, row)
         following = f.add(row, count)
         f.lines[mark] = f.lines[mark].replace("@LATCH@", f"[ {following.ref}, %{f.block} ]")
@@ -199,26 +198,12 @@ class _Rows:
         if isinstance(expression, Index):
             at = self.pointers if self.s.spaces[v] == ROW else self.bases
             return self._index(at[expression.access], None, expression)
-        return self._compute(expression, self.fixed)
+        return compute(self.e, expression, self.fixed)
 
     def _argument(self, v: int, expression: Argument) -> Lane:
         slot = self.spec.argument_slot + expression.position
         address = self.f.gep(self.k.bases, self.k.const(slot), "i64")
         return memory.load_splat(self.e, address, expression.dtype)
-
-    def _compute(self, expression: Expression, known: dict[int, Lane]) -> Lane:
-        e = self.e
-        if isinstance(expression, Literal):
-            return e.const(number_of(expression), expression.dtype)
-        args = [known[o] for o in operands(expression)]
-        if isinstance(expression, Start):
-            identity = expression.primitive.identity(expression.dtype)  # type: ignore[attr-defined]
-            first = e.const(identity, expression.dtype)
-            return expression.primitive.combine(e, first, args[0])  # type: ignore[attr-defined]
-        assert isinstance(expression, Apply)
-        result = expression.primitive.scalar(e, *args)  # type: ignore[attr-defined]
-        assert result.dtype is expression.dtype, (expression, result.dtype)
-        return result
 
     # -- one pass over the inner loop --------------------------------------------------
 
@@ -227,14 +212,14 @@ class _Rows:
         reduces = [
             v for v, x in enumerate(s.values) if isinstance(x, Reduce) and s.levels[v] == number + 1
         ]
-        starts = [self._start_of(s.values[v]) for v in reduces]
+        starts = [identity_lane(self.f, s.values[v]) for v in reduces]
         flat = [p for lane in starts for p in lane.parts]
         whole = f.sub(self.j1, self.j0)
         whole = f.add(self.j0, f.op("and", whole, i64(-lanes)))
         loop = f.loop(self.j0, whole, i64(lanes), flat)
-        merged = self._body(number, loop.index, None, reduces, _regroup(starts, loop.values))
+        merged = self._body(number, loop.index, None, reduces, regroup(starts, loop.values))
         flat = f.end_loop(loop, [p for lane in merged for p in lane.parts])
-        totals = self._tail(number, whole, reduces, _regroup(starts, flat))
+        totals = self._tail(number, whole, reduces, regroup(starts, flat))
         for v, total in zip(reduces, totals, strict=True):
             self._finish(v, total, reduces.index(v))
 
@@ -281,7 +266,7 @@ class _Rows:
             expression = s.values[v]
             assert isinstance(expression, Reduce)
             lane = self._value(expression.operand, number, j, mask, known)
-            out.append(self._fold(expression, total, lane, mask))
+            out.append(fold(self.e, expression, total, lane, mask))
         return out
 
     def _store_pass(self, value: int) -> int:
@@ -317,7 +302,7 @@ class _Rows:
         if isinstance(expression, Index):
             return self._index(self.pointers[expression.access], j, expression)
         both = {o: known.get(o) or self.fixed[o] for o in operands(expression)}
-        return self._compute(expression, both)
+        return compute(self.e, expression, both)
 
     def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
         f, access, dtype = self.f, expression.access, expression.dtype
@@ -369,27 +354,10 @@ class _Rows:
 
     # -- reductions --------------------------------------------------------------------
 
-    def _start_of(self, expression: Expression) -> Lane:
-        return identity_lane(self.f, expression)
-
-    def _fold(self, expression: Reduce, total: Lane, lane: Lane, mask: Value | None) -> Lane:
-        e, f = self.e, self.f
-        acc = accumulator(expression.dtype)
-        lane = Lane(acc, *lane.parts)
-        if mask is not None:
-            neutral = e.const(expression.primitive.identity(acc), acc)  # type: ignore[attr-defined]
-            lane = e.select(Lane(dt.bool_, mask), lane, neutral)
-        width = accumulator_lanes(expression.dtype)
-        narrow = LaneEmitter(f, width)
-        for start in range(0, self.spec.lanes, width):
-            piece = Lane(acc, *[slice_lanes(f, p, start, width) for p in lane.parts])
-            total = expression.primitive.combine(narrow, total, piece)  # type: ignore[attr-defined]
-        return total
-
     def _finish(self, v: int, total: Lane, position: int) -> None:
         expression = self.s.values[v]
         assert isinstance(expression, Reduce)
-        single = fold_lanes(self.f, expression.primitive.combine, total)  # type: ignore[attr-defined]
+        single = fold_lanes(self.f, expression.primitive.combine, total)
         parts = [self.f.splat(self.f.extract(p, 0), self.spec.lanes) for p in single.parts]
         lane = Lane(single.dtype, *parts)
         if self.s.split:
@@ -409,54 +377,5 @@ class _Rows:
         self.fixed[v] = lane
 
 
-def identity_lane(f: Function, expression: Any) -> Lane:
-    """The accumulator of a reduction before its first element."""
-    acc = accumulator(expression.dtype)
-    narrow = LaneEmitter(f, accumulator_lanes(expression.dtype))
-    return narrow.const(expression.primitive.identity(acc), acc)
-
-
-def fold_lanes(f: Function, combine: Callable[..., Lane], total: Lane) -> Lane:
-    """The upper half of the lanes onto the lower, until one is left (in lane 0 of two)."""
-    width = int(total.v.type[1 : total.v.type.index(" ")])
-    while width > 1:
-        half = width // 2
-        keep = max(half, 2)
-        low = [f.shuffle(p, None, [i % half for i in range(keep)]) for p in total.parts]
-        high = [f.shuffle(p, None, [half + i % half for i in range(keep)]) for p in total.parts]
-        e = LaneEmitter(f, keep)
-        total = combine(e, Lane(total.dtype, *low), Lane(total.dtype, *high))
-        width = half
-    return total
-
-
-def slice_lanes(f: Function, v: Value, start: int, width: int) -> Value:
-    lanes = int(v.type[1 : v.type.index(" ")])
-    return v if lanes == width else f.shuffle(v, None, range(start, start + width))
-
-
-def _regroup(like: list[Lane], flat: list[Value]) -> list[Lane]:
-    out, at = [], 0
-    for lane in like:
-        count = len(lane.parts)
-        out.append(Lane(lane.dtype, *flat[at : at + count]))
-        at += count
-    return out
-
-
-def _min(f: Function, a: Value, b: Value) -> Value:
-    return f.select(f.icmp("slt", a, b), a, b)
-
-
 def _scaled(f: Function, j: Value, dtype: Dtype) -> Value:
     return f.mul(j, i64(dtype.size))
-
-
-def number_of(expression: Literal) -> Any:
-    """The number of a literal, exactly."""
-    text = expression.text
-    if text in ("True", "False"):
-        return text == "True"
-    if expression.dtype.is_complex:
-        return complex(text)
-    return float(text) if expression.dtype.is_float else int(float(text))

@@ -23,10 +23,10 @@ from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
 from mlx.backend.llvm.along import Along, RowCode, View, along, split_rows
 from mlx.backend.llvm.expressions import accumulator
-from mlx.backend.llvm.ir import Module, Value, const, i64, lane_consts, vector
+from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import Lane, LaneEmitter
-from mlx.backend.llvm.rows import _min
 from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.dtype import dtype_named
 from mlx.compiler.nest import CHUNK
 
@@ -123,7 +123,7 @@ class _RowScan(_Scan):
         self.code = RowCode(k, 6, spec.depth, 2)
         if spec.mode == WHOLE:
             row0 = f.mul(k.task, each)
-            loop = f.loop(row0, _min(f, f.add(row0, each), rows), i64(1))
+            loop = f.loop(row0, f.min(f.add(row0, each), rows), i64(1))
             self._whole_row(loop.index)
             f.end_loop(loop)
             f.ret()
@@ -135,7 +135,7 @@ class _RowScan(_Scan):
         chunk = f.add(first, number)
         at = f.mul(row, chunks)
         k0 = f.mul(chunk, i64(CHUNK))
-        k1 = _min(f, f.add(k0, i64(CHUNK)), self.size)
+        k1 = f.min(f.add(k0, i64(CHUNK)), self.size)
         pointers = self.code.row(row)
         if spec.mode == TOTALS:
             total = self._chunk(pointers, k0, k1, None)
@@ -192,7 +192,7 @@ class _RowScan(_Scan):
             return
         loop = f.loop(i64(0), self.size, i64(CHUNK), self.identity.parts)
         offset = Lane(self.acc, *loop.values)
-        k1 = _min(f, f.add(loop.index, i64(CHUNK)), self.size)
+        k1 = f.min(f.add(loop.index, i64(CHUNK)), self.size)
         total = self.combine(offset, self._chunk(pointers, loop.index, k1, offset))
         f.end_loop(loop, total.parts)
 
@@ -308,14 +308,14 @@ class _ColumnScan(_Scan):
         self.chunk = f.sub(k.task, f.mul(rest, chunks))
         self.row = f.op("udiv", rest, blocks)
         self.j0 = f.mul(f.sub(rest, f.mul(self.row, blocks)), block)
-        self.count = _min(f, f.sub(self.columns, self.j0), block)
+        self.count = f.min(f.sub(self.columns, self.j0), block)
         self.pointers = [
             f.gep(p, f.mul(self.j0, s))
             for p, s in zip(self.code.row(self.row), self.strides, strict=True)
         ]
         self._every_column(self._begin)
         k0 = f.mul(self.chunk, chunk)
-        loop = f.loop(k0, _min(f, f.add(k0, chunk), size), i64(1))
+        loop = f.loop(k0, f.min(f.add(k0, chunk), size), i64(1))
         at = loop.index
         if spec.primitive.reverse:
             at = f.sub(f.sub(size, i64(1)), at)

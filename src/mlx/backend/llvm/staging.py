@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.ir import Function, Module, Value, const, i64, vector
+from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.lanes import Lane
-from mlx.backend.llvm.rows import RowsSpec, _min, _Rows
+from mlx.backend.llvm.rows import RowsKernel, RowsSpec
+from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.dtype import dtype_named
 from mlx.compiler.nest import Load
 
@@ -48,7 +49,7 @@ def row_bytes(inner: int, size: int) -> int:
     return -(-inner // BLOCK) * BLOCK * size + 64
 
 
-class _Staged(_Rows):
+class _Staged(RowsKernel):
     """Emission of one staged rows kernel."""
 
     spec: StagedSpec
@@ -64,7 +65,7 @@ class _Staged(_Rows):
     def _run(self, pointers: list[Value], first: Value, count: Value, row: Value) -> None:
         f = self.f
         block = f.loop(i64(0), count, i64(BLOCK))
-        rows = _min(f, f.sub(count, block.index), i64(BLOCK))
+        rows = f.min(f.sub(count, block.index), i64(BLOCK))
         at = f.add(first, block.index)
         moved = self._moved(pointers, self.s.depth - 1, at)
         for access in self.staged:
@@ -93,7 +94,7 @@ class _Staged(_Rows):
         area = self._area(access)
         loop = f.loop(self.j0, self.j1, i64(side))
         starts = [
-            f.gep(source, f.mul(_min(f, f.add(loop.index, i64(i)), last), stride))
+            f.gep(source, f.mul(f.min(f.add(loop.index, i64(i)), last), stride))
             for i in range(side)
         ]
         to = f.gep(area, f.mul(f.sub(loop.index, self.j0), i64(size)))

@@ -24,8 +24,8 @@ from mlx.backend.llvm.elementary.number import (
     where,
 )
 from mlx.backend.llvm.elementary.routine import routine
-from mlx.backend.llvm.ir import Value, const, lanes_of
 from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, const, lanes_of
 
 LN2_HIGH = {FLOAT: 0.6931471824645996, DOUBLE: 0.6931471805599453}
 LN2_LOW = {FLOAT: -1.9046542121259336e-09, DOUBLE: 2.3190468138462996e-17}

@@ -11,14 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlx.backend.llvm.elementary.coefficients import TABLES
-from mlx.backend.llvm.ir import (
-    INT_OF,
-    Function,
-    Value,
-    const,
-    element_of,
-    lanes_of,
-)
+from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.values import INT_OF, Value, const, element_of, lanes_of
 
 FLOAT, DOUBLE = "float", "double"
 MANTISSA = {FLOAT: 23, DOUBLE: 52}

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlx.backend.llvm.elementary.number import DOUBLE, FLOAT, Number
-from mlx.backend.llvm.ir import Function, Value, element_of, lanes_of, mangle
+from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, element_of, lanes_of, mangle
 
 Body = Callable[..., Any]
 

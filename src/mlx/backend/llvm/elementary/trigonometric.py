@@ -27,7 +27,8 @@ from mlx.backend.llvm.elementary.number import (
     where,
 )
 from mlx.backend.llvm.elementary.routine import routine
-from mlx.backend.llvm.ir import Function, const, vector
+from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.values import const, vector
 
 _TWO_OVER_PI = 0.6366197723675814
 # pi/2 as a sum of floats, of doubles.

@@ -18,7 +18,8 @@ from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
 from mlx.backend.llvm.gemm.pack import UNIT_COL, a_format, pack_a, pack_b
 from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
-from mlx.backend.llvm.ir import Function, Module, Value, i64, vector
+from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.values import Value, i64, vector
 
 SLOTS = (
     "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset",

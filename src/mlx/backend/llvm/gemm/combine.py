@@ -9,8 +9,8 @@ from mlx.backend.llvm.abi import Kernel, Pointer
 from mlx.backend.llvm.gemm.elements import first_lanes, llvm_type, minimum
 from mlx.backend.llvm.gemm.operand import Epilogue
 from mlx.backend.llvm.gemm.tile import tile_for
-from mlx.backend.llvm.ir import (
-    Module,
+from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.values import (
     Value,
     bits_of,
     const,

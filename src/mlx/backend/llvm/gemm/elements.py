@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlx.backend.llvm.ir import (
-    Function,
+from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.values import (
     Value,
     bits_of,
     const,

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from mlx.backend.llvm.gemm.elements import llvm_type, multiply_add, prefetch
 from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.gemm.tile import ROW, Tile
-from mlx.backend.llvm.ir import Function, Module, Value, const, i64, vector
+from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.values import Value, const, i64, vector
 
 _GROUP = 5  # rows of A that share a pointer: scaled pitches reach those between
 

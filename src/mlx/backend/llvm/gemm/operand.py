@@ -9,8 +9,9 @@ from typing import Any, Protocol
 from mlx.backend.llvm.abi import Kernel, Pointer
 from mlx.backend.llvm.gemm.elements import SIZES, llvm_type
 from mlx.backend.llvm.gemm.pack import GENERAL, UNIT_COL, UNIT_ROW
-from mlx.backend.llvm.ir import (
-    Function,
+from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.values import (
     Value,
     bits_of,
     i64,
@@ -21,7 +22,6 @@ from mlx.backend.llvm.ir import (
     vector,
     with_element,
 )
-from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.base import dtype
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from mlx.backend.llvm.gemm.elements import Element, minimum, transpose
 from mlx.backend.llvm.gemm.tile import ROW, Tile
-from mlx.backend.llvm.ir import Function, Module, Value, i64
+from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.values import Value, i64
 
 UNIT_ROW, UNIT_COL, GENERAL = "unitrow", "unitcol", "general"
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlx.backend.llvm.gemm.elements import Element, minimum
-from mlx.backend.llvm.ir import Function, Value, const, i64, vector
+from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.values import Value, const, i64, vector
 
 _DOT = "llvm.x86.avx512bf16.dpbf16ps.512"
 

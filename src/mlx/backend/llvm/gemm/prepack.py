@@ -9,7 +9,8 @@ from mlx.backend.llvm.gemm.elements import minimum
 from mlx.backend.llvm.gemm.operand import batch_offsets
 from mlx.backend.llvm.gemm.pack import pack_b
 from mlx.backend.llvm.gemm.tile import Tile
-from mlx.backend.llvm.ir import Module, i64
+from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.values import i64
 
 SLOTS = ("n", "k", "b_row", "b_col", "nc", "kc", "n_blocks", "k_blocks", "b_panel", "table",
          "dims")  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlx.backend.llvm.gemm.elements import minimum
 from mlx.backend.llvm.gemm.vector_form import CHUNK, MAX_BLOCK, Form
-from mlx.backend.llvm.ir import Value, const, i64
+from mlx.backend.llvm.values import Value, const, i64
 
 
 class Columns(Form):

@@ -16,15 +16,8 @@ from mlx.backend.llvm.gemm.elements import (
 from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
 from mlx.backend.llvm.gemm.pack import whole_or_part
 from mlx.backend.llvm.gemm.tile import Tile, tile_for
-from mlx.backend.llvm.ir import (
-    Module,
-    Value,
-    const,
-    i64,
-    lane_consts,
-    vector,
-    with_element,
-)
+from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector, with_element
 
 CHUNK = 65_536
 SLOTS = (

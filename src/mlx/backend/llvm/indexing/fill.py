@@ -8,9 +8,10 @@ from math import prod
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Command, Kernel, Operand
 from mlx.backend.llvm.indexing.loops import minimum, vector_loop
-from mlx.backend.llvm.ir import Module, const, vector
+from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import Lane, LaneEmitter
 from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import const, vector
 from mlx.base import dtype as dt
 from mlx.base.dtype import dtype_named
 

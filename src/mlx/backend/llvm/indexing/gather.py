@@ -22,9 +22,10 @@ from mlx.backend.llvm.indexing.loops import (
     vector_loop,
     walk,
 )
-from mlx.backend.llvm.ir import Module, Value, const, i64, lane_consts, vector
+from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import Lane, LaneEmitter
 from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.dtype import Dtype, dtype_named
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel, Operand
-from mlx.backend.llvm.ir import Function, Value, i64
+from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.values import Value, i64
 from mlx.base import dtype as dt
 from mlx.base.dtype import dtype_named
 

@@ -28,9 +28,10 @@ from mlx.backend.llvm.indexing.loops import (
     vector_loop,
     walk,
 )
-from mlx.backend.llvm.ir import Module, Value, i64
+from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import Lane, LaneEmitter
 from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, i64
 from mlx.base.dtype import Dtype, dtype_named
 
 COLUMNS = 16

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
-from mlx.backend.llvm.ir import Module, Value, const, i64
-from mlx.backend.llvm.rows import _min
+from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.sorting.records import Record, restore_where
 from mlx.backend.llvm.sorting.rows import clear_table, count, record_at
+from mlx.backend.llvm.values import Value, const, i64
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Pass:
         self.row = f.op("udiv", k.task, self.chunks)
         self.chunk = f.sub(k.task, f.mul(self.row, self.chunks))
         self.start = f.mul(self.chunk, chunk)
-        self.stop = _min(f, f.add(self.start, chunk), self.n)
+        self.stop = f.min(f.add(self.start, chunk), self.n)
         table = f.mul(f.mul(self.row, self.chunks), i64(self.buckets))
         self.counts = f.gep(counts, f.add(table, self.chunk), "i64")
         begin = f.mul(f.mul(self.row, self.n), i64(self.record.size))

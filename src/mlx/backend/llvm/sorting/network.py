@@ -13,9 +13,9 @@ from functools import lru_cache
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
-from mlx.backend.llvm.ir import Module, Value, const, i64, mangle, vector
-from mlx.backend.llvm.rows import _min
+from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.sorting.records import Record, restore_where
+from mlx.backend.llvm.values import Value, const, i64, mangle, vector
 
 LANES = 16
 LONGEST = 128
@@ -80,10 +80,10 @@ class _Network:
         self.step, self.out_step = code.steps
         places = [f.alloca("ptr", LANES) for _ in range(2)]
         first = f.mul(f.mul(k.task, each), i64(LANES))
-        last = _min(f, f.add(first, f.mul(each, i64(LANES))), rows)
+        last = f.min(f.add(first, f.mul(each, i64(LANES))), rows)
         group = f.loop(first, last, i64(LANES))
         lane = f.loop(i64(0), i64(LANES), i64(1))
-        row = _min(f, f.add(group.index, lane.index), f.sub(rows, i64(1)))
+        row = f.min(f.add(group.index, lane.index), f.sub(rows, i64(1)))
         for place, pointer in zip(places, code.row(row), strict=True):
             f.store(pointer, f.gep(place, lane.index, "ptr"), 8)
         f.end_loop(lane)
@@ -91,9 +91,9 @@ class _Network:
         signs = self._fill(source)
         self._exchange(f.gep(k.consts, i64(slot + 3), "i64"), count)
         left = f.sub(rows, group.index)
-        self._write(source, target, memory.below(f, _min(f, left, i64(LANES)), LANES))
+        self._write(source, target, memory.below(f, f.min(left, i64(LANES)), LANES))
         if self.record.loses_sign:
-            self._restore(signs, places, _min(f, left, i64(LANES)))
+            self._restore(signs, places, f.min(left, i64(LANES)))
         f.end_loop(group)
         f.ret()
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
-from mlx.backend.llvm.ir import Function, Module, Value, const, i64
-from mlx.backend.llvm.rows import _min
+from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.sorting.records import Record, restore_where
+from mlx.backend.llvm.values import Value, const, i64
 
 DIGIT = 8
 BUCKETS = 1 << DIGIT
@@ -55,7 +55,7 @@ class _RowSort:
         second = f.gep(first, row_bytes)
         self.step, self.out_step = code.steps
         row0 = f.mul(k.task, each)
-        loop = f.loop(row0, _min(f, f.add(row0, each), rows), i64(1))
+        loop = f.loop(row0, f.min(f.add(row0, each), rows), i64(1))
         source, target = code.row(loop.index)
         signs = self._fill(source, first)
         self._write(self._sort(first, second), source, target)
