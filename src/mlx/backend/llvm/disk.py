@@ -46,9 +46,9 @@ def _salt() -> bytes:
 
 def _wanted() -> Path:
     if folder := os.environ.get("MLX_CACHE_DIR"):
-        return Path(folder) / "kernels"
+        return Path(os.path.expanduser(folder)).absolute() / "kernels"
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "mlx-jit" / "kernels"
+    return Path(base).absolute() / "mlx-jit" / "kernels"
 
 
 @cache
@@ -105,15 +105,17 @@ def write(key: str, payload: bytes) -> None:
     path = _path(key)
     if path is None:
         return
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True, mode=0o700)
         handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(MAGIC + _checksum(payload) + payload)
-        os.replace(temporary, path)
-    except OSError:
-        return
-    _bound()
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(MAGIC + _checksum(payload) + payload)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        _bound()
 
 
 def discard(key: str) -> None:
