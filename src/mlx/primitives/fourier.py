@@ -27,6 +27,7 @@ class Fourier(Library):
     Its adjoint is the transform with the other sign.
     """
 
+    is_threaded = True
     axes: tuple[int, ...]
     inverse: bool
 
@@ -36,8 +37,8 @@ class Fourier(Library):
     def host(self, *arrays: np.ndarray) -> Any:
         fft = scipy_module("fft")
         if self.inverse:
-            return fft.ifftn(arrays[0], axes=self.axes, norm="forward", workers=-1)
-        return fft.fftn(arrays[0], axes=self.axes, workers=-1)
+            return fft.ifftn(arrays[0], axes=self.axes, norm="forward")
+        return fft.fftn(arrays[0], axes=self.axes)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return Fourier(tuple(a + 1 for a in self.axes), self.inverse)(x)
@@ -53,6 +54,7 @@ class Fourier(Library):
 class RealFourier(Library):
     """The first half of the transform of real numbers along an axis."""
 
+    is_threaded = True
     axis: int
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
@@ -60,7 +62,7 @@ class RealFourier(Library):
         return (*x.shape[: self.axis], half, *x.shape[self.axis + 1 :]), dt.complex64
 
     def host(self, *arrays: np.ndarray) -> Any:
-        return scipy_module("fft").rfft(arrays[0], axis=self.axis, workers=-1)
+        return scipy_module("fft").rfft(arrays[0], axis=self.axis)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return RealFourier(self.axis + 1)(x)
@@ -78,6 +80,7 @@ class RealFourier(Library):
 class FourierToReal(Library):
     """Real numbers from the first half of their transform along an axis; ``n`` of them."""
 
+    is_threaded = True
     sizes = frozenset({"n"})
     axis: int
     n: int
@@ -87,7 +90,7 @@ class FourierToReal(Library):
 
     def host(self, *arrays: np.ndarray) -> Any:
         fft = scipy_module("fft")
-        return fft.irfft(arrays[0], self.n, axis=self.axis, norm="forward", workers=-1)
+        return fft.irfft(arrays[0], self.n, axis=self.axis, norm="forward")
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return FourierToReal(self.axis + 1, self.n)(x)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Library(Primitive):
     """A host call between native segments."""
 
     family = "library"
+    is_threaded: ClassVar[bool] = False
+    """Whether the host call takes SciPy's number of workers."""
 
     def host(self, *arrays: np.ndarray) -> Any:
         raise TypeError(f"[{self.name}] declares no host call.")

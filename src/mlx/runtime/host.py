@@ -9,6 +9,8 @@ import numpy as np
 
 from mlx.backend.llvm.abi import HostCall, Operand
 from mlx.base.dtype import dtype_named
+from mlx.base.lazy import scipy_module
+from mlx.runtime.team import num_threads
 
 
 def view(operand: Operand, bases: Any) -> np.ndarray:
@@ -18,9 +20,7 @@ def view(operand: Operand, bases: Any) -> np.ndarray:
     extent = 1 + sum((n - 1) * s for n, s in zip(operand.shape, operand.strides, strict=True))
     if 0 in operand.shape:
         return np.empty(operand.shape, dtype.numpy)
-    low = sum(
-        (n - 1) * s for n, s in zip(operand.shape, operand.strides, strict=True) if s < 0
-    )
+    low = sum((n - 1) * s for n, s in zip(operand.shape, operand.strides, strict=True) if s < 0)
     high = extent - 1 - low
     start = address + low * dtype.size
     memory = (ctypes.c_char * ((high - low + 1) * dtype.size)).from_address(start)
@@ -32,7 +32,12 @@ def view(operand: Operand, bases: Any) -> np.ndarray:
 
 def call_host(call: HostCall, bases: Any) -> None:
     """Run ``primitive.host(*inputs)`` and copy its results to where they belong."""
-    results = call.primitive.host(*[view(o, bases) for o in call.inputs])
+    arrays = [view(o, bases) for o in call.inputs]
+    if call.primitive.is_threaded:
+        with scipy_module("fft").set_workers(num_threads()):
+            results = call.primitive.host(*arrays)
+    else:
+        results = call.primitive.host(*arrays)
     if not isinstance(results, tuple | list):
         results = (results,)
     for operand, result in zip(call.outputs, results, strict=True):
