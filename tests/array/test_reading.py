@@ -24,12 +24,14 @@ INDICES = [
     0, -1, (0, 1, 2), ..., (..., 0), None, (slice(None), None, 1), (), slice(1, None),
     (slice(1, None), slice(None, None, 2)), slice(None, None, -1), (0, slice(None, None, -2)),
     (slice(5, 1, -1),), slice(10, None), slice(-10, 3), (None, None, None, 0), (0, ..., None),
-    PAIR, COLUMN, THREE[:1] * 0, (PAIR, PAIR), (PAIR, slice(None), THREE[:2]), (slice(None), PAIR, THREE[:2]), (0, slice(None), PAIR),
+    PAIR, COLUMN, THREE[:1] * 0, (PAIR, PAIR), (PAIR, slice(None), THREE[:2]),
+    (slice(None), PAIR, THREE[:2]), (0, slice(None), PAIR),
     (PAIR, 0), (PAIR[:1], None, PAIR[:1]), (COLUMN, np.array([0, 1, 2])), ([0, 1], slice(1, None)),
     (None, [0, 1], ..., [2, 3]), (slice(None), 0, [0, 1]), ([0], slice(None), 0), (1, [0, 1]),
     ([0, 1], None), (np.array(0), np.array(1)), (np.array(0), slice(None), np.array(1)),
     (slice(None), [0, 1], slice(None), None), (slice(None, None, -1), PAIR, slice(None, None, -2)),
-    (..., THREE), (slice(None), COLUMN, 1), [[0, 1], [1, 0]], (slice(None), slice(0, 0)), np.zeros(0, int),
+    (..., THREE), (slice(None), COLUMN, 1), [[0, 1], [1, 0]],
+    (slice(None), slice(0, 0)), np.zeros(0, int),
     (1, None, PAIR, slice(1, 3)), (slice(0, 1), ..., THREE[None]),
 ]  # fmt: skip
 

@@ -144,7 +144,6 @@ class ExpressionBuilder:
             return self._add(Tile(node.dtype))
         args = tuple(self._known[k] for k in self._needs(key))
         primitive = node.primitive
-        assert primitive is not None
         if primitive.family in ("view", "pick"):
             return args[0]
         if isinstance(primitive, Reduction):
@@ -163,7 +162,7 @@ class ExpressionBuilder:
                 self.arguments.append(position)
             return self._add(Argument(self.arguments.index(position), node.dtype))
         axes = [((n, 0),) for n in node.shape]
-        axis = primitive.axis  # type: ignore[union-attr]
+        axis = primitive.axis
         axes[axis] = ((node.shape[axis], 1),)
         operand = self._operand(None, Layout(tuple(axes)), node, chain, row)
         return self._add(Index(operand, node.dtype))

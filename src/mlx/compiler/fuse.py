@@ -66,13 +66,13 @@ class Group:
 
 def reduction_space(node: Node) -> tuple[int, int, int]:
     """(outer, reduced, inner) sizes of a reduction."""
-    shape, axis = node.inputs[0].shape, node.primitive.axis  # type: ignore[union-attr]
+    shape, axis = node.inputs[0].shape, node.primitive.axis
     return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
 
 
 def is_map(node: Node) -> bool:
     """Elementwise, or a copy: a view or source that needs memory, a fold of one element."""
-    family = node.primitive.family  # type: ignore[union-attr]
+    family = node.primitive.family
     if family == "reduction":
         return reduction_space(node)[1] == 1
     return family in ("elementwise", "view", "source", "pick")
@@ -101,7 +101,7 @@ class Fusion:
     # -- placing nodes -----------------------------------------------------------------
 
     def _place(self, node: Node, solid: set[Node]) -> None:
-        family = node.primitive.family  # type: ignore[union-attr]
+        family = node.primitive.family
         floor = max((self.floors.get(i, -1) for i in node.inputs), default=-1)
         if family == "barrier":
             floor = self._new("barrier", 0).index
@@ -424,7 +424,7 @@ def solid_views(nodes: list[Node], outputs: set[Node]) -> tuple[set[Node], dict[
     for node in nodes:
         if node not in outputs:
             continue
-        family = node.primitive.family  # type: ignore[union-attr]
+        family = node.primitive.family
         if family == "source":
             solid.add(node)
         if family == "view" or passed_through(node) is not None:

@@ -139,7 +139,7 @@ class _Planner:
         self.picks: dict[Node, dict[int, Node]] = {}
         for node in nodes:
             if node.primitive is not None and node.primitive.family == "pick":
-                index = node.primitive.index  # type: ignore[attr-defined]
+                index = node.primitive.index
                 self.picks.setdefault(node.inputs[0], {})[index] = node
         self.at = 0
 
@@ -206,10 +206,10 @@ class _Planner:
             if group.kind != "opaque":
                 continue
             node = group.members[0]
-            if node.primitive.name != "Concatenate":  # type: ignore[union-attr]
+            if node.primitive.name != "Concatenate":
                 continue
             whole = self._new_join(node)
-            slices = node.primitive.placements(*node.inputs)  # type: ignore[union-attr]
+            slices = node.primitive.placements(*node.inputs)
             for use, part in zip(self.fusion.operands[node], slices, strict=True):
                 if self._places_directly(use, counts):
                     layout = part.layout(whole.layout)
@@ -281,7 +281,7 @@ class _Planner:
             accesses.append(
                 Access(buffer, operand.layout.offset, strides[:-1], strides[-1], operand.dtype)
             )
-        label = "+".join(n.primitive.name for n in group.members[:6])  # type: ignore[union-attr]
+        label = "+".join(n.primitive.name for n in group.members[:6])
         self.result.steps.append(
             GemmStep(
                 left,
@@ -299,7 +299,6 @@ class _Planner:
     def _opaque(self, group: Group) -> None:
         node = group.members[0]
         primitive = node.primitive
-        assert primitive is not None
         if primitive.family == "join":
             self._join(node)
             return
@@ -328,8 +327,8 @@ class _Planner:
 
     def _join(self, node: Node) -> None:
         place = self.place(node)
-        slices = node.primitive.placements(*node.inputs)  # type: ignore[union-attr]
-        if node.primitive.name == "Embed":  # type: ignore[union-attr]
+        slices = node.primitive.placements(*node.inputs)
+        if node.primitive.name == "Embed":
             self._copy(None, place.buffer, contiguous(node.shape), node)
         for use, part in zip(self.fusion.operands[node], slices, strict=True):
             layout = part.layout(place.layout)
@@ -358,7 +357,7 @@ class _Planner:
             for (b, dtype), layout, s in zip(buffers, layouts, strides, strict=True)
         ]
         nest = Nest(tuple(outer), inner, values, accesses, [(0, 0)])
-        self.result.steps.append(NestStep(nest, node.primitive.name))  # type: ignore[union-attr]
+        self.result.steps.append(NestStep(nest, node.primitive.name))
 
 
 def _flat(layout: Layout, size: int) -> Layout:

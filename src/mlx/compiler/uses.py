@@ -36,9 +36,9 @@ def passed_through(node: Node) -> Node | None:
     source = node.inputs[0]
     if source.primitive is None or source.data is not None:
         return None
-    position = node.primitive.index  # type: ignore[attr-defined]
+    position = node.primitive.index
     if source.primitive.family == "custom":
-        return source.inputs[source.primitive.count + position]  # type: ignore[attr-defined]
+        return source.inputs[source.primitive.count + position]
     if source.primitive.family == "barrier":
         return source.inputs[position]
     return None
@@ -77,7 +77,7 @@ class Uses:
 def push(layout: Layout, chain: Chain) -> Layout:
     """A layout seen through views.  Raises Unresolvable with the node to write out."""
     for view in chain:
-        found = view.primitive.layout(layout)  # type: ignore[union-attr]
+        found = view.primitive.layout(layout)
         if found is None:
             raise Unresolvable(view.inputs[0])
         layout = found

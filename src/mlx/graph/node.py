@@ -42,7 +42,7 @@ class Node(Arithmetic):
         dtype: Dtype | None,
         data: Any = None,
     ) -> None:
-        self.primitive = primitive
+        self.primitive: Any = primitive
         self.inputs = inputs
         self.shape = shape
         self.dtype: Any = dtype

@@ -88,6 +88,7 @@ def quantize(
             f"{x.shape}."
         )
     grouped = reshape(x, (*x.shape[:-1], x.shape[-1] // form.group, form.group))
+    parts: tuple[Node, ...]
     if form.mode == "affine":
         parts = _affine(grouped, form.bits)
     else:

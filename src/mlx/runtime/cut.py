@@ -47,7 +47,6 @@ def _signatures(order: list[Node]) -> list[Any]:
     for i, node in enumerate(order):
         near = tuple(i - index[s] if s in index else 0 for s in node.inputs)
         primitive = node.primitive
-        assert primitive is not None
         # an operand far back may be anywhere: it belongs to another piece
         out.append((primitive.token, node.shape, tuple(d if d < LIMIT else 0 for d in near)))
     ids: dict[Any, int] = {}

@@ -130,7 +130,7 @@ def _settle(order: list[Node]) -> bool:
         if inputs and (source := inputs[0]).dtype is None and (data := source.data) is not None:
             if type(data) is not tuple:
                 raise data.error()
-            node.data = data[node.primitive.index]  # type: ignore[union-attr]
+            node.data = data[node.primitive.index]
             settled.append(node)
     trace.evaluated(settled)
     return bool(settled)
@@ -220,7 +220,7 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
 
 def _call_compiled(call: Node, asynchronous: bool) -> None:
     """Run a compiled function's program; its node's data are the outputs' buffers."""
-    graph = call.primitive.graph  # type: ignore[union-attr]
+    graph = call.primitive.graph
     threads = team.num_threads()
     if graph.program is None or graph.program[0] != threads:
         graph.program = (threads, *_compiled_program(graph, threads))
@@ -236,7 +236,7 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
         _run(program, leaves, uses, numbers, deliver, asynchronous and not program.can_fail)
     except (IndexError, ArithmeticError, ValueError, MemoryError) as error:
         call.data = Failed(error)
-        call.primitive.failed(call)  # type: ignore[union-attr]
+        call.primitive.failed(call)
         raise
     trace.evaluated([call])
 
@@ -326,7 +326,7 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
 
 def number_bits(node: Node) -> int:
     """A run-time number as the 64 bits that kernels read."""
-    value, dtype = node.primitive.value, node.dtype  # type: ignore[union-attr]
+    value, dtype = node.primitive.value, node.dtype
     if dtype.is_complex:
         value = complex(value)
         raw = dtype.numpy.type(value).tobytes()
@@ -343,7 +343,7 @@ def _signed(raw: bytes) -> int:
     return struct.unpack("<q", raw)[0]
 
 
-def _donated(program: Executable, leaves: list[Node], uses: list[int]) -> dict[int, Any]:
+def _donated(program: Executable, leaves: Sequence[Node], uses: list[int]) -> dict[int, Any]:
     """Outputs that take a leaf's memory: nothing outside the region refers to the leaf's node,
     and nothing else to its buffer and storage."""
     found: dict[int, Any] = {}

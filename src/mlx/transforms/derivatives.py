@@ -51,7 +51,7 @@ def _reverse(order: list[Node], marked: set[Node], single: dict[Node, Node]) -> 
             _arrive(several, sources[0], primitive.index, arrived[0])
             continue
         wanted = [source in marked for source in sources]
-        shares = primitive.vjp(node, arrived, wanted)  # type: ignore[union-attr]
+        shares = primitive.vjp(node, arrived, wanted)
         for source, share, want in zip(sources, shares, wanted, strict=True):
             if want and share is not None:
                 before = single.get(source)
@@ -89,7 +89,7 @@ def _forward(order: list[Node], known: dict[Node, Node | None]) -> None:
         given = [known.get(source) for source in sources]
         if all(tangent is None for tangent in given):
             continue
-        made = primitive.jvp(node, given)  # type: ignore[union-attr]
+        made = primitive.jvp(node, given)
         if node.dtype is None:
             several[node] = made
         else:

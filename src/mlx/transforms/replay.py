@@ -27,7 +27,7 @@ def substitute(outputs: Sequence[Node], mapping: Mapping[Node, Node], start: int
         if _same_types(sources, node.inputs):
             known[node] = Node(node.primitive, sources, node.shape, node.dtype)
         else:
-            known[node] = record(node.primitive, *sources)  # type: ignore[arg-type]
+            known[node] = record(node.primitive, *sources)
     return [known.get(node, node) for node in outputs]
 
 
@@ -53,7 +53,7 @@ def batch(
             several[node] = _batch_custom(primitive, node, known, size)
         else:
             sources = [_stretch(known, source, size) for source in node.inputs]
-            made = primitive.vmap(size, *sources)  # type: ignore[union-attr]
+            made = primitive.vmap(size, *sources)
             if node.dtype is None:
                 several[node] = picks(made)
             else:
