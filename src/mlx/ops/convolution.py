@@ -229,6 +229,8 @@ def _transposed(
         raise ValueError(f"[{name}] Needs {spatial + 2} dimensions, got shape {shape}.")
     stride, padding, dilation, extra = (_per_axis(name, "an option", s, spatial) for s in steps)
     kernel = array_node(name, w).shape[1:-1]
+    if len(kernel) != spatial:
+        raise ValueError(f"[{name}] Weights need {spatial + 2} dimensions, got {w.shape}.")
     spans = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     low = [s - p for s, p in zip(spans, padding, strict=True)]
     high = [a + e for a, e in zip(low, extra, strict=True)]

@@ -16,7 +16,7 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.graph.node import Node
 from mlx.ops.joining import roll
-from mlx.ops.operands import array_node, axes_of, integer, integers
+from mlx.ops.operands import array_node, axes_of, integer, integers, number
 from mlx.ops.shape import narrow
 from mlx.primitives.base import full_like, iota
 from mlx.primitives.elementwise import Less, cast, where
@@ -250,9 +250,10 @@ def rfftfreq(n: int, d: float = 1.0, stream: Any = None) -> array:
 
 def _resolution(name: str, n: int, d: float) -> float:
     """The distance of frequencies."""
-    if d == 0:
+    distance = number(name, "d", d)
+    if distance == 0:
         raise ValueError(f"[{name}] The distance d of samples must not be 0.")
-    return 1 / (n * d)
+    return 1 / (n * distance)
 
 
 def _count(name: str, n: int) -> int:

@@ -353,7 +353,7 @@ def diag(a: array, /, k: int = 0, *, stream: Any = None) -> array:
     array([[1, 0],
            [0, 2]], dtype=int32)
     """
-    x = array_node("diag", a)
+    x, k = array_node("diag", a), integer("diag", "k", k)
     if x.ndim == 2:
         return diagonal(wrap(x), k)
     if x.ndim != 1:

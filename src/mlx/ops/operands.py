@@ -89,6 +89,8 @@ def scalar_node(shape: Shape, dtype: Dtype, value: Scalar) -> Node:
             raise ValueError(
                 f"[convert] Converting {value} to {dtype.name} would result in overflow."
             )
+    elif dtype is dt.bool_:
+        value = bool(value)
     elif dtype.is_float and type(value) is not float:
         value = float(value)  # type: ignore[arg-type]
     return Node(constant(value), (), shape, dtype)

@@ -20,6 +20,7 @@ from mlx.ops.operands import (
     can_broadcast,
     common,
     fitted,
+    sequence,
 )
 from mlx.primitives.base import full_like
 from mlx.primitives.contraction import MatMul
@@ -205,7 +206,10 @@ def tensordot(
             )
         of_x, of_y = tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))
     else:
-        first, second = axes
+        pair = sequence("tensordot", "axes", axes)
+        if len(pair) != 2:
+            raise ValueError(f"[tensordot] Expected axes of a and axes of b, got {axes}.")
+        first, second = pair
         of_x = axes_of("tensordot", first, x.ndim)
         of_y = axes_of("tensordot", second, y.ndim)
     sizes = [x.shape[i] for i in of_x]
