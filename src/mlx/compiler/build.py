@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from mlx.compiler.fuse import Fusion, Group, is_map, reduction_space
+from mlx.compiler.fuse import Fusion
+from mlx.compiler.groups import Group, is_map, reduction_space
 from mlx.compiler.loops import loops_of
 from mlx.compiler.nest import (
     Access,

@@ -12,10 +12,11 @@ from math import prod
 from typing import Any
 
 from mlx.compiler.build import ExpressionBuilder, Place, build_nest
-from mlx.compiler.fuse import Fusion, Group, solid_views
+from mlx.compiler.fuse import Fusion
+from mlx.compiler.groups import Group, producer
 from mlx.compiler.loops import loops_of
 from mlx.compiler.nest import Access, Expression, Literal, Load, Nest
-from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as
+from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
 from mlx.primitives.layout import Layout, contiguous
 
@@ -128,10 +129,10 @@ class _Planner:
         apart: set[Node],
     ) -> None:
         self.result = Plan()
-        self.wanted = {Fusion.producer(n) if n.dtype is None else n for n in wanted}
+        self.wanted = {producer(n) if n.dtype is None else n for n in wanted}
         self.aliases = aliases
         self.unplaced = unplaced
-        extra = {Fusion.producer(n) for n in wanted}
+        extra = {producer(n) for n in wanted}
         self.fusion = Fusion(nodes, wanted | extra, solid, apart)
         self.nodes = nodes
         self.places: dict[Node, Place] = {}

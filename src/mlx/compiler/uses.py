@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from mlx.graph.node import Node, Shape
 from mlx.primitives.layout import Layout, contiguous
@@ -124,3 +125,35 @@ def layout_size(layout: Layout) -> int:
     for n in layout.shape:
         total *= n
     return total
+
+
+def solid_views(nodes: list[Node], outputs: set[Node]) -> tuple[set[Node], dict[Node, Use]]:
+    """Outputs that are views or sources: those to be copied, and those that alias memory."""
+    solid: set[Node] = set()
+    aliases: dict[Node, Use] = {}
+    for node in nodes:
+        if node not in outputs:
+            continue
+        family = node.primitive.family
+        if family == "source":
+            solid.add(node)
+        if family == "view" or passed_through(node) is not None:
+            use = Uses(solid).of(node)
+            if _aliases(use):
+                aliases[node] = use
+            else:
+                solid.add(node)
+    return solid, aliases
+
+
+def _aliases(use: Use) -> bool:
+    """Whether a view's elements are consecutive in its source (and most of it)."""
+    node = use.node
+    if is_view(node) or (node.primitive is not None and node.primitive.family == "source"):
+        return False
+    try:
+        layout = push(contiguous(node.shape), use.chain)
+    except Unresolvable:
+        return False
+    viewed = prod(layout.shape)
+    return layout.is_contiguous() and viewed > 0 and viewed * 4 >= node.size

@@ -14,7 +14,8 @@ from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
 from mlx.backend.llvm.along import Along, RowCode, along, split_rows
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts
 from mlx.base import dtype as dt

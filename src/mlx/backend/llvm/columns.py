@@ -20,7 +20,8 @@ from mlx.backend.llvm.expressions import (
     accumulator_lanes,
 )
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, i64

@@ -10,7 +10,8 @@ from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import compute, text_of
 from mlx.backend.llvm.gemm.operand import batch_offsets, batch_table
-from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.values import Value, i64, lanes_of
 from mlx.base import dtype as dt
 from mlx.compiler.nest import Argument, Expression, Index, Load, Tile

@@ -11,7 +11,8 @@ from typing import Any
 
 from mlx.backend.llvm.expressions import accumulator, accumulator_lanes
 from mlx.backend.llvm.ir import Function
-from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.values import Value
 from mlx.base import dtype as dt
 from mlx.compiler.nest import Reduce

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mlx.backend.llvm.ir import Function
-from mlx.backend.llvm.lanes import MEMORY, Lane, LaneEmitter
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.registers import MEMORY, Lane
 from mlx.backend.llvm.values import Value, const, element_of, i64, lane_consts, vector
 from mlx.base.dtype import Dtype
 

@@ -24,7 +24,8 @@ from mlx.backend.llvm.expressions import (
 )
 from mlx.backend.llvm.folding import fold, fold_lanes, identity_lane, regroup
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, i64, lane_consts, vector
 from mlx.base import dtype as dt

@@ -24,7 +24,8 @@ from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
 from mlx.backend.llvm.along import Along, RowCode, View, along, split_rows
 from mlx.backend.llvm.expressions import accumulator
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.dtype import dtype_named

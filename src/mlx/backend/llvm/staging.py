@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.lanes import Lane
+from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.dtype import dtype_named

@@ -9,7 +9,8 @@ from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Command, Kernel, Operand
 from mlx.backend.llvm.indexing.loops import minimum, vector_loop
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import const, vector
 from mlx.base import dtype as dt

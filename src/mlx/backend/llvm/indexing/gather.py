@@ -23,7 +23,8 @@ from mlx.backend.llvm.indexing.loops import (
     walk,
 )
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.lanes import Lane, LaneEmitter
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.dtype import Dtype, dtype_named
