@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -107,6 +108,18 @@ def check_readable(nodes: Iterable[Node]) -> None:
                     "built in, and later calls would not see it change. Compute with arrays "
                     "alone (mx.where in place of an if on a value), or pass a Python number."
                 )
+
+
+def _after_fork() -> None:
+    """In a forked child: the other threads, and what they transformed, are gone."""
+    _open[:] = [trace for trace in _open if trace in stack()]
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork
+    )
 
 
 class Placeholder:

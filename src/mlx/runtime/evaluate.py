@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import struct
 import sys
-import threading
 from array import array as words
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +23,7 @@ from mlx.runtime.memory import Storage, allocate
 
 PROGRAMS = 2048
 collector.calm()
-_lock = threading.RLock()
+_lock = team.planning
 _programs: OrderedDict[Any, Executable] = OrderedDict()
 counters = {"programs": 0, "runs": 0}
 

@@ -194,11 +194,29 @@ class _Team:
 
 _team: _Team | None = None
 _starting = threading.Lock()
+planning = threading.RLock()
+"""Held while a region is planned, compiled and run; taken before the team's own locks."""
+
+
+def _before_fork() -> None:
+    planning.acquire()
+    _starting.acquire()
+    if _team is not None:
+        _team.before_fork()
+
+
+def _after_fork(after: Callable[[_Team], None]) -> None:
+    if _team is not None:
+        after(_team)
+    _starting.release()
+    planning.release()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_starting.acquire,
-        after_in_parent=_starting.release,
-        after_in_child=_starting.release,
+        before=_before_fork,
+        after_in_parent=lambda: _after_fork(_Team.after_in_parent),
+        after_in_child=lambda: _after_fork(_Team.after_in_child),
     )
 
 
@@ -208,12 +226,6 @@ def _get_team() -> _Team:
         with _starting:
             if _team is None:
                 team = _Team()
-                if hasattr(os, "register_at_fork"):
-                    os.register_at_fork(
-                        before=team.before_fork,
-                        after_in_parent=team.after_in_parent,
-                        after_in_child=team.after_in_child,
-                    )
                 atexit.register(team.stop)
                 _inline = team.native.run_inline
                 _team = team
