@@ -13,8 +13,11 @@ from typing import Any
 
 from mlx.api.effects import Effects, Snapshot, Undo
 from mlx.api.operands import check_callable
-from mlx.api.reach import Reach
-from mlx.array import array, wrap
+from mlx.api.pattern import Found, Pattern
+from mlx.api.reach import PARTS_OF, Reach
+from mlx.api.usage import Usage
+from mlx.array import array
+from mlx.base.tree import picker
 from mlx.graph import trace
 from mlx.graph.node import Node, ancestors
 from mlx.ops import random
@@ -23,6 +26,8 @@ from mlx.primitives.custom import CompiledCall, Graph
 from mlx.transforms.replay import substitute
 
 KEPT = 256
+RECENT = 4
+"""Structures of calls that are compared with before a call is scanned anew."""
 _enabled = not os.environ.get("MLX_DISABLE_COMPILE")
 
 
@@ -47,6 +52,13 @@ def compile(  # noqa: A001 (MLX's name)
     each call, and what it assigns to captured variables and containers is assigned at each
     call; the global random key counts as captured.  It is traced again when arguments or
     captured values other than arrays change, or shapes or dtypes do.
+
+    What the function changes but can't see is repeated without tracing again: an integer
+    attribute or captured variable that its code uses in ``n += 1`` alone, a list that it uses in
+    ``log.append(...)`` alone; and attributes that it doesn't name at all are no reason to trace
+    again.  A function that reads such a value, or may read it by way of ``getattr``, ``vars``
+    and the like, is traced again for each new one.  Other effects of its Python, such as
+    printing, happen only while it is traced.
 
     Args:
         fun: takes and returns trees of arrays and constants.
@@ -75,22 +87,34 @@ _picks = tuple(Pick(i) for i in range(4096))
 class _Entry:
     """A traced call: its graph, and what it did besides."""
 
-    def __init__(self, used: list[int], graph: Graph, effects: Effects, reach: Reach) -> None:
-        self.used = used
-        self.primitive = CompiledCall(graph, _undo)
-        self.effects = effects
-        self.pinned = reach.pinned
-        effects.inputs = {i: at for at, i in enumerate(used)}
-
-    def call(self, reach: Reach) -> Any:
-        inputs = tuple([reach.handles[i]._node for i in self.used])
-        types = self.primitive.graph.types
-        node = Node(self.primitive, inputs, types, None)
-        made = [
-            Node(_picks[i] if i < len(_picks) else Pick(i), (node,), shape, dtype)
-            for i, (shape, dtype) in enumerate(types)
+    def __init__(self, used: list[int], graph: Graph, effects: Effects, found: Found) -> None:
+        self.key = found.key
+        self._pick = picker(used)
+        self._primitive = CompiledCall(graph, _undo)
+        self._types = graph.types
+        self._effects = effects
+        self._results = [
+            (_picks[i] if i < len(_picks) else Pick(i), shape, dtype)
+            for i, (shape, dtype) in enumerate(graph.types)
         ]
-        result, undo = self.effects.repeat(reach, made, wrap)
+        self._constants, self._shapes, self._dtypes = found.constants, found.shapes, found.dtypes
+        self._exact = all(c == c and c != 0 for c in found.constants)
+        effects.seal({i: at for at, i in enumerate(used)})
+
+    def fits(self, found: Found) -> bool:
+        """Whether this is certainly the entry of a call of the same structure."""
+        return (
+            found.shapes == self._shapes
+            and found.dtypes == self._dtypes
+            and found.constants == self._constants
+            and (self._exact or found.key == self.key)
+        )
+
+    def call(self, found: Found) -> Any:
+        node = Node(self._primitive, self._pick(found.nodes), self._types, None)
+        inputs = (node,)
+        made = [Node(pick, inputs, shape, dtype) for pick, shape, dtype in self._results]
+        result, undo = self._effects.repeat(found, made)
         if undo:
             _pending[node] = undo
         return result
@@ -104,10 +128,10 @@ def _undo(call: Node) -> None:
         if node.serial > call.serial and call in ancestors([node], call.serial - 1)
     ]
     for node, undo in sorted(later, key=lambda pair: -pair[0].serial):
-        undo.undo(node.inputs, wrap)
+        undo.undo(node.inputs)
     own = _pending.pop(call, None)
     if own is not None:
-        own.undo(call.inputs, wrap)
+        own.undo(call.inputs)
 
 
 class Compiled:
@@ -117,7 +141,10 @@ class Compiled:
         functools.update_wrapper(self, fun, updated=())
         self._fun = fun
         self._state = (inputs, outputs)
-        self._entries: OrderedDict[Any, _Entry] = OrderedDict()
+        self._patterns: dict[Any, Pattern] = {}
+        self._recent: tuple[Pattern, ...] = ()
+        self._kept: OrderedDict[_Entry, Pattern] = OrderedDict()
+        self._usage = Usage()
         self._lock = threading.RLock()
         self.traces = 0
 
@@ -130,40 +157,74 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not _enabled or trace.active():
             return self._fun(*args, **kwargs)
-        _check_arguments(args, kwargs)
-        reach = Reach((args, kwargs, self._fun, self._state, random.state))
-        entry = self._entries.get(reach.key)
-        if entry is None:
-            with self._lock:
-                entry = self._entries.get(reach.key) or self._trace(reach, args, kwargs)
-        return entry.call(reach)
+        roots = [args, kwargs, self._fun, self._state, random.state]
+        for pattern in self._recent:
+            found = pattern.match(roots.copy())
+            if found is not None:
+                break
+        else:
+            _check_arguments(args, kwargs)
+            found = self._scan(roots)
+            pattern = found.pattern
+            self._recent = (pattern, *[p for p in self._recent if p is not pattern][: RECENT - 1])
+        entry = pattern.last
+        if entry is None or not entry.fits(found):
+            entry = pattern.entries.get(found.key)
+            if entry is None:
+                with self._lock:
+                    entry = pattern.entries.get(found.key) or self._trace(found, args, kwargs)
+            pattern.last = entry
+        return entry.call(found)
 
-    def _trace(self, reach: Reach, args: tuple, kwargs: dict[str, Any]) -> _Entry:
-        before = Snapshot(reach)
+    def _scan(self, roots: list[Any]) -> Found:
+        """Scan until all the code met is known."""
+        usage = self._usage
+        with self._lock:
+            while True:
+                version = usage.version
+                reach = Reach(roots.copy(), self._patterns, usage)
+                usage.block(reach.conflicts())
+                if usage.version == version:
+                    return reach.found
+
+    def _trace(self, found: Found, args: tuple, kwargs: dict[str, Any]) -> _Entry:
+        before = Snapshot(found)
         try:
             with trace.Trace("compile") as opened:
-                opened.captured = set(before.nodes)
+                opened.captured = set(found.nodes)
                 result = self._fun(*args, **kwargs)
                 effects = Effects(before, result)
                 entry = _entry(opened, before, effects)
         finally:
             before.restore()
         self.traces += 1
-        self._entries[reach.key] = entry
-        if len(self._entries) > KEPT:
-            self._entries.popitem(last=False)
+        self._keep(entry, found.pattern)
         return entry
+
+    def _keep(self, entry: _Entry, pattern: Pattern) -> None:
+        self._patterns[pattern.key] = pattern
+        pattern.entries[entry.key] = entry
+        self._kept[entry] = pattern
+        if len(self._kept) > KEPT:
+            oldest, of = self._kept.popitem(last=False)
+            del of.entries[oldest.key]
+            of.last = None
+            if not of.entries:
+                del self._patterns[of.key]
+
+
+PARTS_OF[Compiled] = lambda compiled: (compiled._fun, compiled._state)
 
 
 def _entry(opened: trace.Trace, before: Snapshot, effects: Effects) -> _Entry:
     """The recorded graph with placeholders in place of what it read."""
-    nodes = before.nodes
+    nodes = before.found.nodes
     index = {node: i for i, node in reversed(list(enumerate(nodes)))}
     used = sorted(index[node] for node in _read(opened, index, effects.outputs))
     stands = {nodes[i]: trace.placeholder(opened, nodes[i].shape, nodes[i].dtype) for i in used}
     outputs = substitute(effects.outputs, stands, opened.start)
     effects.outputs = []
-    return _Entry(used, Graph(list(stands.values()), outputs), effects, before.reach)
+    return _Entry(used, Graph(list(stands.values()), outputs), effects, before.found)
 
 
 def _read(opened: trace.Trace, known: Any, outputs: Sequence[Node]) -> set[Node]:

@@ -11,28 +11,37 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mlx.api.reach import Name, Reach
-from mlx.array import array
+from mlx.api.pattern import GROWN, Found, Name
+from mlx.api.reach import Reach
+from mlx.api.usage import Usage
+from mlx.array import array, wrap
+from mlx.base.tree import picker
 from mlx.graph.node import Node
 
 _MISSING = object()
-Make = Callable[[Sequence[array], Sequence[array], Sequence[Any]], Any]
-"""Builds a value from (old arrays, new arrays, containers) of a call."""
+Make = Callable[[Sequence[array], Found], Any]
+"""Builds a value from the new arrays of a call and what the call found."""
 
 
 class Snapshot:
     """The state of everything a function can reach, to compare with and to return to."""
 
-    def __init__(self, reach: Reach) -> None:
-        self.reach = reach
-        self.nodes = [handle._node for handle in reach.handles]
-        self.contents = [_content(c) for c in reach.containers]
+    def __init__(self, found: Found) -> None:
+        self.found = found
+        pattern = found.pattern
+        grown = {number for number, key in pattern.open if key is GROWN}
+        self.containers = [found.container(i) for i in range(len(pattern.containers))]
+        self.contents = [None if i in grown else _content(c) for i, c in enumerate(self.containers)]
+        self.lengths = {i: len(self.containers[i]) for i in grown}
 
     def restore(self) -> None:
         """Undo what happened to arrays and containers since."""
-        for handle, node in zip(self.reach.handles, self.nodes, strict=True):
+        for handle, node in zip(self.found.handles, self.found.nodes, strict=True):
             handle._node = node
-        for container, content in zip(self.reach.containers, self.contents, strict=True):
+        for i, (container, content) in enumerate(zip(self.containers, self.contents, strict=True)):
+            if content is None:
+                del container[self.lengths[i] :]
+                continue
             for key, value in _changes(content, _content(container)):
                 _write(container, key, value)
 
@@ -95,27 +104,21 @@ class Undo:
     """
 
     def __init__(self) -> None:
-        self._writes: list[tuple[Any, Any, int, Any]] = []
-        self._moved: list[tuple[weakref.ref[array], int, Any]] = []
-
-    def wrote(self, container: Any, key: Any, value: Any, old: Any) -> None:
-        """A container's entry was ``old`` and is ``value`` now."""
-        self._writes.append((container, key, _mark(value), old))
-
-    def moved(self, handle: array, old: Any) -> None:
-        """A handle named ``old`` and names another node now."""
-        self._moved.append((weakref.ref(handle), _mark(handle), old))
+        self.writes: list[tuple[Any, Any, int, Any]] = []
+        """(container, key, mark of what it holds now, what it held)"""
+        self.moved: list[tuple[weakref.ref[array], int, Any]] = []
+        """(handle, mark of what it names now, what it named)"""
 
     def __bool__(self) -> bool:
-        return bool(self._writes or self._moved)
+        return bool(self.writes or self.moved)
 
-    def undo(self, inputs: Sequence[Node], wrap: Callable[[Node], array]) -> None:
+    def undo(self, inputs: Sequence[Node]) -> None:
         """Put back what nobody changed since."""
-        for reference, mark, old in self._moved:
+        for reference, mark, old in self.moved:
             handle = reference()
             if handle is not None and _mark(handle) == mark:
                 handle._node = inputs[old.at] if isinstance(old, _Input) else old
-        for container, key, mark, old in reversed(self._writes):
+        for container, key, mark, old in reversed(self.writes):
             if _mark(_content_at(container, key)) == mark:
                 _write(container, key, wrap(inputs[old.at]) if isinstance(old, _Input) else old)
 
@@ -137,63 +140,107 @@ class Effects:
 
     Attributes:
         outputs: nodes that the run recorded and that are needed to repeat it.
-        inputs: for each reachable array that the recorded graph reads, its position there;
-            set by the one who makes the graph.
     """
 
     def __init__(self, before: Snapshot, result: Any) -> None:
-        reach = before.reach
+        found = before.found
         self.outputs: list[Node] = []
-        self.inputs: dict[int, int] = {}
         self._positions: dict[Node, int] = {}
         self._new: dict[int, int] = {}
         self._sources: list[int] = []
         self._kept: list[array] = []
-        self._old = {id(handle): i for i, handle in enumerate(reach.handles)}
-        self._places = {id(c): i for i, c in enumerate(reach.containers)}
-        self.result = self._make(result)
-        self.moved = [
-            (i, self._output(handle._node))
-            for i, (handle, node) in enumerate(zip(reach.handles, before.nodes, strict=True))
+        self._old = {id(handle): i for i, handle in enumerate(found.handles)}
+        self._places = {id(c): i for i, c in enumerate(before.containers)}
+        self._result = self._make(result)
+        self._moved = [
+            (i, self._output(handle._node), None)
+            for i, (handle, node) in enumerate(zip(found.handles, found.nodes, strict=True))
             if handle._node is not node
         ]
-        self.writes = [
-            (i, key, None if value is _MISSING else self._make(value), self._before(content, key))
-            for i, (container, content) in enumerate(
-                zip(reach.containers, before.contents, strict=True)
-            )
-            for key, value in _changes(_content(container), content)
-        ]
+        self._stores: list[tuple[int, Any, int, Any]] = []
+        """Of new arrays in dictionaries: (container, key, which, old value if it is an input)."""
+        self._writes: list[tuple[int, Any, Make | None, Any]] = []
+        """The others: (container, key, None to delete, old value if it is an input)."""
+        self._sums: list[tuple[int, Any, int]] = []
+        self._appends: list[tuple[int, Make]] = []
+        self._compare(before)
         self._kept.clear()
         self._old, self._places, self._positions, self._new = {}, {}, {}, {}
 
-    def _before(self, content: dict[Any, Any], key: Any) -> int | None:
-        """Which reachable array a write replaces; None for other values."""
-        return self._old.get(id(content.get(key, _MISSING)))
+    def _compare(self, before: Snapshot) -> None:
+        """Note what was written."""
+        counted = before.found.pattern.open
+        for i, (container, content) in enumerate(
+            zip(before.containers, before.contents, strict=True)
+        ):
+            if content is None:
+                added = container[before.lengths[i] :]
+                self._appends += [(i, self._make(value)) for value in added]
+                continue
+            for key, value in _changes(_content(container), content):
+                replaced = self._old.get(id(content.get(key, _MISSING)))
+                if (i, key) in counted:
+                    self._sums.append((i, key, value - content[key]))
+                elif value is _MISSING:
+                    self._writes.append((i, key, None, replaced))
+                elif self._is_new(value) and isinstance(container, dict):
+                    self._stores.append((i, key, self._which(value), replaced))
+                else:
+                    self._writes.append((i, key, self._make(value), replaced))
 
-    def repeat(
-        self, reach: Reach, nodes: Sequence[Node], wrap: Callable[[Node], array]
-    ) -> tuple[Any, Undo]:
+    def seal(self, inputs: dict[int, int]) -> None:
+        """Say which reachable arrays the recorded graph reads, and as which of its inputs."""
+
+        def known(i: int | None) -> Any:
+            at = None if i is None else inputs.get(i)
+            return None if at is None else _Input(at)
+
+        self._moved = [(i, output, known(i)) for i, output, _ in self._moved]
+        self._stores = [(i, key, which, known(old)) for i, key, which, old in self._stores]
+        self._writes = [(i, key, make, known(old)) for i, key, make, old in self._writes]
+
+    def repeat(self, found: Found, nodes: Sequence[Node]) -> tuple[Any, Undo]:
         """Do the same with new results: write what was written, return what was returned."""
-        old, containers, undo = reach.handles, reach.containers, Undo()
+        undo = Undo()
         new = [wrap(nodes[i]) for i in self._sources]
-        for i, key, make, replaced in self.writes:
-            value = _MISSING if make is None else make(old, new, containers)
-            container = containers[i]
-            before = self._overwritten(container, key, replaced)
-            _write(container, key, value)
-            undo.wrote(container, key, value, before)
-        result = self.result(old, new, containers)
-        for i, output in self.moved:
-            at = self.inputs.get(i)
-            before = old[i]._node if at is None else _Input(at)
-            old[i]._node = nodes[output]
-            undo.moved(old[i], before)
+        if self._stores:
+            self._store(found, new, undo)
+        if self._writes or self._sums or self._appends:
+            self._write(found, new, undo)
+        result = self._result(new, found)
+        for i, output, old in self._moved:
+            handle = found.handles[i]
+            before = old or handle._node
+            handle._node = nodes[output]
+            undo.moved.append((weakref.ref(handle), _mark(handle), before))
         return result, undo
 
-    def _overwritten(self, container: Any, key: Any, replaced: int | None) -> Any:
-        at = None if replaced is None else self.inputs.get(replaced)
-        return _content_at(container, key) if at is None else _Input(at)
+    def _store(self, found: Found, new: Sequence[array], undo: Undo) -> None:
+        last, container = -1, {}
+        for i, key, which, old in self._stores:
+            if i != last:
+                last, container = i, found.container(i)
+            value = new[which]
+            if old is None:
+                old = container.get(key, _MISSING)
+            undo.writes.append((container, key, -value._node.serial, old))
+            dict.__setitem__(container, key, value)
+
+    def _write(self, found: Found, new: Sequence[array], undo: Undo) -> None:
+        for i, key, make, old in self._writes:
+            value = _MISSING if make is None else make(new, found)
+            self._put(found.container(i), key, value, old, undo)
+        for i, key, difference in self._sums:
+            container = found.container(i)
+            self._put(container, key, _content_at(container, key) + difference, None, undo)
+        for i, make in self._appends:
+            container = found.container(i)
+            self._put(container, len(container), make(new, found), None, undo)
+
+    def _put(self, container: Any, key: Any, value: Any, old: Any, undo: Undo) -> None:
+        before = old or _content_at(container, key)
+        _write(container, key, value)
+        undo.writes.append((container, key, _mark(value), before))
 
     def _output(self, node: Node) -> int:
         at = self._positions.setdefault(node, len(self.outputs))
@@ -207,34 +254,49 @@ class Effects:
             return self._make_array(value)
         place = self._places.get(id(value))
         if place is not None:
-            return lambda old, new, containers: containers[place]
+            return lambda new, found: found.container(place)
         kind = type(value)
         if kind is dict:
-            made = {key: self._make(child) for key, child in value.items()}
-            return lambda *call: {key: make(*call) for key, make in made.items()}
+            keys, values = list(value), self._make_all(list(value.values()))
+            return lambda new, found: dict(zip(keys, values(new, found), strict=True))
         if isinstance(value, (list, tuple)):
-            children = [self._make(child) for child in value]
+            children = self._make_all(value)
             if hasattr(kind, "_fields"):
-                return lambda *call: kind(*[make(*call) for make in children])
-            return lambda *call: kind([make(*call) for make in children])
+                return lambda new, found: kind(*children(new, found))
+            return lambda new, found: kind(children(new, found))
         self._check(value)
-        return lambda *call: value
+        return lambda new, found: value
+
+    def _make_all(self, values: Sequence[Any]) -> Callable[[Sequence[array], Found], Any]:
+        if all([self._is_new(value) for value in values]):
+            pick = picker([self._which(value) for value in values])
+            return lambda new, found: pick(new)
+        makes = [self._make(value) for value in values]
+        return lambda new, found: [make(new, found) for make in makes]
 
     def _make_array(self, value: array) -> Make:
         old = self._old.get(id(value))
         if old is not None:
-            return lambda olds, new, containers: olds[old]
+            return lambda new, found: found.handles[old]
+        at = self._which(value)
+        return lambda new, found: new[at]
+
+    def _is_new(self, value: Any) -> bool:
+        return type(value) is array and id(value) not in self._old
+
+    def _which(self, value: array) -> int:
+        """The number of a new array."""
         at = self._new.get(id(value))
         if at is None:
             at = self._new[id(value)] = len(self._sources)
             self._sources.append(self._output(value._node))
             self._kept.append(value)  # its id stays taken
-        return lambda olds, new, containers: new[at]
+        return at
 
     def _check(self, value: Any) -> None:
         if isinstance(value, (str, int, float, complex, bytes, type(None))):
             return
-        for handle in Reach([value]).handles:
+        for handle in Reach([value], {}, Usage()).found.handles:
             if id(handle) not in self._old:
                 raise ValueError(
                     f"[compile] The function returned or stored an object of type "

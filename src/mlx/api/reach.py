@@ -3,181 +3,331 @@
 from __future__ import annotations
 
 import collections
-import dis
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
+from mlx.api.pattern import (
+    ATTRIBUTES,
+    CELL,
+    DICTIONARY,
+    GROWN,
+    MODULE,
+    PARTS,
+    SEQUENCE,
+    Found,
+    Name,
+    Pattern,
+    Step,
+)
+from mlx.api.usage import Usage, names_in
 from mlx.array import array
 from mlx.base.dtype import Dtype
 
 _SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None), Dtype})
 _SEQUENCES = (list, tuple, collections.deque)
-_PARTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+PARTS_OF: dict[type, Callable[[Any], Sequence[Any]]] = {
     types.MethodType: lambda method: (method.__func__, method.__self__),
     functools.partial: lambda partial: (partial.func, partial.args, partial.keywords),
     staticmethod: lambda method: (method.__func__,),
     classmethod: lambda method: (method.__func__,),
     property: lambda attribute: (attribute.fget,),
+    slice: lambda cut: (cut.start, cut.stop, cut.step),
+    range: lambda numbers: (numbers.start, numbers.stop, numbers.step),
 }
+"""Kinds of the standard library, and of others who add theirs, that are taken apart."""
 _LONG = 1000
 _EMPTY = object()
 
 
-class Name:
-    """A global variable that a function names, as a container of one value."""
-
-    __slots__ = ("namespace", "key")
-
-    def __init__(self, namespace: dict[str, Any], key: str) -> None:
-        self.namespace = namespace
-        self.key = key
-
-
 class Reach:
-    """One scan.
+    """A scan without a pattern to compare with; ``found`` is what it leaves.
 
-    Attributes:
-        key: equal keys mean that nothing but the values of arrays can differ.
-        handles: the arrays found, each once.
-        containers: what holds them or other values: dictionaries, lists, cells, names; the
-            same place has the same index in scans of equal keys.
-        pinned: objects that the key knows by ``id``.
+    ``patterns`` holds those known, by key; a new one is added by who wants to keep it.
+    ``usage`` says which names only count or grow, and learns the code that is met.
     """
 
-    def __init__(self, roots: Iterable[Any]) -> None:
-        self.handles: list[array] = []
-        self.containers: list[Any] = []
-        self.pinned: list[Any] = []
-        self._tokens: list[Any] = []
+    def __init__(self, roots: list[Any], patterns: dict[Any, Pattern], usage: Usage) -> None:
+        self._flat = roots
+        self._usage = usage
+        self._steps: list[Step] = []
+        self._keys: list[Any] = []
+        self._fixed: list[int] = []
+        self._constants: list[int] = []
+        self._sets: list[int] = []
+        self._arrays: list[int] = []
+        self._aliases: list[tuple[int, int]] = []
+        self._containers: list[Any] = []
+        self._namespaces: list[dict[str, Any]] = []
         self._seen: dict[int, int] = {}
-        self._nodes: dict[Any, int] = {}
-        self._stack: list[Any] = list(roots)
-        self._walk()
-        self.key = tuple(self._tokens)
+        self._names: dict[int, tuple[int, Any, str]] = {}
+        self._open: set[tuple[int, Any]] = set()
+        self._open_lists: dict[int, str] = {}
+        self._members: dict[int, str] = {}
+        usage.settle()
+        at = 0
+        while at < len(roots):
+            self._visit(at, roots[at])
+            at += 1
+        self.found = self._result(patterns)
 
-    def _walk(self) -> None:
-        """Visit what is pending; the frequent kinds here, the rest in methods."""
-        tokens, seen, nodes, stack = self._tokens, self._seen, self._nodes, self._stack
-        handles = self.handles
-        while stack:
-            value = stack.pop()
-            kind = type(value)
-            if kind in _SCALARS:
-                tokens += (kind, value)
-                continue
-            new = len(seen)
-            at = seen.setdefault(id(value), new)
-            tokens.append(at)
-            if at != new:
-                continue
-            if kind is array:
-                node = value._node
-                handles.append(value)
-                tokens += (node.shape, node.dtype.index, nodes.setdefault(node, len(nodes)))
-            elif isinstance(value, dict):
-                self._dictionary(value)
-            elif isinstance(value, _SEQUENCES):
-                self._sequence(value)
-            else:
-                self._object(value, kind)
-
-    def _dictionary(self, value: dict) -> None:
-        self._tokens += (type(value), len(value))
-        if len(value) > _LONG and set(map(type, value.values())) <= _SCALARS:
-            self._pin(value)
+    def _visit(self, at: int, value: Any) -> None:
+        kind = type(value)
+        if at in self._names and self._is_open(at, value, kind):
             return
-        self.containers.append(value)
-        self._tokens += value
-        self._stack += value.values()
-        if type(value) is not dict:
-            self._attributes(value)
+        if kind in _SCALARS:
+            self._constants.append(at)
+            return
+        first = self._seen.setdefault(id(value), at)
+        if kind is types.FunctionType:
+            module = value.__module__ or ""
+            if not _is_ours(module) and not _is_foreign(module):
+                self._usage.meet(value.__code__, self._members.get(at))
+        if first != at:
+            self._aliases.append((at, first))
+        elif kind is array:
+            self._arrays.append(at)
+        elif isinstance(value, dict):
+            self._dictionary(at, value, kind)
+        elif isinstance(value, _SEQUENCES):
+            self._sequence(at, value, kind)
+        else:
+            self._object(at, value, kind)
 
-    def _sequence(self, value: Any) -> None:
-        self._tokens += (type(value), len(value))
+    def _is_open(self, at: int, value: Any, kind: type) -> bool:
+        """Whether the function can't see the value: its name is never read, or it only counts
+        or grows."""
+        number, key, name = self._names[at]
+        if kind is list:
+            if not self._usage.grows(name):
+                return False
+            self._open_lists[id(value)] = name
+            self._open.add((len(self._containers), GROWN))
+            self._containers.append(at)
+            return True
+        if kind in _SCALARS and self._usage.counts(name, kind):
+            self._open.add((number, key))
+            return True
+        return False
+
+    def _step(self, at: int, mode: int, parts: Any, extra: Any = None) -> None:
+        self._flat += parts
+        self._steps.append(Step(at, type(self._flat[at]), mode, extra, len(self._flat)))
+
+    def _parts(self, at: int, parts: Callable[[Any], Sequence[Any]]) -> None:
+        self._step(at, PARTS, parts(self._flat[at]), parts)
+
+    def _dictionary(self, at: int, value: dict, kind: type) -> None:
+        if len(value) > _LONG and set(map(type, value.values())) <= _SCALARS:
+            self._long(at)
+            return
+        self._containers.append(at)
+        self._keys += value
+        attributes = getattr(value, "__dict__", None)
+        if attributes is None:
+            self._step(at, DICTIONARY, value.values())
+            return
+        start = len(self._flat) + len(value)
+        self._attributes(at, attributes, start, kind)
+        self._step(at, MODULE, [*value.values(), *attributes.values()], len(value))
+        self._class_of(at, kind)
+
+    def _sequence(self, at: int, value: Any, kind: type) -> None:
         if len(value) > _LONG and set(map(type, value)) <= _SCALARS:
-            self._pin(value)
+            self._long(at)
             return
         if not isinstance(value, tuple):
-            self.containers.append(value)
-        self._stack += value
+            self._containers.append(at)
+        self._step(at, SEQUENCE, value)
 
-    def _object(self, value: Any, kind: type) -> None:
+    def _long(self, at: int) -> None:
+        """Many constants: known by identity and length."""
+        self._fixed.append(at)
+        self._parts(at, _length)
+
+    def _object(self, at: int, value: Any, kind: type) -> None:
         if kind is types.CellType:
-            self._cell(value)
+            self._cell(at, value)
         elif kind is types.FunctionType:
-            self._function(value)
-        elif kind in _PARTS:
-            self._stack += _PARTS[kind](value)
+            self._function(at, value)
+        elif kind in PARTS_OF:
+            start = len(self._flat)
+            self._parts(at, PARTS_OF[kind])
+            if at in self._members:
+                self._members |= dict.fromkeys(range(start, len(self._flat)), self._members[at])
         elif isinstance(value, type):
-            self._pin(value)
-            self._class(value)
+            self._fixed.append(at)
+            if not _is_foreign(value.__module__) and not _is_ours(value.__module__):
+                self._class(at, value)
         elif isinstance(value, (set, frozenset)):
-            self._tokens.append(frozenset(value))
-        elif kind in (slice, range):
-            self._tokens.append(repr(value))
+            self._sets.append(at)
         else:
-            self._pin(value)
+            self._fixed.append(at)
             if not _is_foreign(kind.__module__):
-                self._attributes(value)
-                self._stack.append(kind)
+                self._instance(at, value, kind)
 
-    def _pin(self, value: Any) -> None:
-        self._tokens.append(id(value))
-        self.pinned.append(value)
-
-    def _cell(self, value: types.CellType) -> None:
-        self.containers.append(value)
-        try:
-            self._stack.append(value.cell_contents)
-        except ValueError:
-            self._tokens.append("empty")
-
-    def _attributes(self, value: Any) -> None:
+    def _instance(self, at: int, value: Any, kind: type) -> None:
         attributes = getattr(value, "__dict__", None)
-        if attributes:
-            self._stack.append(attributes)
-        for name in _slots(type(value)):  # type: ignore[arg-type] # types are hashable
-            self._stack.append(getattr(value, name, None))
+        if attributes is not None:
+            self._attributes(at, attributes, len(self._flat), kind)
+            self._step(at, ATTRIBUTES, attributes.values())
+        if slots := _slots(kind):
+            self._parts(at, lambda value: [getattr(value, name, _EMPTY) for name in slots])
+        self._class_of(at, kind)
 
-    def _class(self, value: type) -> None:
-        if _is_foreign(value.__module__) or _is_ours(value.__module__):
+    def _attributes(self, at: int, attributes: dict[str, Any], start: int, kind: type) -> None:
+        """Note the ``__dict__`` of the value, whose parts will be at ``start``."""
+        self._seen[id(attributes)] = at
+        if _is_users(kind):
+            number = len(self._containers)
+            for i, key in enumerate(attributes):
+                if not key.startswith("_") or kind.__base__ is object:
+                    self._names[start + i] = (number, key, key)
+        self._containers.append(~at)
+        self._keys += attributes
+
+    def _class_of(self, at: int, kind: type) -> None:
+        """Look into the class of the value too, once."""
+        if id(kind) not in self._seen and not _is_ours(kind.__module__):
+            self._parts(at, _kind)
+
+    def _cell(self, at: int, value: types.CellType) -> None:
+        try:
+            content = value.cell_contents
+        except ValueError:
+            self._containers.append(at)
+            self._parts(at, _cell_parts)
             return
-        for name, member in vars(value).items():
-            if not name.startswith("__") or name in ("__call__", "__init__"):
-                self._stack.append(member)
-        self._stack += value.__bases__
+        name = self._names.get(at)
+        if name is not None:
+            self._names[len(self._flat)] = (len(self._containers), None, name[2])
+        self._containers.append(at)
+        self._step(at, CELL, [content])
 
-    def _function(self, value: types.FunctionType) -> None:
-        code = value.__code__
-        self._pin(code)
-        self._stack += value.__closure__ or ()
-        self._stack += (value.__defaults__, value.__kwdefaults__)
-        if value.__dict__:
-            self._stack.append(value.__dict__)
-        namespace = value.__globals__
-        if not _is_ours(namespace.get("__name__")) and _knows_arrays(namespace):
-            self._globals(code, namespace)
+    def _class(self, at: int, value: type) -> None:
+        names = tuple(
+            name
+            for name in vars(value)
+            if not name.startswith("__") or isinstance(vars(value)[name], types.FunctionType)
+        )
+        get = itemgetter(*names, "__module__", "__module__")
+        for i, name in enumerate(names):
+            self._members[len(self._flat) + 2 + i] = name
+        self._parts(at, lambda value: (value.__bases__, len(vars(value)), *get(vars(value))))
 
-    def _globals(self, code: types.CodeType, namespace: dict[str, Any]) -> None:
-        names, attributes = _names(code)
-        for name in names:
-            found = namespace.get(name, _EMPTY)
-            if isinstance(found, types.ModuleType):
-                if _knows_arrays(vars(found)) and not _is_ours(found.__name__):
-                    for key in attributes:
-                        if key in vars(found):
-                            self._name(vars(found), key)
-            elif found is not _EMPTY:
-                self._name(namespace, name)
+    def _function(self, at: int, value: types.FunctionType) -> None:
+        code, namespace = value.__code__, value.__globals__
+        own, others = self._globals(code, namespace)
+        start = len(self._flat)
+        cells = len(value.__closure__ or ())
+        for i, name in enumerate(code.co_freevars):
+            self._names[start + 4 + i] = (0, None, name)
+        for i, name in enumerate([*own, *(key for _, key in others)]):
+            named = Name(namespace if i < len(own) else others[i - len(own)][0], name)
+            if not isinstance(named.namespace[name], types.ModuleType):
+                self._names[start + 4 + cells + i] = (len(self._containers), None, name)
+                self._containers.append(named)
+        self._namespaces.append(namespace)
+        self._parts(at, _function_parts(namespace, own, others))
 
-    def _name(self, namespace: dict[str, Any], key: str) -> None:
-        self.containers.append(Name(namespace, key))
-        found = namespace[key]
-        if not isinstance(found, types.ModuleType):
-            self._stack.append(found)
+    def _globals(
+        self, code: types.CodeType, namespace: dict[str, Any]
+    ) -> tuple[list[str], list[tuple[dict[str, Any], str]]]:
+        """The global variables that a function names: its module's, and those of modules."""
+        if _is_ours(namespace.get("__name__")) or not _knows_arrays(namespace):
+            return [], []
+        names, attributes = names_in(code)
+        own = [name for name in names if name in namespace]
+        others = []
+        for name in own:
+            found = namespace[name]
+            if isinstance(found, types.ModuleType) and not _is_ours(found.__name__):
+                members = vars(found)
+                if _knows_arrays(members):
+                    others += [(members, key) for key in attributes if key in members]
+        return own, others
+
+    def _result(self, patterns: dict[Any, Pattern]) -> Found:
+        flat, arrays = self._flat, self._arrays
+        handles = tuple([flat[at] for at in arrays])
+        nodes = [handle._node for handle in handles]
+        first: dict[Any, int] = {}
+        key = (
+            tuple(map(type, flat)),
+            tuple([(s.mode, s.end, s.extra if s.mode == MODULE else 0) for s in self._steps]),
+            tuple(self._keys),
+            tuple([id(flat[at]) for at in self._fixed]),
+            tuple(map(id, self._namespaces)),
+            tuple([frozenset(flat[at]) for at in self._sets]),
+            tuple(self._aliases),
+            tuple([first.setdefault(node, i) for i, node in enumerate(nodes)]),
+            frozenset(self._open),
+        )
+        pattern = patterns.get(key)
+        if pattern is None:
+            pinned = [*(flat[at] for at in self._fixed), *self._namespaces]
+            pattern = Pattern(key, pinned, self._containers, self._steps)
+            pattern.open = self._open
+            grown = [self._containers[number] for number, key in self._open if key is GROWN]
+            distinct = sorted({*(s.at for s in self._steps), *arrays, *grown})
+            pattern.fix(
+                flat, self._keys, self._fixed, self._constants, self._sets, arrays,
+                distinct, self._aliases,
+            )  # fmt: skip
+        return Found(pattern, flat, handles, nodes)
+
+    def conflicts(self) -> set[str]:
+        """Names whose lists are also reached by ways where they are looked into."""
+        return {name for at, name in self._open_lists.items() if at in self._seen}
+
+
+def _length(value: Any) -> tuple[int]:
+    return (len(value),)
+
+
+def _kind(value: Any) -> tuple[type]:
+    return (type(value),)
+
+
+def _cell_parts(cell: types.CellType) -> tuple[Any, ...]:
+    try:
+        return (cell.cell_contents,)
+    except ValueError:
+        return (_EMPTY,)
+
+
+def _function_parts(
+    namespace: dict[str, Any], own: list[str], others: list[tuple[dict[str, Any], str]]
+) -> Callable[[Any], Sequence[Any]]:
+    """What takes apart a function of a module: its code, defaults, cells and globals."""
+
+    def parts(function: types.FunctionType) -> Sequence[Any]:
+        if function.__globals__ is not namespace:
+            return ()
+        found = [
+            function.__code__, function.__defaults__, function.__kwdefaults__,
+            function.__dict__ or None, *(function.__closure__ or ()),
+        ]  # fmt: skip
+        if own:
+            found += [namespace[name] for name in own]
+            if others:
+                found += [members[key] for members, key in others]
+        return found
+
+    return parts
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_users(kind: type) -> bool:
+    """Whether no code but the user's knows the names of a class's attributes."""
+    return not any(
+        _is_foreign(base.__module__) or _is_ours(base.__module__)
+        for base in kind.__mro__
+        if base not in (object, dict) and base.__name__ != "Module"
+    )
 
 
 @functools.lru_cache(maxsize=4096)
@@ -225,25 +375,3 @@ def _of_mlx(value: Any) -> bool:
         name = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
         return _is_ours(name)
     return type(value) is array
-
-
-@functools.lru_cache(maxsize=4096)
-def _names(code: types.CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Global names and attribute names in a code object and those nested in it."""
-    names: dict[str, None] = {}
-    attributes: dict[str, None] = {}
-    for inner in _codes(code):
-        for instruction in dis.get_instructions(inner):
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL"):
-                names[instruction.argval] = None
-            elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-                attributes[instruction.argval] = None
-    return tuple(names), tuple(attributes)
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    pending = [code]
-    while pending:
-        code = pending.pop()
-        yield code
-        pending += [c for c in code.co_consts if isinstance(c, types.CodeType)]

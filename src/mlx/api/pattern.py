@@ -1,0 +1,179 @@
+"""The structure of what a function reaches, in a form that is compared with few steps of Python.
+
+Everything reached lies in one flat list: first the roots, then the parts of each value that has
+parts, in the order in which they are met.  Two scans of one structure differ in arrays and
+constants alone, at the same positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mlx.array import array
+from mlx.base.tree import picker
+from mlx.graph.node import Node
+
+SEQUENCE, DICTIONARY, MODULE, ATTRIBUTES, CELL, PARTS = range(6)
+"""How a value is taken apart; a module is a dictionary that also has attributes."""
+GROWN = object()
+
+
+class Step(NamedTuple):
+    """Take the value at a position apart."""
+
+    at: int
+    kind: type
+    mode: int
+    extra: Any
+    """PARTS: the function that does it; MODULE: how many items the dictionary has."""
+    end: int
+    """How long the flat list is then."""
+
+
+class Name:
+    """A global variable that a function names, as a container of one value."""
+
+    __slots__ = ("namespace", "key")
+
+    def __init__(self, namespace: dict[str, Any], key: str) -> None:
+        self.namespace = namespace
+        self.key = key
+
+
+class Found:
+    """What one call reaches.
+
+    Attributes:
+        handles: the arrays, each once; ``nodes``: what they name.
+        constants: the guarded ones; ``types``: shapes and dtypes of the arrays.
+    """
+
+    __slots__ = ("constants", "dtypes", "flat", "handles", "nodes", "pattern", "shapes")
+
+    def __init__(self, pattern: Pattern, flat: list[Any], handles: Any, nodes: list[Node]) -> None:
+        self.pattern = pattern
+        self.flat = flat
+        self.handles: tuple[array, ...] = handles
+        self.nodes = nodes
+        self.constants: tuple[Any, ...] = pattern.pick_constants(flat)
+        self.shapes = [node.shape for node in nodes]
+        self.dtypes = [node.dtype for node in nodes]
+
+    @property
+    def key(self) -> Any:
+        """Tells calls of one structure apart: constants exactly (-0.0, NaN), shapes, dtypes."""
+        exact = tuple([c if c == c and c != 0 else repr(c) for c in self.constants])
+        return exact, tuple(self.shapes), tuple([dtype.index for dtype in self.dtypes])
+
+    def container(self, number: int) -> Any:
+        """What may be written to: a dictionary, list, cell or name."""
+        where = self.pattern.containers[number]
+        if type(where) is int:
+            return self.flat[where] if where >= 0 else self.flat[~where].__dict__
+        return where
+
+
+class Pattern:
+    """What all scans of one structure have in common.
+
+    Attributes:
+        key: equal for equal structures.
+        steps: how the flat list is made.
+        containers: position of each container, its complement where it is the value's
+            ``__dict__``, or a Name.
+        open: what is not looked at, for the function only counts or grows it: (number of the
+            container, key there, or GROWN for a list).
+        pinned: objects that the structure knows by ``id``.
+        entries: what a compiled function keeps for calls of this structure.
+    """
+
+    def __init__(self, key: Any, pinned: list[Any], containers: list[Any], steps: list[Step]):
+        self.key = key
+        self.pinned = pinned
+        self.containers = containers
+        self.steps = [tuple(step) for step in steps]
+        self.open: set[tuple[int, Any]] = set()
+        self.entries: dict[Any, Any] = {}
+        self.last: Any = None
+
+    def fix(
+        self,
+        flat: list[Any],
+        keys: list[Any],
+        fixed: list[int],
+        constants: list[int],
+        sets: list[int],
+        arrays: list[int],
+        distinct: list[int],
+        aliases: list[tuple[int, int]],
+    ) -> None:
+        """Say what is compared, by positions."""
+        self._types = list(map(type, flat))
+        self._keys = keys
+        self._pick_fixed = picker(fixed)
+        self._ids = list(map(id, self._pick_fixed(flat)))
+        self.pick_constants: Callable[[Any], tuple[Any, ...]] = picker(constants)
+        self._pick_sets = picker(sets)
+        self._sets = tuple(frozenset(s) for s in self._pick_sets(flat))
+        self._pick_arrays = picker(arrays)
+        self._pick_distinct = picker(distinct)
+        self._distinct = len(distinct)
+        self._aliases = aliases
+        nodes = [flat[at]._node for at in arrays]
+        self._nodes = len(set(nodes))
+        self._same = [(i, nodes.index(n)) for i, n in enumerate(nodes) if nodes.index(n) != i]
+
+    def flatten(self, flat: list[Any]) -> bool:
+        """Take the roots in ``flat`` apart; whether their structure may be this one."""
+        keys: list[Any] = []
+        for at, kind, mode, extra, end in self.steps:
+            value = flat[at]
+            if type(value) is not kind:
+                return False
+            if mode == SEQUENCE:
+                flat += value
+            elif mode == DICTIONARY:
+                keys += value
+                flat += value.values()
+            elif mode == PARTS:
+                flat += extra(value)
+            elif mode == CELL:
+                flat.append(value.cell_contents)
+            else:
+                if mode == MODULE:
+                    if len(value) != extra:
+                        return False
+                    keys += value
+                    flat += value.values()
+                attributes = value.__dict__
+                keys += attributes
+                flat += attributes.values()
+            if len(flat) != end:
+                return False
+        return keys == self._keys and list(map(type, flat)) == self._types
+
+    def match(self, roots: list[Any]) -> Found | None:
+        """The scan of a call if its structure is this one.  ``roots`` is taken over."""
+        flat = roots
+        try:
+            if not self.flatten(flat):
+                return None
+        except (AttributeError, KeyError, RuntimeError, ValueError):
+            return None  # a part is gone
+        handles = self._pick_arrays(flat)
+        nodes = [handle._node for handle in handles]
+        if (
+            len(set(nodes)) != self._nodes
+            or list(map(id, self._pick_fixed(flat))) != self._ids
+            or len(set(map(id, self._pick_distinct(flat)))) != self._distinct
+            or self._pick_sets(flat) != self._sets
+        ):
+            return None
+        for at, first in self._aliases:
+            if flat[at] is not flat[first]:
+                return None
+        for at, first in self._same:
+            if nodes[at] is not nodes[first]:
+                return None
+        return Found(self, flat, handles, nodes)
