@@ -2,85 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-import struct
 import sys
-from array import array as words
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from mlx.backend.llvm.abi import HostCall
 from mlx.backend.llvm.programs import Executable, build_executable
 from mlx.base.tree import picker
 from mlx.graph import trace
 from mlx.graph.node import Node
-from mlx.runtime import collector, profile, team
+from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import pieces
-from mlx.runtime.host import call_host
-from mlx.runtime.memory import Storage, allocate
+from mlx.runtime.execute import Failed, counters, number_bits, run, unsettled
 
 PROGRAMS = 2048
 collector.calm()
 _lock = team.planning
 _programs: OrderedDict[Any, Executable] = OrderedDict()
-counters = {"programs": 0, "runs": 0}
-
-
-class Failed:
-    """In a node's ``data``: computing it raised; using it raises again."""
-
-    __slots__ = ("exception",)
-
-    def __init__(self, exception: Exception) -> None:
-        self.exception = _bare(exception)
-
-    def error(self) -> Exception:
-        return _bare(self.exception)
-
-
-def _bare(exception: Exception) -> Exception:
-    """The exception without its traceback, whose frames would keep arrays alive."""
-    return copy.copy(exception)
-
-
-class Pending:
-    """A submitted program that buffers wait for; ``after`` it depends on, and may have failed."""
-
-    __slots__ = ("after", "exception", "program", "ticket")
-
-    def __init__(self, ticket: Any, program: Executable, after: list[Pending]) -> None:
-        self.ticket = ticket
-        self.program = program
-        self.after = after
-        self.exception: Exception | None = None
-
-    @property
-    def may_fail(self) -> bool:
-        return self.program.can_fail or bool(self.after) or self.exception is not None
-
-    def wait(self) -> None:
-        """Block until it has run.  Raises what it, or one it depends on, failed with."""
-        if (ticket := self.ticket) is not None:
-            team.wait(ticket)
-        chain = [self]  # all of it has run: programs run in order
-        for one in chain:
-            one._settle()
-            if one.exception is not None:
-                self.exception = one.exception
-                raise _bare(one.exception)
-            chain += [p for p in one.after if p not in chain]
-        for one in chain:
-            one.after = []
-
-    def _settle(self) -> None:
-        """Read the status of a program that has run."""
-        if (ticket := self.ticket) is not None:
-            status = ticket.status
-            if status[0]:
-                self.exception = self.program.error(status)
-            self.ticket = None
 
 
 def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
@@ -90,8 +29,9 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
     bounds, MemoryError beyond the memory limit, and again whatever made an operand fail.
     """
     with _lock:
-        if any([node.data is None for node in nodes]):
-            _evaluate(nodes, asynchronous)
+        waiting = [node for node in nodes if node.data is None]
+        if waiting and not _evaluate_calls(waiting, asynchronous):
+            _evaluate(waiting, asynchronous)
         for node in nodes:
             if type(node.data) is not Buffer:
                 raise node.data.error()
@@ -121,7 +61,7 @@ def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node]]:
     return sorted(seen, key=_serial), sorted(calls, key=_serial)
 
 
-def _settle(order: list[Node]) -> bool:
+def _settle(order: Sequence[Node]) -> bool:
     """Give the outputs of finished compiled calls their data; whether there were any."""
     settled = []
     for node in order:
@@ -217,6 +157,21 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
             _evaluate_region(piece, wanted, asynchronous)
 
 
+def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
+    """Evaluate results of compiled functions that nothing else has to be computed for; False if
+    they are something else."""
+    calls = {node.inputs[0] if node.inputs else node for node in roots}
+    for call in calls:
+        if call.dtype is not None or call.primitive.family != "compiled":
+            return False
+        if call.data is None and not all([type(node.data) is Buffer for node in call.inputs]):
+            return False
+    for call in sorted(calls, key=_serial):
+        if call.data is None:
+            _call_compiled(call, asynchronous)
+    return _settle(roots)
+
+
 def _call_compiled(call: Node, asynchronous: bool) -> None:
     """Run a compiled function's program; its node's data are the outputs' buffers."""
     graph = call.primitive.graph
@@ -231,8 +186,8 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
 
     try:
         leaves = sources(inputs + graph.values)
-        _unsettled([leaf.data for leaf in leaves], False)
-        _run(program, leaves, uses, numbers, deliver, asynchronous and not program.can_fail)
+        unsettled([leaf.data for leaf in leaves], False)
+        run(program, leaves, uses, numbers, deliver, asynchronous and not program.can_fail)
     except (IndexError, ArithmeticError, ValueError, MemoryError) as error:
         call.data = Failed(error)
         call.primitive.failed(call)
@@ -315,155 +270,9 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
             node.data = buffer
 
     try:
-        _run(program, leaves, uses, numbers, deliver, asynchronous)
+        run(program, leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
         for node in outputs:
             node.data = Failed(error)
         raise
     trace.evaluated(outputs)
-
-
-def number_bits(node: Node) -> int:
-    """A run-time number as the 64 bits that kernels read."""
-    value, dtype = node.primitive.value, node.dtype
-    if dtype.is_complex:
-        value = complex(value)
-        raw = dtype.numpy.type(value).tobytes()
-    elif dtype.is_float and dtype.name != "float64":
-        raw = dtype.numpy.type(value).tobytes()
-    elif dtype.is_float:
-        return struct.unpack("<q", struct.pack("<d", value))[0]
-    else:
-        return (int(value) + 2**63) % 2**64 - 2**63
-    return int.from_bytes(raw, "little", signed=False) if len(raw) < 8 else _signed(raw)
-
-
-def _signed(raw: bytes) -> int:
-    return struct.unpack("<q", raw)[0]
-
-
-def _donated(program: Executable, leaves: Sequence[Node], uses: list[int]) -> dict[int, Any]:
-    """Outputs that take a leaf's memory: nothing outside the region refers to the leaf's node,
-    and nothing else to its buffer and storage."""
-    found: dict[int, Any] = {}
-    if trace.any_open():
-        return found
-    free = _free_storages(leaves, uses, program.donors)
-    for output, candidates in program.donations:
-        if not free:
-            break
-        nbytes = program.output_bytes[output]
-        for leaf in candidates:
-            if leaf in free and free[leaf].nbytes >= nbytes:
-                found[output] = free.pop(leaf)
-                break
-    return found
-
-
-def _free_storages(
-    leaves: Sequence[Node], uses: list[int], candidates: Iterable[int]
-) -> dict[int, Storage]:
-    """The storages of those leaves that nothing else refers to."""
-    found = {}
-    count = sys.getrefcount
-    for leaf in candidates:
-        node = leaves[leaf]
-        if count(node) - uses[leaf] > _LEAF_USUAL:
-            continue
-        data = node.data
-        if count(data) > 3 or data.offset or count(data.storage) > 2:
-            continue
-        if type(data.storage) is Storage:  # not somebody else's memory
-            found[leaf] = data.storage
-    return found
-
-
-_LEAF_USUAL = 3
-"""References to a leaf's node inside ``_free_storages``: the list of leaves, the name, the call."""
-
-
-def _run(
-    program: Executable,
-    leaves: Sequence[Node],
-    uses: list[int],
-    numbers: list[int],
-    deliver: Callable[[list[Buffer]], None],
-    asynchronous: bool,
-) -> None:
-    """Allocate, run, and deliver the outputs' buffers."""
-    counters["runs"] += 1
-    donated = _donated(program, leaves, uses) if program.donations else {}
-    segments = program.segments
-    is_async = asynchronous and len(segments) == 1 and not getattr(segments[0], "small", True)
-    is_async = is_async and not profile.wanted()
-    data = [leaf.data for leaf in leaves]
-    after = _unsettled(data, is_async and not donated)
-    status = words("q", (_NOT_RUN, 0, 0, 0))
-    storages = [donated.get(i) or allocate(n) for i, n in enumerate(program.output_bytes)]
-    arena = allocate(program.arena_bytes) if program.arena_bytes else None
-    bases = [status.buffer_info()[0], 0, arena.address if arena else 0]
-    for position in program.leaf_order:
-        buffer = data[position]
-        bases.append(buffer.storage.address + buffer.offset)
-    bases += [storage.address for storage in storages]
-    bases += numbers
-    block = words("q", bases)
-    if is_async:
-        ticket = Pending(team.submit(segments[0], block, (storages, arena, data)), program, after)
-        deliver(_buffers(program, data, storages, ticket))
-        return
-    try:
-        _run_segments(program, block, status, data)
-        deliver(_buffers(program, data, storages, None))
-    except BaseException:
-        # Interrupted behind the program: it may have written over its inputs.
-        if status[0] == 0:
-            deliver(_buffers(program, data, storages, None))
-        raise
-
-
-_NOT_RUN = -1
-
-
-def _unsettled(data: list[Buffer], may_wait: bool) -> list[Pending]:
-    """What computes the data, still runs and may fail; nothing unless ``may_wait``, for then
-    it is waited for.  Raises what it failed with."""
-    found = []
-    for buffer in data:
-        pending = buffer.ticket
-        if pending is not None and pending.may_fail:
-            if may_wait and pending.ticket is not None and not team.is_done(pending.ticket):
-                found.append(pending)
-            else:
-                pending.wait()
-    return found
-
-
-def _buffers(
-    program: Executable, data: list[Buffer], storages: list[Any], ticket: Pending | None
-) -> list[Buffer]:
-    """The outputs' buffers."""
-    return [
-        Buffer(storages[number], offset, ticket)
-        if kind == "output"
-        else Buffer(data[number].storage, data[number].offset + offset, data[number].ticket)
-        for kind, number, offset in program.results
-    ]
-
-
-def _run_segments(program: Executable, bases: Any, status: Any, data: list[Buffer]) -> None:
-    """Run to the end, where status[0] becomes 0.  Raises what a kernel or a host call found."""
-    earlier = words("q", (0, 0, 0, 0))
-    last = len(program.segments) - 1
-    for at, segment in enumerate(program.segments):
-        if isinstance(segment, HostCall):
-            for buffer in data:
-                buffer.wait()
-            team.synchronize()
-            call_host(segment, bases)
-            continue
-        block = status if at == last else earlier
-        bases[0] = block.buffer_info()[0]
-        run = profile.timed(program) if profile.wanted() else team.run
-        if run(segment, bases):
-            raise program.error(tuple(block))

@@ -1,0 +1,229 @@
+"""One run of a program: its memory, donation, waiting, and what becomes of failures."""
+
+from __future__ import annotations
+
+import copy
+import struct
+import sys
+from array import array as words
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from mlx.backend.llvm.abi import HostCall
+from mlx.backend.llvm.programs import Executable
+from mlx.graph import trace
+from mlx.graph.node import Node
+from mlx.runtime import profile, team
+from mlx.runtime.buffer import Buffer
+from mlx.runtime.host import call_host
+from mlx.runtime.memory import Storage, allocate
+
+counters = {"programs": 0, "runs": 0}
+
+
+class Failed:
+    """In a node's ``data``: computing it raised; using it raises again."""
+
+    __slots__ = ("exception",)
+
+    def __init__(self, exception: Exception) -> None:
+        self.exception = _bare(exception)
+
+    def error(self) -> Exception:
+        return _bare(self.exception)
+
+
+def _bare(exception: Exception) -> Exception:
+    """The exception without its traceback, whose frames would keep arrays alive."""
+    return copy.copy(exception)
+
+
+class Pending:
+    """A submitted program that buffers wait for; ``after`` it depends on, and may have failed."""
+
+    __slots__ = ("after", "exception", "program", "ticket")
+
+    def __init__(self, ticket: Any, program: Executable, after: list[Pending]) -> None:
+        self.ticket = ticket
+        self.program = program
+        self.after = after
+        self.exception: Exception | None = None
+
+    @property
+    def may_fail(self) -> bool:
+        return self.program.can_fail or bool(self.after) or self.exception is not None
+
+    def wait(self) -> None:
+        """Block until it has run.  Raises what it, or one it depends on, failed with."""
+        if (ticket := self.ticket) is not None:
+            team.wait(ticket)
+        chain = [self]  # all of it has run: programs run in order
+        for one in chain:
+            one._settle()
+            if one.exception is not None:
+                self.exception = one.exception
+                raise _bare(one.exception)
+            chain += [p for p in one.after if p not in chain]
+        for one in chain:
+            one.after = []
+
+    def _settle(self) -> None:
+        """Read the status of a program that has run."""
+        if (ticket := self.ticket) is not None:
+            status = ticket.status
+            if status[0]:
+                self.exception = self.program.error(status)
+            self.ticket = None
+
+
+def number_bits(node: Node) -> int:
+    """A run-time number as the 64 bits that kernels read."""
+    value, dtype = node.primitive.value, node.dtype
+    if dtype.is_complex:
+        value = complex(value)
+        raw = dtype.numpy.type(value).tobytes()
+    elif dtype.is_float and dtype.name != "float64":
+        raw = dtype.numpy.type(value).tobytes()
+    elif dtype.is_float:
+        return struct.unpack("<q", struct.pack("<d", value))[0]
+    else:
+        return (int(value) + 2**63) % 2**64 - 2**63
+    return int.from_bytes(raw, "little", signed=False) if len(raw) < 8 else _signed(raw)
+
+
+def _signed(raw: bytes) -> int:
+    return struct.unpack("<q", raw)[0]
+
+
+def _donated(program: Executable, leaves: Sequence[Node], uses: list[int]) -> dict[int, Any]:
+    """Outputs that take a leaf's memory: nothing outside the region refers to the leaf's node,
+    and nothing else to its buffer and storage."""
+    found: dict[int, Any] = {}
+    if trace.any_open():
+        return found
+    free = _free_storages(leaves, uses, program.donors)
+    for output, candidates in program.donations:
+        if not free:
+            break
+        nbytes = program.output_bytes[output]
+        for leaf in candidates:
+            if leaf in free and free[leaf].nbytes >= nbytes:
+                found[output] = free.pop(leaf)
+                break
+    return found
+
+
+def _free_storages(
+    leaves: Sequence[Node], uses: list[int], candidates: Iterable[int]
+) -> dict[int, Storage]:
+    """The storages of those leaves that nothing else refers to."""
+    found = {}
+    count = sys.getrefcount
+    for leaf in candidates:
+        node = leaves[leaf]
+        if count(node) - uses[leaf] > _LEAF_USUAL:
+            continue
+        data = node.data
+        if count(data) > 3 or data.offset or count(data.storage) > 2:
+            continue
+        if type(data.storage) is Storage:  # not somebody else's memory
+            found[leaf] = data.storage
+    return found
+
+
+_LEAF_USUAL = 3
+"""References to a leaf's node inside ``_free_storages``: the list of leaves, the name, the call."""
+
+
+def run(
+    program: Executable,
+    leaves: Sequence[Node],
+    uses: list[int],
+    numbers: list[int],
+    deliver: Callable[[list[Buffer]], None],
+    asynchronous: bool,
+) -> None:
+    """Allocate, run, and deliver the outputs' buffers."""
+    counters["runs"] += 1
+    donated = _donated(program, leaves, uses) if program.donations else {}
+    segments = program.segments
+    is_async = (
+        asynchronous
+        and len(segments) == 1
+        and not getattr(segments[0], "small", True)
+        and not profile.wanted()
+    )
+    data = [leaf.data for leaf in leaves]
+    after = unsettled(data, is_async and not donated)
+    status = words("q", (_NOT_RUN, 0, 0, 0))
+    if donated:
+        storages = [donated.get(i) or allocate(n) for i, n in enumerate(program.output_bytes)]
+    else:
+        storages = [allocate(n) for n in program.output_bytes]
+    arena = allocate(program.arena_bytes) if program.arena_bytes else None
+    bases = [status.buffer_info()[0], 0, arena.address if arena else 0]
+    for position in program.leaf_order:
+        buffer = data[position]
+        bases.append(buffer.storage.address + buffer.offset)
+    bases += [storage.address for storage in storages]
+    bases += numbers
+    block = words("q", bases)
+    if is_async:
+        ticket = Pending(team.submit(segments[0], block, (storages, arena, data)), program, after)
+        deliver(_buffers(program, data, storages, ticket))
+        return
+    try:
+        _run_segments(program, block, status, data)
+        deliver(_buffers(program, data, storages, None))
+    except BaseException:
+        # Interrupted behind the program: it may have written over its inputs.
+        if status[0] == 0:
+            deliver(_buffers(program, data, storages, None))
+        raise
+
+
+_NOT_RUN = -1
+
+
+def unsettled(data: list[Buffer], may_wait: bool) -> list[Pending]:
+    """What computes the data, still runs and may fail; nothing unless ``may_wait``, for then
+    it is waited for.  Raises what it failed with."""
+    found = []
+    for buffer in data:
+        pending = buffer.ticket
+        if pending is not None and pending.may_fail:
+            if may_wait and pending.ticket is not None and not team.is_done(pending.ticket):
+                found.append(pending)
+            else:
+                pending.wait()
+    return found
+
+
+def _buffers(
+    program: Executable, data: list[Buffer], storages: list[Any], ticket: Pending | None
+) -> list[Buffer]:
+    """The outputs' buffers."""
+    return [
+        Buffer(storages[number], offset, ticket)
+        if kind == "output"
+        else Buffer(data[number].storage, data[number].offset + offset, data[number].ticket)
+        for kind, number, offset in program.results
+    ]
+
+
+def _run_segments(program: Executable, bases: Any, status: Any, data: list[Buffer]) -> None:
+    """Run to the end, where status[0] becomes 0.  Raises what a kernel or a host call found."""
+    earlier = words("q", (0, 0, 0, 0))
+    last = len(program.segments) - 1
+    for at, segment in enumerate(program.segments):
+        if isinstance(segment, HostCall):
+            for buffer in data:
+                buffer.wait()
+            team.synchronize()
+            call_host(segment, bases)
+            continue
+        block = status if at == last else earlier
+        bases[0] = block.buffer_info()[0]
+        runner = profile.timed(program) if profile.wanted() else team.run
+        if runner(segment, bases):
+            raise program.error(tuple(block))
