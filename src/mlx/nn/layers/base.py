@@ -368,7 +368,7 @@ class Module(dict):
         elif path.endswith(".safetensors"):
             mx.save_safetensors(path, params)
         else:
-            raise ValueError(f"Unsupported extension of {path}: use '.npz' or '.safetensors'.")
+            raise ValueError(f"Unsupported file extension: {path} (use .npz or .safetensors).")
 
 
 def _is_value(_: Module, __: str, value: Any) -> bool:

@@ -1,8 +1,4 @@
-"""Arg-reductions: where along an axis the extreme element is.
-
-The result does not depend on any order: of equal elements the first counts, and of NaN the
-first NaN.  So lanes, chunks and columns may each keep a best of their own.
-"""
+"""The kernels of arg-reductions: along rows, along columns, and over the bests of chunks."""
 
 from __future__ import annotations
 
@@ -11,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm import memory
-from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
-from mlx.backend.llvm.along import Along, RowCode, along, split_rows
+from mlx.backend.llvm.abi import Kernel
+from mlx.backend.llvm.along import RowCode
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import Lane
@@ -25,7 +21,6 @@ BLOCK = 1024
 """Columns of a task: their best values and indices stay in the first-level cache."""
 AHEAD = 8
 """Rows to fetch ahead where they are far apart."""
-LEAST_CHUNK = 16384
 INDEX = dt.uint32
 
 
@@ -310,92 +305,3 @@ def _partials(k: Kernel, slot: int) -> Callable[[LaneEmitter, Best, Value, Value
                 memory.store_unit(e, lane, address, mask)
 
     return store
-
-
-# -- planning --------------------------------------------------------------------------
-
-
-def plan_argreduce(
-    primitive: Any,
-    inputs: list[Operand],
-    outputs: list[Operand],
-    scratch: Callable[[int], Pointer],
-    workers: int,
-) -> list[Command]:
-    """Commands of ArgMax or ArgMin.  Raises ValueError for an axis without elements."""
-    (x,), (out,) = inputs, outputs
-    view = along(primitive.axis, [x], [out])
-    if not view.rows:
-        return []
-    if not view.size:
-        raise ValueError(f"[{primitive.name}] an axis of size 0 has no extreme; shape {x.shape}.")
-    size = dtype_named(x.dtype).size
-    if view.views[0].step != size and view.depth:
-        inner, columns, strides = view.without_last()
-        if strides == (size, INDEX.size):
-            return _columns(primitive, x.dtype, inner, columns, out, scratch, workers)
-    return _rows(primitive, x.dtype, view, out, scratch, workers)
-
-
-def _chunks(size: int, tasks: int, workers: int) -> tuple[int, int]:
-    """(elements of a chunk, chunks): the axis is divided only where tasks are too few."""
-    wanted = -(-4 * workers // tasks)
-    chunk = max(LEAST_CHUNK, -(-size // wanted // 64) * 64)
-    if tasks >= 2 * workers or workers == 1 or chunk >= size:
-        return size, 1
-    return chunk, -(-size // chunk)
-
-
-def _rows(
-    primitive: Any, dtype: str, view: Along, out: Operand, scratch: Any, workers: int
-) -> list[Command]:
-    rows, size = view.rows, view.size
-    chunk, chunks = _chunks(size, rows, workers)
-    each = 1 if chunks > 1 else split_rows(rows, size, workers)
-    unit = view.views[0].step == dtype_named(dtype).size
-    spec = RowArgSpec(primitive, dtype, view.depth, chunks > 1, unit)
-    consts = [rows, each, size, chunk, chunks, *view.consts]
-    commands = [Command(spec, consts, -(-rows // each) * chunks)]
-    if chunks > 1:
-        combine = _combine(primitive, dtype, rows, chunks, out, scratch)
-        consts += [*combine.consts[5:9], rows]
-        combine.consts[3:5] = [chunks, 1]  # type: ignore[index]
-        commands.append(combine)
-    return commands
-
-
-def _columns(
-    primitive: Any,
-    dtype: str,
-    view: Along,
-    columns: int,
-    out: Operand,
-    scratch: Any,
-    workers: int,
-) -> list[Command]:
-    blocks = -(-columns // BLOCK)
-    tasks = view.rows * blocks
-    chunk, chunks = _chunks(view.size, tasks, workers)
-    spec = ColumnArgSpec(primitive, dtype, view.depth, chunks > 1)
-    bytes_each = BLOCK * (dtype_named(dtype).size + INDEX.size)
-    consts = [columns, blocks, view.size, chunk, chunks, *view.consts]
-    consts += [*scratch(bytes_each * workers).consts, bytes_each]
-    commands = [Command(spec, consts, tasks * chunks)]
-    if chunks > 1:
-        results = view.rows * columns
-        combine = _combine(primitive, dtype, results, chunks, out, scratch)
-        consts += [*combine.consts[5:9], view.rows]
-        combine.consts[3:5] = [1, results]  # type: ignore[index]
-        commands.append(combine)
-    return commands
-
-
-def _combine(
-    primitive: Any, dtype: str, results: int, chunks: int, out: Operand, scratch: Any
-) -> Command:
-    values = scratch(results * chunks * dtype_named(dtype).size)
-    indices = scratch(results * chunks * INDEX.size)
-    each = max(1, 4096 // chunks)
-    consts = [results, chunks, each, 0, 0, *values.consts, *indices.consts, *out.pointer.consts]
-    spec = CombineArgSpec(primitive, dtype, 0)
-    return Command(spec, consts, -(-results // each), "combine")
