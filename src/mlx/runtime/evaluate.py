@@ -13,8 +13,9 @@ from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
-from mlx.runtime.cut import pieces
+from mlx.runtime.cut import layers, pieces
 from mlx.runtime.execute import Failed, counters, number_bits, run, unsettled
+from mlx.runtime.memory import check_size
 
 PROGRAMS = 2048
 collector.calm()
@@ -223,7 +224,7 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
         graph.results = None
     live = [index[n] for n in roots]
     counters["programs"] += 1
-    program = build_executable(order, live, leaves, scalars, threads, team.Program)
+    program = build_executable(order, live, leaves, scalars, threads, team.Program, check_size)
     graph.values = tuple(leaf for leaf in leaves if leaf not in position)
     position |= {leaf: len(graph.inputs) + i for i, leaf in enumerate(graph.values)}
     sources = [position[leaf] for leaf in leaves]
@@ -244,6 +245,22 @@ def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
     return sorted(seen, key=_serial)
 
 
+MANY = 256
+"""Regions of fewer nodes are always planned whole."""
+_structures: OrderedDict[int, None] = OrderedDict()
+
+
+def _shapes_change(key: list[Any]) -> bool:
+    """Whether a region of the same structure, but other shapes, was planned before."""
+    structure = hash(tuple([part for part in key if type(part) is int]))
+    if structure in _structures:
+        return True
+    _structures[structure] = None
+    if len(_structures) > PROGRAMS:
+        _structures.popitem(last=False)
+    return False
+
+
 def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) -> None:
     key, leaves, scalars, edges, uses, index = _describe(order)
     live = _outside(order, edges, _USUAL)
@@ -255,8 +272,14 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
     whole = (tuple(key), tuple(live), threads)
     program = _programs.get(whole)
     if program is None:
+        parts = layers(order) if len(order) >= MANY and _shapes_change(key) else []
+        if parts:
+            del leaves, scalars  # references that would make nodes look needed
+            for part in parts:
+                _evaluate_region(part, roots, asynchronous)
+            return
         counters["programs"] += 1
-        program = build_executable(order, live, leaves, scalars, threads, team.Program)
+        program = build_executable(order, live, leaves, scalars, threads, team.Program, check_size)
         _programs[whole] = program
         if len(_programs) > PROGRAMS:
             _programs.popitem(last=False)

@@ -127,6 +127,12 @@ def allocate(nbytes: int) -> Storage:
     return Storage(address, nbytes, index)
 
 
+def check_size(nbytes: int) -> None:
+    """Raise MemoryError for a block that is larger than the memory limit."""
+    if nbytes > _counters.limit:
+        _refuse(nbytes)
+
+
 def wrap(owner: Any, address: int, nbytes: int) -> Storage:
     """Foreign memory as a Storage that keeps ``owner`` alive."""
     storage = Foreign(address, nbytes, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlx.backend.llvm import jit
@@ -111,9 +111,14 @@ def build_executable(
     scalars: list[Node],
     workers: int,
     make_program: Any,
+    check_size: Callable[[int], None],
 ) -> Executable:
-    """Plan and compile a region."""
+    """Plan and compile a region.  ``check_size`` raises where a buffer can't be allocated,
+    before its size takes time or overflows."""
     plan = make_plan(order, {order[i] for i in live})
+    for buffer in plan.buffers:
+        if buffer.kind != "leaf":
+            check_size(buffer.nbytes)
     result = assemble(plan, order, live, leaves, scalars, workers)
     result.segments = []
     table: list[Any] = []
