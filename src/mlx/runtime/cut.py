@@ -37,8 +37,8 @@ def pieces(order: list[Node]) -> Iterator[list[Node]]:
 
 
 def layers(order: list[Node]) -> list[list[Node]]:
-    """The region cut where its structure repeats (the layers of a network); ``order`` is
-    consumed.
+    """The region cut where its structure repeats (the layers of a network), and then ``order``
+    is consumed; nothing where it doesn't repeat.
 
     For regions whose shapes keep changing, such as decoding with a growing cache: equal layers
     need one plan between them.
@@ -46,7 +46,9 @@ def layers(order: list[Node]) -> list[list[Node]]:
     ids: dict[Any, int] = {}
     signs = [ids.setdefault((n.primitive.token, n.shape), len(ids)) for n in order]
     cuts = _repeats(signs)
-    while cuts and any(_belongs_to_previous(order[at]) for at in cuts):
+    if not cuts:
+        return []
+    while any(_belongs_to_previous(order[at]) for at in cuts):
         cuts = [at + 1 for at in cuts if at + 1 < len(order)]
     edges = [0, *cuts, len(order)]
     found = [order[a:b] for a, b in zip(edges, edges[1:], strict=False)]
