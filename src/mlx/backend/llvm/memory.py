@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import MEMORY, Lane
@@ -134,3 +136,14 @@ def strided_addresses(
     offsets = f.mul(indices, f.splat(stride, lanes))
     type = vector(lanes, "ptr")
     return f.emit(f"getelementptr i8, ptr {base.ref}, {offsets.type} {offsets.ref}", type)
+
+
+def each_vector(e: LaneEmitter, count: Value, body: Callable[[Value, Value | None], None]) -> None:
+    """Emit ``body(first, mask)`` for all of ``count`` elements, the last ones masked."""
+    f, lanes = e.f, e.lanes
+    whole = f.op("and", count, i64(-lanes))
+    for begin, end in ((i64(0), whole), (whole, count)):
+        loop = f.loop(begin, end, i64(lanes))
+        mask = below(f, f.sub(count, loop.index), lanes) if begin is whole else None
+        body(loop.index, mask)
+        f.end_loop(loop)

@@ -197,9 +197,9 @@ class _Columns:
         self.source = f.gep(source, f.mul(j0, i64(self.dtype.size)))
         self.step = code.steps[0]
         self.values, self.indices = area, f.gep(area, i64(BLOCK * self.dtype.size))
-        self._every_column(lambda j, mask: self._begin(k0, j, mask))
+        memory.each_vector(self.e, self.count, lambda j, mask: self._begin(k0, j, mask))
         loop = f.loop(f.add(k0, i64(1)), k1, i64(1))
-        self._every_column(lambda j, mask: self._take(loop.index, j, mask))
+        memory.each_vector(self.e, self.count, lambda j, mask: self._take(loop.index, j, mask))
         f.end_loop(loop)
 
         def finish(j: Value, mask: Value | None) -> None:
@@ -212,19 +212,8 @@ class _Columns:
                 lane = Lane(INDEX, best.index)
                 memory.store_unit(self.e, lane, f.gep(target, at, "i32"), mask)
 
-        self._every_column(finish)
+        memory.each_vector(self.e, self.count, finish)
         f.ret()
-
-    def _every_column(self, body: Callable[[Value, Value | None], None]) -> None:
-        """Run ``body(column, mask)`` over the block."""
-        f, lanes = self.f, self.e.lanes
-        whole = f.op("and", self.count, i64(-lanes))
-        for begin, end in ((i64(0), whole), (whole, self.count)):
-            loop = f.loop(begin, end, i64(lanes))
-            masked = begin is whole
-            mask = memory.below(f, f.sub(self.count, loop.index), lanes) if masked else None
-            body(loop.index, mask)
-            f.end_loop(loop)
 
     def _load(self, row: Value, j: Value, mask: Value | None) -> Lane:
         f, size = self.f, i64(self.dtype.size)

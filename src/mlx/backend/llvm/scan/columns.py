@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlx.backend.llvm import memory
@@ -57,29 +56,18 @@ class ColumnScan(Scan):
             f.gep(p, f.mul(self.j0, s))
             for p, s in zip(self.code.row(self.row), self.strides, strict=True)
         ]
-        self._every_column(self._begin)
+        memory.each_vector(self.e, self.count, self._begin)
         k0 = f.mul(self.chunk, chunk)
         loop = f.loop(k0, f.min(f.add(k0, chunk), size), i64(1))
         at = loop.index
         if spec.primitive.reverse:
             at = f.sub(f.sub(size, i64(1)), at)
         rows = [f.gep(p, f.mul(at, s)) for p, s in zip(self.pointers, self.code.steps, strict=True)]
-        self._every_column(lambda j, mask: self._step(rows, j, mask))
+        memory.each_vector(self.e, self.count, lambda j, mask: self._step(rows, j, mask))
         f.end_loop(loop)
         if spec.mode == TOTALS:
-            self._every_column(self._finish)
+            memory.each_vector(self.e, self.count, self._finish)
         f.ret()
-
-    def _every_column(self, body: Callable[[Value, Value | None], None]) -> None:
-        """Run ``body(column, mask)`` over the block."""
-        f, lanes = self.f, self.e.lanes
-        whole = f.op("and", self.count, i64(-lanes))
-        for begin, end in ((i64(0), whole), (whole, self.count)):
-            loop = f.loop(begin, end, i64(lanes))
-            masked = begin is whole
-            mask = memory.below(f, f.sub(self.count, loop.index), lanes) if masked else None
-            body(loop.index, mask)
-            f.end_loop(loop)
 
     def _kept(self, area: Value, j: Value) -> Value:
         return self.f.gep(area, self.f.mul(j, i64(self.acc.size)))
