@@ -29,6 +29,7 @@ from mlx.graph.node import Node, Shape, record
 
 _tokens: dict[Any, int] = {}
 _token_lock = threading.Lock()
+_structural: dict[type, tuple[str, ...]] = {}  # names of a class's fields that are no sizes
 
 
 class Primitive:
@@ -49,13 +50,14 @@ class Primitive:
             return self.__dict__["_token"]
         except KeyError:
             pass
-        fields = tuple(
-            getattr(self, f.name)
-            for f in dataclasses.fields(self)  # type: ignore[arg-type]
-            if f.name not in self.sizes
-        )
+        cls = type(self)
+        names = _structural.get(cls)
+        if names is None:
+            every = (f.name for f in dataclasses.fields(self))  # type: ignore[arg-type]
+            names = _structural[cls] = tuple(n for n in every if n not in self.sizes)
+        fields = tuple([getattr(self, name) for name in names])
         with _token_lock:
-            token = _tokens.setdefault((type(self), fields), len(_tokens))
+            token = _tokens.setdefault((cls, fields), len(_tokens))
         self.__dict__["_token"] = token
         return token
 
