@@ -111,7 +111,7 @@ class _Entry:
         )
 
     def call(self, found: Found) -> Any:
-        node = Node(self._primitive, self._pick(found.nodes), self._types, None)
+        node = Node(self._primitive, tuple(self._pick(found.nodes)), self._types, None)
         inputs = (node,)
         made = [Node(pick, inputs, shape, dtype) for pick, shape, dtype in self._results]
         result, undo = self._effects.repeat(found, made)
@@ -141,6 +141,7 @@ class Compiled:
         functools.update_wrapper(self, fun, updated=())
         self._fun = fun
         self._state = (inputs, outputs)
+        self._captured = [fun, random.state, *(s for s in (inputs, outputs) if s is not None)]
         self._patterns: dict[Any, Pattern] = {}
         self._recent: tuple[Pattern, ...] = ()
         self._kept: OrderedDict[_Entry, Pattern] = OrderedDict()
@@ -157,7 +158,7 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not _enabled or trace.active():
             return self._fun(*args, **kwargs)
-        roots = [args, kwargs, self._fun, self._state, random.state]
+        roots = [args, kwargs, *self._captured]
         for pattern in self._recent:
             found = pattern.match(roots.copy())
             if found is not None:

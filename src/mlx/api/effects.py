@@ -202,7 +202,12 @@ class Effects:
     def repeat(self, found: Found, nodes: Sequence[Node]) -> tuple[Any, Undo]:
         """Do the same with new results: write what was written, return what was returned."""
         undo = Undo()
-        new = [wrap(nodes[i]) for i in self._sources]
+        new = []
+        make = array.__new__
+        for i in self._sources:  # ``wrap``, inlined
+            handle = make(array)
+            handle._node = nodes[i]
+            new.append(handle)
         if self._stores:
             self._store(found, new, undo)
         if self._writes or self._sums or self._appends:
@@ -267,7 +272,7 @@ class Effects:
         self._check(value)
         return lambda new, found: value
 
-    def _make_all(self, values: Sequence[Any]) -> Callable[[Sequence[array], Found], Any]:
+    def _make_all(self, values: Sequence[Any]) -> Callable[[Sequence[array], Found], Sequence[Any]]:
         if all([self._is_new(value) for value in values]):
             pick = picker([self._which(value) for value in values])
             return lambda new, found: pick(new)

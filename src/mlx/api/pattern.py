@@ -7,7 +7,7 @@ constants alone, at the same positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mlx.array import array
@@ -54,9 +54,9 @@ class Found:
     def __init__(self, pattern: Pattern, flat: list[Any], handles: Any, nodes: list[Node]) -> None:
         self.pattern = pattern
         self.flat = flat
-        self.handles: tuple[array, ...] = handles
+        self.handles: Sequence[array] = handles
         self.nodes = nodes
-        self.constants: tuple[Any, ...] = pattern.pick_constants(flat)
+        self.constants: Sequence[Any] = pattern.pick_constants(flat)
         self.shapes = [node.shape for node in nodes]
         self.dtypes = [node.dtype for node in nodes]
 
@@ -113,9 +113,10 @@ class Pattern:
         self._keys = keys
         self._pick_fixed = picker(fixed)
         self._ids = list(map(id, self._pick_fixed(flat)))
-        self.pick_constants: Callable[[Any], tuple[Any, ...]] = picker(constants)
+        self.pick_constants = picker(constants)
         self._pick_sets = picker(sets)
-        self._sets = tuple(frozenset(s) for s in self._pick_sets(flat))
+        kept = self._pick_sets(flat)
+        self._sets = type(kept)([frozenset(s) for s in kept])  # type: ignore[call-arg]
         self._pick_arrays = picker(arrays)
         self._pick_distinct = picker(distinct)
         self._distinct = len(distinct)

@@ -10,20 +10,22 @@ from typing import Any
 
 def leaves(tree: Any) -> list[Any]:
     """The leaves in order: what is no list, tuple or dictionary."""
+    if not isinstance(tree, _CONTAINERS):
+        return [tree]
     out: list[Any] = []
     _collect(tree, out)
     return out
 
 
+_CONTAINERS = (dict, list, tuple)
+
+
 def _collect(tree: Any, out: list[Any]) -> None:
-    if isinstance(tree, dict):
-        for child in tree.values():
+    for child in tree.values() if isinstance(tree, dict) else tree:
+        if isinstance(child, _CONTAINERS):
             _collect(child, out)
-    elif isinstance(tree, (list, tuple)):
-        for child in tree:
-            _collect(child, out)
-    else:
-        out.append(tree)
+        else:
+            out.append(child)
 
 
 def rebuild(tree: Any, values: Iterator[Any]) -> Any:
@@ -91,8 +93,9 @@ def outline(tree: Any) -> str:
     return "*"
 
 
-def picker(positions: Sequence[int]) -> Callable[[Any], tuple[Any, ...]]:
+def picker(positions: Sequence[int]) -> Callable[[Any], Sequence[Any]]:
     """A fast function that picks the values at these positions out of a sequence."""
-    if len(positions) > 1:
-        return operator.itemgetter(*positions)
-    return lambda values: tuple([values[i] for i in positions])
+    start, count = (positions[0] if positions else 0), len(positions)
+    if list(positions) == list(range(start, start + count)):
+        return operator.itemgetter(slice(start, start + count))
+    return operator.itemgetter(*positions)

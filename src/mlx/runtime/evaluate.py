@@ -186,7 +186,7 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
         call.data = _results(graph, inputs, buffers)
 
     try:
-        leaves = sources(inputs + graph.values)
+        leaves = list(sources(inputs + graph.values))  # never ``inputs`` itself: ``uses``
         unsettled([leaf.data for leaf in leaves], False)
         run(program, leaves, uses, numbers, deliver, asynchronous and not program.can_fail)
     except (IndexError, ArithmeticError, ValueError, MemoryError) as error:
