@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.gemm.elements import first_lanes, minimum
+from mlx.backend.llvm.gemm.elements import first_lanes
 from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
 from mlx.backend.llvm.gemm.pack import UNIT_COL, a_format, pack_a, pack_b
@@ -53,6 +53,19 @@ class BlockedSpec:
         _Blocked(self, module, name).emit()
 
 
+@dataclass(frozen=True)
+class _Depth:
+    """One block of k: how deep, whether others came before it, whether it is the last; where
+    its operands start."""
+
+    depth: Value
+    more: Value
+    last: Value
+    a: Value
+    b: Value
+    b_packed: Value
+
+
 class _Blocked:
     def __init__(self, spec: BlockedSpec, module: Module, name: str) -> None:
         self.spec, self.module = spec, module
@@ -85,7 +98,7 @@ class _Blocked:
         return self.kernel.const(SLOTS.index(name))
 
     def emit(self) -> None:
-        f, kernel, size = self.f, self.kernel, self.tile.itemsize
+        f, kernel = self.f, self.kernel
         for name in SLOTS:
             self.slot(name)
         a, b, scratch = (kernel.pointer(SLOTS.index(p + "_base")) for p in ("a", "b", "scratch"))
@@ -102,36 +115,15 @@ class _Blocked:
         b = f.gep(b, f.mul(col0, strides["b_col"]))
         context = self.spec.epilogue.batch(kernel, state, batch)
         b_packed = self._packed(scratch, offsets[2], col0)
-        c = f.gep(scratch, self.slot("c_scratch"))
-
         k, kc = self.slot("k"), self.slot("kc")
         at_least_one = f.select(f.icmp("sgt", k, i64(1)), k, i64(1))
         block = f.loop(i64(0), at_least_one, kc, [a, b, b_packed])
         a, b, b_packed = block.values
-        depth = minimum(f, f.sub(k, block.index), kc)
+        depth = f.min(f.sub(k, block.index), kc)
         more = f.icmp("ne", block.index, i64(0))
         last = f.icmp("sge", f.add(block.index, kc), k)
-        direct_rows = self._pack_a(a, strides, rows, depth, scratch)
-        direct_cols = self._pack_b(b, strides, cols, depth, b_packed)
-
-        steps = f.op("udiv", f.add(depth, i64(self.tile.step - 1)), i64(self.tile.step))
-        row = f.loop(i64(0), rows, i64(self.tile.rows), [scratch, c])
-        a_panel, c_row = row.values
-        height = minimum(f, f.sub(rows, row.index), i64(self.tile.rows))
-        left, left_pitch = self._left(a, strides, row.index, direct_rows, a_panel)
-        col = f.loop(i64(0), cols, i64(self.tile.cols), [b_packed, c_row])
-        b_panel, c_tile = col.values
-        width = minimum(f, f.sub(cols, col.index), i64(self.tile.cols))
-        right, pitch = self._right(b, strides, col.index, direct_cols, b_panel)
-        at = (f.add(row0, row.index), f.add(col0, col.index))
-        target, c_pitch, finish = self._target(context, at, height, width, c_tile, last)
-        self._run_micro(
-            height, width, [left, left_pitch, right, pitch, steps, target, c_pitch, more]
-        )
-        self._finish(finish, context, c_tile, at, height, width)
-        next_tile = [f.gep(b_panel, self.slot("b_panel")), f.gep(c_tile, self.slot("c_stride"))]
-        _, c_row = f.end_loop(col, next_tile)
-        f.end_loop(row, [f.gep(a_panel, i64(self.tile.a_panel * size)), c_row])
+        part = _Depth(depth, more, last, a, b, b_packed)
+        self._tiles(part, strides, scratch, context, (row0, rows, col0, cols))
         moved = [
             f.gep(a, f.mul(kc, strides["a_col"])),
             f.gep(b, f.mul(kc, strides["b_row"])),
@@ -139,6 +131,40 @@ class _Blocked:
         ]
         f.end_loop(block, moved)
         f.ret()
+
+    def _tiles(
+        self,
+        part: _Depth,
+        strides: dict[str, Value],
+        scratch: Value,
+        context: Any,
+        block: tuple[Value, Value, Value, Value],
+    ) -> None:
+        """All tiles of the task's block, over one block of k."""
+        f, depth, (row0, rows, col0, cols) = self.f, part.depth, block
+        a, b, b_packed = part.a, part.b, part.b_packed
+        direct_rows = self._pack_a(a, strides, rows, depth, scratch)
+        direct_cols = self._pack_b(b, strides, cols, depth, b_packed)
+        c = f.gep(scratch, self.slot("c_scratch"))
+        steps = f.op("udiv", f.add(depth, i64(self.tile.step - 1)), i64(self.tile.step))
+        row = f.loop(i64(0), rows, i64(self.tile.rows), [scratch, c])
+        a_panel, c_row = row.values
+        height = f.min(f.sub(rows, row.index), i64(self.tile.rows))
+        left, left_pitch = self._left(a, strides, row.index, direct_rows, a_panel)
+        col = f.loop(i64(0), cols, i64(self.tile.cols), [b_packed, c_row])
+        b_panel, c_tile = col.values
+        width = f.min(f.sub(cols, col.index), i64(self.tile.cols))
+        right, pitch = self._right(b, strides, col.index, direct_cols, b_panel)
+        at = (f.add(row0, row.index), f.add(col0, col.index))
+        target, c_pitch, finish = self._target(context, at, height, width, c_tile, part.last)
+        self._run_micro(
+            height, width, [left, left_pitch, right, pitch, steps, target, c_pitch, part.more]
+        )
+        self._finish(finish, context, c_tile, at, height, width)
+        next_tile = [f.gep(b_panel, self.slot("b_panel")), f.gep(c_tile, self.slot("c_stride"))]
+        _, c_row = f.end_loop(col, next_tile)
+        a_next = f.gep(a_panel, i64(self.tile.a_panel * self.tile.itemsize))
+        f.end_loop(row, [a_next, c_row])
 
     def _block(self) -> tuple[Value, Value, Value, Value, Value]:
         """The task's batch index, and first row, rows, first column and columns of its block."""
@@ -148,8 +174,8 @@ class _Blocked:
         m_block = f.op("urem", rest, self.slot("m_blocks"))
         batch = f.op("udiv", rest, self.slot("m_blocks"))
         row0, col0 = f.mul(m_block, self.slot("mc")), f.mul(n_block, self.slot("nc"))
-        rows = minimum(f, f.sub(self.slot("m"), row0), self.slot("mc"))
-        cols = minimum(f, f.sub(self.slot("n"), col0), self.slot("nc"))
+        rows = f.min(f.sub(self.slot("m"), row0), self.slot("mc"))
+        cols = f.min(f.sub(self.slot("n"), col0), self.slot("nc"))
         return batch, row0, rows, col0, cols
 
     def _packed(self, scratch: Value, item: Value, col0: Value) -> Value:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel, Pointer
-from mlx.backend.llvm.gemm.elements import first_lanes, llvm_type, minimum
+from mlx.backend.llvm.gemm.elements import first_lanes, llvm_type
 from mlx.backend.llvm.gemm.operand import Epilogue
 from mlx.backend.llvm.gemm.tile import tile_for
 from mlx.backend.llvm.ir import Module
@@ -55,7 +55,7 @@ class _Combine:
         state = self.spec.epilogue.begin(kernel, EPILOGUE_SLOT)
         batch = f.op("udiv", kernel.task, blocks)
         start = f.mul(f.op("urem", kernel.task, blocks), block)
-        stop = f.add(start, minimum(f, f.sub(outputs, start), block))
+        stop = f.add(start, f.min(f.sub(outputs, start), block))
         context = self.spec.epilogue.batch(kernel, state, batch)
         self.plane = f.mul(pitch, i64(tile.itemsize))
         self.chunk = f.mul(self.plane, i64(tile.planes))
@@ -95,7 +95,7 @@ class _Combine:
             epilogue.store(self.kernel, context, value, i64(0), index, mask)
             return
         one = lane_consts(with_element(self.type, "i1"), [1] + [0] * (lanes - 1))
-        lane = f.loop(i64(0), minimum(f, left, i64(lanes)), i64(1))
+        lane = f.loop(i64(0), f.min(left, i64(lanes)), i64(1))
         picked = [f.insert(const(self.type, 0), f.extract(v, lane.index), 0) for v in values]
         single: Any = tuple(picked) if len(picked) == 2 else picked[0]
         epilogue.store(self.kernel, context, single, f.add(index, lane.index), i64(0), one)

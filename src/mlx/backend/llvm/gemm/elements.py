@@ -177,10 +177,6 @@ def first_lanes(f: Function, count: Value, lanes: int) -> Value:
     return f.icmp("slt", index, f.splat(count, lanes))
 
 
-def minimum(f: Function, a: Value, b: Value) -> Value:
-    return f.select(f.icmp("slt", a, b), a, b)
-
-
 def multiply_add(f: Function, a: Value, b: Value, c: Value, fused: bool) -> Value:
     """a * b + c: one rounding for floats where the target has FMA, wraparound for integers."""
     if fused and a.type.rstrip(">").endswith(("float", "double")):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlx.backend.llvm.gemm.elements import Element, minimum, transpose
+from mlx.backend.llvm.gemm.elements import Element, transpose
 from mlx.backend.llvm.gemm.tile import ROW, Tile
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, i64
@@ -71,7 +71,7 @@ def _a_columns(f: Function, tile: Tile, element: Element, layout: str) -> None:
     source, target = k.values
     panel = f.loop(i64(0), rows, i64(tile.rows), [target])
     (to,) = panel.values
-    count = minimum(f, f.sub(rows, panel.index), i64(tile.rows))
+    count = f.min(f.sub(rows, panel.index), i64(tile.rows))
     runs = []
     for start in range(0, tile.rows, lanes):
         at = f.mul(f.add(panel.index, i64(start)), i64(element.size))
@@ -154,8 +154,7 @@ def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> Non
     inside = f.op("urem", block.index, i64(tile.cols))
     to = f.gep(f.gep(target, f.mul(panel, pitch)), f.mul(inside, i64(size)))
     columns = [
-        f.gep(source, f.mul(minimum(f, f.add(block.index, i64(i)), last), stride))
-        for i in range(lanes)
+        f.gep(source, f.mul(f.min(f.add(block.index, i64(i)), last), stride)) for i in range(lanes)
     ]
     k = f.loop(i64(0), depth, i64(lanes * step))
     left = f.sub(depth, k.index)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlx.backend.llvm.gemm.elements import Element, minimum
+from mlx.backend.llvm.gemm.elements import Element
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.values import Value, const, i64, vector
 
@@ -33,8 +33,8 @@ class Pairs(Element):
             return [f.bitcast(raw, vector(lanes, "i32"))]
         count = left if left is not None else i64(2 * lanes)
         double = f.op("shl", k_stride, i64(1))
-        evens = f.op("lshr", f.add(minimum(f, count, i64(2 * lanes)), i64(1)), i64(1))
-        odds = f.op("lshr", minimum(f, count, i64(2 * lanes)), i64(1))
+        evens = f.op("lshr", f.add(f.min(count, i64(2 * lanes)), i64(1)), i64(1))
+        odds = f.op("lshr", f.min(count, i64(2 * lanes)), i64(1))
         low = self.gather_bits(f, address, double, lanes, evens)
         return [_join(f, low, self.gather_bits(f, f.gep(address, k_stride), double, lanes, odds))]
 

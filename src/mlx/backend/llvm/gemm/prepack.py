@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.gemm.elements import minimum
 from mlx.backend.llvm.gemm.operand import batch_offsets
 from mlx.backend.llvm.gemm.pack import pack_b
 from mlx.backend.llvm.gemm.tile import Tile
@@ -48,7 +47,7 @@ class PrepackSpec:
         panel = f.mul(f.op("udiv", col0, i64(tile.cols)), slot["b_panel"])
         inside = f.mul(f.op("udiv", k0, i64(tile.step)), i64(tile.b_row))
         target = f.gep(f.gep(target, offsets[1]), f.add(panel, inside))
-        cols = minimum(f, f.sub(slot["n"], col0), slot["nc"])
-        depth = minimum(f, f.sub(slot["k"], k0), slot["kc"])
+        cols = f.min(f.sub(slot["n"], col0), slot["nc"])
+        depth = f.min(f.sub(slot["k"], k0), slot["kc"])
         f.call(pack, "void", source, col, row, cols, depth, target, slot["b_panel"])
         f.ret()

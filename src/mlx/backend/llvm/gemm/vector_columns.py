@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mlx.backend.llvm.gemm.elements import minimum
 from mlx.backend.llvm.gemm.vector_form import CHUNK, MAX_BLOCK, Form
 from mlx.backend.llvm.values import Value, const, i64
 
@@ -23,7 +22,7 @@ class Columns(Form):
             f.end_loop(block)
             done = stop
         self._accumulate(done, f.sub(self.depth, done), 1)
-        self._clear(minimum(f, self.depth, order))
+        self._clear(f.min(self.depth, order))
         self._fold()
 
     def _address(self, row: Value, col: Value, plane: int = 0) -> Value:

@@ -10,7 +10,6 @@ from mlx.backend.llvm.gemm.elements import (
     SIZES,
     Element,
     first_lanes,
-    minimum,
     multiply_add,
 )
 from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
@@ -105,9 +104,9 @@ class Form:
         block = f.op("urem", kernel.task, self.slot("blocks"))
         batch = f.op("udiv", kernel.task, self.slot("blocks"))
         self.first = f.mul(block, self.slot("block"))
-        self.count = minimum(f, f.sub(self.slot("outputs"), self.first), self.slot("block"))
+        self.count = f.min(f.sub(self.slot("outputs"), self.first), self.slot("block"))
         chunk = f.mul(f.op("urem", batch, self.slot("chunks")), i64(CHUNK))
-        self.depth = minimum(f, f.sub(self.slot("k"), chunk), i64(CHUNK))
+        self.depth = f.min(f.sub(self.slot("k"), chunk), i64(CHUNK))
         offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 2)
         self.matrix = f.gep(f.gep(w, offsets[0]), f.mul(self.first, self.w_out))
         self.x = f.gep(x, offsets[1])

@@ -7,7 +7,7 @@ from math import prod
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Command, Kernel, Operand
-from mlx.backend.llvm.indexing.loops import minimum, vector_loop
+from mlx.backend.llvm.indexing.loops import vector_loop
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import Lane
@@ -32,7 +32,7 @@ class FillSpec:
         out = k.pointer(2)
         e = LaneEmitter(f, lanes)
         start = f.mul(k.task, each)
-        stop = minimum(f, f.add(start, each), total)
+        stop = f.min(f.add(start, each), total)
         zero = Lane(dt.uint8, const(vector(lanes, "i8"), 0))
         vector_loop(
             f, start, stop, lanes,

@@ -15,7 +15,6 @@ from mlx.backend.llvm.indexing.loops import (
     Loop,
     byte_strides,
     merged,
-    minimum,
     position_of,
     stop_unless,
     tasks_of,
@@ -85,8 +84,8 @@ class _Gather:
         chunk = f.sub(k.task, f.mul(block, k.const(4)))
         first = f.mul(block, k.const(2))
         start = f.mul(chunk, k.const(3))
-        stop = minimum(f, f.add(start, k.const(3)), k.const(1))
-        last = minimum(f, f.add(first, k.const(2)), k.const(0))
+        stop = f.min(f.add(start, k.const(3)), k.const(1))
+        last = f.min(f.add(first, k.const(2)), k.const(0))
         items = f.loop(first, last, i64(1))
         offsets = walk(f, items.index, sizes, strides, [i64(0)] * operands)
         self._item([f.gep(p, o) for p, o in zip(self.pointers, offsets, strict=True)], start, stop)

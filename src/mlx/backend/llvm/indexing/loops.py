@@ -83,10 +83,6 @@ def walk(
     return offsets
 
 
-def minimum(f: Function, a: Value, b: Value) -> Value:
-    return f.select(f.icmp("slt", a, b), a, b)
-
-
 @dataclass(frozen=True, slots=True)
 class Axis:
     """The consts of an indexed axis: its size, the window's width, the indexed stride."""

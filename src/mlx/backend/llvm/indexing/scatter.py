@@ -23,7 +23,6 @@ from mlx.backend.llvm.indexing.loops import (
     Loop,
     byte_strides,
     merged,
-    minimum,
     position_of,
     vector_loop,
     walk,
@@ -95,7 +94,7 @@ class _Scatter:
         self.step = strides.pop()[1]
         block = self._divide_task()
         first = f.mul(block, k.const(3))
-        last = minimum(f, f.add(first, k.const(3)), k.const(0))
+        last = f.min(f.add(first, k.const(3)), k.const(0))
         items = f.loop(first, last, i64(1))
         split, zeros = spec.parallel, [i64(0)] * operands
         outer = walk(f, items.index, sizes[:split], strides[:split], zeros)
@@ -112,7 +111,7 @@ class _Scatter:
         block = f.op("udiv", k.task, k.const(5))
         chunk = f.sub(k.task, f.mul(block, k.const(5)))
         self.start = f.mul(chunk, k.const(4))
-        self.stop = minimum(f, f.add(self.start, k.const(4)), k.const(2))
+        self.stop = f.min(f.add(self.start, k.const(4)), k.const(2))
         return block
 
     def _item(self, pointers: list[Value]) -> None:
