@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from functools import cache
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.architecture.sources import REPOSITORY, ROOT, Source, sources
 
-LONGEST = 400
+LONGEST, LONGEST_FUNCTION = 400, 40
 LONG_WITH_REASON = {"mlx.core.__init__"}  # it lists the public names, and does nothing else
 LAZY = {"llvmlite": "mlx.backend.llvm.lazy", "scipy": "mlx.base.lazy"}
 ROW = re.compile(r"^\| `(\w+)` \|([^|]*)\|")
@@ -69,6 +70,21 @@ def test_slow_packages_load_on_first_use(source: Source) -> None:
 @each_source
 def test_files_are_short(source: Source) -> None:
     assert source.lines <= LONGEST or source.name in LONG_WITH_REASON
+
+
+@each_source
+def test_functions_are_short(source: Source) -> None:
+    """Docstrings don't count."""
+    lengths = {
+        node.name: node.body[-1].end_lineno - _code(node)[0].lineno + 1
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.FunctionDef) and _code(node)
+    }
+    assert {name: n for name, n in lengths.items() if n > LONGEST_FUNCTION} == {}
+
+
+def _code(function: ast.FunctionDef) -> list[ast.stmt]:
+    return function.body[1:] if ast.get_docstring(function) else function.body
 
 
 def test_no_cycle_between_modules() -> None:
