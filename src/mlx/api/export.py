@@ -23,9 +23,8 @@ def export_to_dot(file: str | TextIO, *args: Any, **kwargs: Any) -> None:
         ValueError: there are no arrays.
 
     >>> import io, mlx.core as mx
-    >>> from mlx.api.export import export_to_dot
     >>> text = io.StringIO()
-    >>> export_to_dot(text, y=mx.array(1.0) + mx.array(2.0))
+    >>> mx.export_to_dot(text, y=mx.array(1.0) + mx.array(2.0))
     >>> "Add" in text.getvalue()
     True
     """

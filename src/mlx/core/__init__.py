@@ -22,6 +22,7 @@ from mlx.api.evaluation import (
     eval,
 )
 from mlx.api.explain import explain
+from mlx.api.export import export_to_dot
 from mlx.api.io import (
     load,
     save,
@@ -511,6 +512,7 @@ __all__ = [
     "expand_dims",
     "explain",
     "expm1",
+    "export_to_dot",
     "eye",
     "fast",
     "fft",
