@@ -247,6 +247,8 @@ def round(a: Operand, /, decimals: int = 0, *, stream: Any = None) -> array:
     array([1.2, 3.1], dtype=float32)
     """
     x, decimals = node_of("round", a), integer("round", "decimals", decimals)
+    if builtin_abs(decimals) > 300:
+        raise ValueError(f"[round] decimals must lie in -300 to 300, got {decimals}.")
     if decimals == 0 or (decimals > 0 and not x.dtype.is_inexact):
         return wrap(Round()(x) if x.dtype.is_inexact else x)
     wide = x if x.dtype.is_inexact else cast(x, dt.float32)
