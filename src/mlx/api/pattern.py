@@ -8,25 +8,30 @@ constants alone, at the same positions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from mlx.array import array
 from mlx.base.tree import picker
 from mlx.graph.node import Node
 
-SEQUENCE, DICTIONARY, MODULE, ATTRIBUTES, CELL, PARTS = range(6)
-"""How a value is taken apart; a module is a dictionary that also has attributes."""
+SEQUENCE, DICTIONARY, MODULE, ATTRIBUTES, CELL, PARTS, GROUP = range(7)
+"""How a value is taken apart; a module is a dictionary that also has attributes.  A group is
+several sequences, dictionaries or modules of one type: first come the items of all of them,
+then the attributes of all of them."""
 GROWN = object()
 
 
 class Step(NamedTuple):
-    """Take the value at a position apart."""
+    """Take the value at a position apart, or a group's at several."""
 
-    at: int
+    at: Any
     kind: type
     mode: int
     extra: Any
-    """PARTS: the function that does it; MODULE: how many items the dictionary has."""
+    """PARTS: the function that does it; MODULE: how many items the dictionary has; GROUP: how
+    many items each has, and how many attributes (None if they have no ``__dict__``)."""
     end: int
     """How long the flat list is then."""
 
@@ -92,7 +97,10 @@ class Pattern:
         self.key = key
         self.pinned = pinned
         self.containers = containers
-        self.steps = [tuple(step) for step in steps]
+        self.steps: list[tuple[Any, ...]] = [
+            (picker(at), kind, mode, extra, end) if mode == GROUP else (at, kind, mode, extra, end)
+            for at, kind, mode, extra, end in steps
+        ]
         self.open: set[tuple[int, Any]] = set()
         self.entries: dict[Any, Any] = {}
         self.last: Any = None
@@ -118,39 +126,40 @@ class Pattern:
         kept = self._pick_sets(flat)
         self._sets = type(kept)([frozenset(s) for s in kept])  # type: ignore[call-arg]
         self._pick_arrays = picker(arrays)
-        self._pick_distinct = picker(distinct)
-        self._distinct = len(distinct)
         self._aliases = aliases
         nodes = [flat[at]._node for at in arrays]
         self._nodes = len(set(nodes))
         self._same = [(i, nodes.index(n)) for i, n in enumerate(nodes) if nodes.index(n) != i]
+        if self._same:  # else arrays that differ in their nodes differ
+            distinct = distinct + arrays
+        self._pick_distinct = picker(distinct)
+        self._distinct = len(distinct)
 
-    def flatten(self, flat: list[Any]) -> bool:
+    def flatten(self, flat: list[Any]) -> bool:  # noqa: C901 (one branch a way)
         """Take the roots in ``flat`` apart; whether their structure may be this one."""
         keys: list[Any] = []
         for at, kind, mode, extra, end in self.steps:
+            if mode == GROUP:
+                if not _take_group(at(flat), kind, *extra, flat, keys) or len(flat) != end:
+                    return False
+                continue
             value = flat[at]
             if type(value) is not kind:
                 return False
             if mode == SEQUENCE:
                 flat += value
-            elif mode == DICTIONARY:
-                keys += value
-                flat += value.values()
             elif mode == PARTS:
                 flat += extra(value)
             elif mode == CELL:
                 flat.append(value.cell_contents)
             else:
-                if mode == MODULE:
-                    if len(value) != extra:
-                        return False
+                if mode != ATTRIBUTES:
                     keys += value
                     flat += value.values()
-                attributes = value.__dict__
-                keys += attributes
-                flat += attributes.values()
-            if len(flat) != end:
+                if mode != DICTIONARY:
+                    keys += value.__dict__
+                    flat += value.__dict__.values()
+            if len(flat) != end or (mode == MODULE and len(value) != extra):
                 return False
         return keys == self._keys and list(map(type, flat)) == self._types
 
@@ -178,3 +187,25 @@ class Pattern:
             if nodes[at] is not nodes[first]:
                 return None
         return Found(self, flat, handles, nodes)
+
+
+_attributes_of = attrgetter("__dict__")
+
+
+def _take_group(
+    values: Sequence[Any], kind: type, lengths: Any, own: Any, flat: list[Any], keys: list[Any]
+) -> bool:
+    """Take apart values of one type; False if they are not of it, or of other lengths."""
+    if set(map(type, values)) != {kind} or list(map(len, values)) != lengths:
+        return False
+    if not issubclass(kind, dict):
+        flat += chain.from_iterable(values)
+        return True
+    keys += chain.from_iterable(values)
+    flat += chain.from_iterable(map(kind.values, values))
+    if own is not None:
+        attributes = list(map(_attributes_of, values))
+        keys += chain.from_iterable(attributes)
+        flat += chain.from_iterable(map(dict.values, attributes))
+        return list(map(len, attributes)) == own
+    return True

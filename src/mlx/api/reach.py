@@ -7,6 +7,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +15,7 @@ from mlx.api.pattern import (
     ATTRIBUTES,
     CELL,
     DICTIONARY,
+    GROUP,
     GROWN,
     MODULE,
     PARTS,
@@ -40,6 +42,7 @@ PARTS_OF: dict[type, Callable[[Any], Sequence[Any]]] = {
 }
 """Kinds of the standard library, and of others who add theirs, that are taken apart."""
 _LONG = 1000
+_MANY = 4
 _EMPTY = object()
 
 
@@ -68,10 +71,13 @@ class Reach:
         self._open_lists: dict[int, str] = {}
         self._members: dict[int, str] = {}
         usage.settle()
-        at = 0
-        while at < len(roots):
-            self._visit(at, roots[at])
-            at += 1
+        self._groups: dict[type, list[int]] = {}
+        seen, wave = 0, len(roots)
+        while seen < wave:
+            for at in range(seen, wave):
+                self._visit(at, roots[at])
+            self._take_groups()
+            seen, wave = wave, len(roots)
         self.found = self._result(patterns)
 
     def _visit(self, at: int, value: Any) -> None:
@@ -90,12 +96,50 @@ class Reach:
             self._aliases.append((at, first))
         elif kind is array:
             self._arrays.append(at)
-        elif isinstance(value, dict):
-            self._dictionary(at, value, kind)
-        elif isinstance(value, _SEQUENCES):
-            self._sequence(at, value, kind)
+        elif isinstance(value, (dict, *_SEQUENCES)):
+            if len(value) > _LONG and _is_constant(value):
+                self._fixed.append(at)  # known by identity and length
+                self._parts(at, _length)
+            else:
+                self._groups.setdefault(kind, []).append(at)
         else:
             self._object(at, value, kind)
+
+    def _take_groups(self) -> None:
+        """Take apart the dictionaries and sequences of the wave, those of a type together."""
+        groups, self._groups = self._groups, {}
+        for kind, places in groups.items():
+            if len(places) >= _MANY:
+                self._group(kind, places)
+                continue
+            for at in places:
+                value = self._flat[at]
+                if isinstance(value, dict):
+                    self._dictionary(at, value, kind)
+                else:
+                    self._sequence(at, value)
+
+    def _group(self, kind: type, places: list[int]) -> None:
+        flat = self._flat
+        values = [flat[at] for at in places]
+        own = None
+        if not issubclass(kind, tuple):
+            self._containers += places
+        for value in values:
+            if isinstance(value, dict):
+                self._keys += value
+                flat += value.values()
+            else:
+                flat += value
+        if issubclass(kind, dict) and hasattr(values[0], "__dict__"):
+            own = [len(value.__dict__) for value in values]
+            for at, value in zip(places, values, strict=True):
+                self._attributes(at, value.__dict__, len(flat), kind)
+                flat += value.__dict__.values()
+        lengths = [len(value) for value in values]
+        self._steps.append(Step(tuple(places), kind, GROUP, (lengths, own), len(flat)))
+        if own is not None:
+            self._class_of(places[0], kind)
 
     def _is_open(self, at: int, value: Any, kind: type) -> bool:
         """Whether the function can't see the value: its name is never read, or it only counts
@@ -121,9 +165,6 @@ class Reach:
         self._step(at, PARTS, parts(self._flat[at]), parts)
 
     def _dictionary(self, at: int, value: dict, kind: type) -> None:
-        if len(value) > _LONG and set(map(type, value.values())) <= _SCALARS:
-            self._long(at)
-            return
         self._containers.append(at)
         self._keys += value
         attributes = getattr(value, "__dict__", None)
@@ -135,18 +176,10 @@ class Reach:
         self._step(at, MODULE, [*value.values(), *attributes.values()], len(value))
         self._class_of(at, kind)
 
-    def _sequence(self, at: int, value: Any, kind: type) -> None:
-        if len(value) > _LONG and set(map(type, value)) <= _SCALARS:
-            self._long(at)
-            return
+    def _sequence(self, at: int, value: Any) -> None:
         if not isinstance(value, tuple):
             self._containers.append(at)
         self._step(at, SEQUENCE, value)
-
-    def _long(self, at: int) -> None:
-        """Many constants: known by identity and length."""
-        self._fixed.append(at)
-        self._parts(at, _length)
 
     def _object(self, at: int, value: Any, kind: type) -> None:
         if kind is types.CellType:
@@ -257,7 +290,7 @@ class Reach:
         first: dict[Any, int] = {}
         key = (
             tuple(map(type, flat)),
-            tuple([(s.mode, s.end, s.extra if s.mode == MODULE else 0) for s in self._steps]),
+            tuple([(s.mode, s.at, s.end, _lengths(s)) for s in self._steps]),
             tuple(self._keys),
             tuple([id(flat[at]) for at in self._fixed]),
             tuple(map(id, self._namespaces)),
@@ -272,7 +305,8 @@ class Reach:
             pattern = Pattern(key, pinned, self._containers, self._steps)
             pattern.open = self._open
             grown = [self._containers[number] for number, key in self._open if key is GROWN]
-            distinct = sorted({*(s.at for s in self._steps), *arrays, *grown})
+            places = [s.at if s.mode == GROUP else (s.at,) for s in self._steps]
+            distinct = sorted({*chain.from_iterable(places), *grown})
             pattern.fix(
                 flat, self._keys, self._fixed, self._constants, self._sets, arrays,
                 distinct, self._aliases,
@@ -282,6 +316,15 @@ class Reach:
     def conflicts(self) -> set[str]:
         """Names whose lists are also reached by ways where they are looked into."""
         return {name for at, name in self._open_lists.items() if at in self._seen}
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether nothing but constants is in a container."""
+    return set(map(type, value.values() if isinstance(value, dict) else value)) <= _SCALARS
+
+
+def _lengths(step: Step) -> Any:
+    return repr(step.extra) if step.mode in (MODULE, GROUP) else None
 
 
 def _length(value: Any) -> tuple[int]:
