@@ -332,3 +332,13 @@ def _threefry_words(key0: int, key1: int, a: int, b: int) -> tuple[int, int]:
         a = (a + keys[(group + 1) % 3]) & low
         b = (b + keys[(group + 2) % 3] + group + 1) & low
     return a, b
+
+
+@reference("QuantizedMatMul")
+def _quantized(p: Any, node: Any, x: Any, w: Any, scales: Any, biases: Any) -> np.ndarray:
+    at = np.arange(0, 32, p.bits, dtype=np.uint32)
+    codes = (w[..., None] >> at) & np.uint32(2**p.bits - 1)
+    grouped = codes.reshape(*scales.shape, p.group)
+    dense = grouped * scales[..., None] + biases[..., None]
+    dense = dense.reshape(*w.shape[:-1], x.shape[-1])
+    return x @ dense.swapaxes(-1, -2)

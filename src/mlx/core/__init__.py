@@ -282,10 +282,12 @@ from mlx.ops.products import (
 )
 from mlx.ops.quantization import (
     dequantize,
+    quantize,
+)
+from mlx.ops.quantized import (
     gather_qmm,
     gather_qqmm,
     qqmm,
-    quantize,
     quantized_matmul,
 )
 from mlx.ops.reductions import (

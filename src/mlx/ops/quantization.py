@@ -1,6 +1,6 @@
-"""Quantized matrices: groups of the last axis share a scale, elements are packed into uint32.
+"""Quantization: groups of the last axis share a scale, elements are packed into uint32.
 
-Modes: ``affine`` (2 to 8 bits, a float scale and bias a group of 32, 64 or 128), ``mxfp4``
+Modes: ``affine`` (1 to 8 bits, a float scale and bias a group of 32, 64 or 128), ``mxfp4``
 and ``mxfp8`` (groups of 32, the scale a power of two in uint8), ``nvfp4`` (groups of 16, the
 scale an 8-bit float).
 
@@ -9,6 +9,7 @@ scale an 8-bit float).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,18 +17,17 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, promote
-from mlx.graph.node import Node
-from mlx.ops.chosen import batch_index, chosen
-from mlx.ops.fp8 import decode, encode, masked
-from mlx.ops.operands import array_node, broadcast_shape, dtype_of, fitted
-from mlx.ops.products import product
+from mlx.graph.node import Node, Shape
+from mlx.ops.fp8 import LARGEST, decode, encode, masked
+from mlx.ops.operands import array_node, dtype_of, fitted
 from mlx.primitives.arithmetic import Absolute, Ceil, Maximum, Minimum, Power, Round
 from mlx.primitives.base import full_like, iota
 from mlx.primitives.bitwise import BitwiseAnd, LeftShift, RightShift
 from mlx.primitives.elementwise import Equal, Greater, GreaterEqual, cast, where
-from mlx.primitives.reductions import Max, Min, Sum, broadcast, broadcast_axes
+from mlx.primitives.quantized import affine_values, spread, unpack
+from mlx.primitives.reductions import Max, Min, Sum, broadcast_axes
 from mlx.primitives.transcendental import Log2
-from mlx.primitives.views import reshape, transpose
+from mlx.primitives.views import reshape
 
 _FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
@@ -44,16 +44,18 @@ class Format:
 _FIXED = {"mxfp4": (32, 4), "nvfp4": (16, 4), "mxfp8": (32, 8)}
 
 
-def _format(name: str, group_size: int | None, bits: int | None, mode: str) -> Format:
+def format_of(name: str, group_size: int | None, bits: int | None, mode: str) -> Format:
     if mode == "affine":
-        found = Format(mode, group_size or 64, bits or 4)
+        found = Format(mode, 64 if group_size is None else group_size, 4 if bits is None else bits)
         if found.group not in (32, 64, 128):
             raise ValueError(f"[{name}] group_size must be 32, 64 or 128, got {found.group}.")
-        if found.bits not in (2, 3, 4, 5, 6, 8):
-            raise ValueError(f"[{name}] bits must be 2, 3, 4, 5, 6 or 8, got {found.bits}.")
+        if found.bits not in (1, 2, 3, 4, 5, 6, 8):
+            raise ValueError(f"[{name}] bits must be 1, 2, 3, 4, 5, 6 or 8, got {found.bits}.")
         return found
     if mode not in _FIXED:
-        raise ValueError(f"[{name}] Invalid mode {mode!r}: use affine or one of {list(_FIXED)}.")
+        raise ValueError(
+            f"[{name}] Invalid quantization mode {mode!r}: use affine or one of {list(_FIXED)}."
+        )
     group, width = _FIXED[mode]
     if (group_size or group, bits or width) != (group, width):
         raise ValueError(f"[{name}] Mode {mode} has groups of {group} and {width} bits.")
@@ -79,7 +81,7 @@ def quantize(
     >>> q.shape, scales.shape
     ((2, 8), (2, 2))
     """
-    x, form = array_node("quantize", w), _format("quantize", group_size, bits, mode)
+    x, form = array_node("quantize", w), format_of("quantize", group_size, bits, mode)
     if not x.dtype.is_float:
         raise ValueError(f"[quantize] Needs a floating-point matrix, got {x.dtype.name}.")
     if x.ndim < 2 or x.shape[-1] % form.group:
@@ -97,25 +99,26 @@ def quantize(
     return (wrap(pack(codes, form.bits)), *(wrap(p) for p in parts[1:]))
 
 
-def _spread(per_group: Node, like: Node) -> Node:
-    return broadcast(reshape(per_group, (*per_group.shape, 1)), like.shape)
-
-
 def _affine(x: Node, bits: int) -> tuple[Node, Node, Node]:
     """The end of larger modulus is represented exactly."""
     top, wide, last = 2**bits - 1, cast(x, dt.float32), x.ndim - 1
     low, high = Min(last)(wide), Max(last)(wide)
     scale = Maximum()((high - low) / float(top), full_like(low, 1e-7))
+    scale, bias = (scale, low) if bits == 1 else _through_zero(low, high, scale)
+    code = Round()((wide - spread(bias, x)) / spread(scale, x))
+    code = Minimum()(Maximum()(code, full_like(code, 0)), full_like(code, top))
+    return cast(code, dt.uint32), cast(scale, x.dtype), cast(bias, x.dtype)
+
+
+def _through_zero(low: Node, high: Node, scale: Node) -> tuple[Node, Node]:
+    """Scale and bias for which zero is a whole number of steps from the larger end."""
     from_low = Greater()(Absolute()(low), Absolute()(high))
     scale = where(from_low, scale, -scale)
     edge = where(from_low, low, high)
     steps = Round()(edge / scale)
     zero = Equal()(steps, full_like(steps, 0))
     scale = where(zero, scale, edge / where(zero, 1, steps))
-    bias = where(zero, 0, edge)
-    code = Round()((wide - _spread(bias, x)) / _spread(scale, x))
-    code = Minimum()(Maximum()(code, full_like(code, 0)), full_like(code, top))
-    return cast(code, dt.uint32), cast(scale, x.dtype), cast(bias, x.dtype)
+    return scale, where(zero, 0, edge)
 
 
 def _floating(x: Node, form: Format, global_scale: array | None) -> tuple[Node, Node]:
@@ -123,21 +126,15 @@ def _floating(x: Node, form: Format, global_scale: array | None) -> tuple[Node, 
     largest = Max(x.ndim - 1)(Absolute()(x))
     top = 448.0 if form.bits == 8 else 6.0
     if form.mode == "nvfp4":
-        whole = (
-            None if global_scale is None else cast(array_node("quantize", global_scale), x.dtype)
-        )
-        if whole is not None:
-            largest = largest * fitted(whole, largest.shape, x.dtype)
-        code = encode(largest / top)
-        scale = decode(code)
-        if whole is not None:
-            scale = scale / fitted(whole, largest.shape, x.dtype)
+        unit = None if global_scale is None else _unit("quantize", global_scale, largest.shape)
+        code = encode(largest / top if unit is None else largest / top / unit)
+        scale = decode(code) if unit is None else decode(code) * unit
         stored = cast(code, dt.uint8)
     else:
         exponent = _exponent(largest, top)
         stored = cast(exponent + 127.0, dt.uint8)
         scale = Power()(full_like(exponent, 2.0), exponent)
-    scale = _spread(where(Equal()(scale, full_like(scale, 0)), 1, scale), x)
+    scale = spread(where(Equal()(scale, full_like(scale, 0)), 1, scale), x)
     scaled = x / scale
     return (encode(scaled) if form.bits == 8 else _encode4(scaled)), stored
 
@@ -181,19 +178,6 @@ def pack(codes: Node, bits: int) -> Node:
     return pack(reshape(stream, (*lead, n * bits)), 1)
 
 
-def unpack(words: Node, bits: int) -> Node:
-    """The codes of packed words."""
-    *lead, n = words.shape
-    if 32 % bits == 0:
-        wide = broadcast_axes(words, (*lead, n, 32 // bits), range(len(lead) + 1))
-        at = iota(wide.shape, len(lead) + 1, dt.uint32) * bits
-        codes = masked(RightShift()(wide, at), 2**bits - 1)
-        return reshape(codes, (*lead, n * 32 // bits))
-    stream = reshape(unpack(words, 1), (*lead, n * 32 // bits, bits))
-    at = iota(stream.shape, len(lead) + 1, dt.uint32)
-    return Sum(len(lead) + 1)(LeftShift()(stream, at))
-
-
 def dequantize(
     w: array,
     /,
@@ -212,37 +196,46 @@ def dequantize(
     >>> mx.dequantize(*mx.quantize(mx.ones((2, 64)))).sum()
     array(128, dtype=float32)
     """
-    form = _format("dequantize", group_size, bits, mode)
-    nodes = [None if x is None else array_node("dequantize", x) for x in (w, scales, biases)]
-    out = _values("dequantize", nodes, form, global_scale)
+    form = format_of("dequantize", group_size, bits, mode)
+    parts = parts_of("dequantize", (w, scales, biases), form)
+    out = values_of(parts, form, global_scale)
     return wrap(out if dtype is None else cast(out, dtype_of("dequantize", dtype)))
 
 
-def _values(
-    name: str, nodes: list[Node | None], form: Format, global_scale: array | None = None
-) -> Node:
-    packed, scales, biases = nodes
-    assert packed is not None and scales is not None
-    if packed.dtype is not dt.uint32 or (biases is None) != (form.mode != "affine"):
-        raise ValueError(
-            f"[{name}] Needs packed uint32, scales and, for affine only, biases; got "
-            f"{packed.dtype.name} and mode {form.mode}."
-        )
+def parts_of(name: str, given: Sequence[array | None], form: Format) -> list[Node]:
+    """Packed words, scales and, for ``affine``, biases, both of one dtype."""
+    if (given[2] is None) == (form.mode == "affine"):
+        needed = "are needed" if form.mode == "affine" else "must be None"
+        raise ValueError(f"[{name}] Biases {needed} for quantization mode {form.mode!r}.")
+    packed, scales, *biases = (array_node(name, p) for p in given if p is not None)
+    if packed.dtype is not dt.uint32:
+        raise ValueError(f"[{name}] The matrix must be uint32, got {packed.dtype.name}.")
+    if packed.ndim < 2:
+        raise ValueError(f"[{name}] The matrix must have 2 dimensions, got {packed.shape}.")
     groups = packed.shape[-1] * 32 // form.bits // form.group
-    if scales.shape != (*packed.shape[:-1], groups):
+    if any(p.shape != (*packed.shape[:-1], groups) for p in (scales, *biases)):
+        shapes = [p.shape for p in (scales, *biases)]
         raise ValueError(
-            f"[{name}] Scales of shape {scales.shape} do not fit {packed.shape} in groups of "
-            f"{form.group} with {form.bits} bits."
+            f"[{name}] Scales and biases of shapes {shapes} do not fit {packed.shape} in groups "
+            f"of {form.group} with {form.bits} bits."
         )
+    if not biases:
+        return [packed, scales]
+    dtype = promote(scales.dtype, biases[0].dtype)
+    dtype = dtype if dtype.is_float else dt.float32
+    return [packed, cast(scales, dtype), cast(biases[0], dtype)]
+
+
+def values_of(parts: list[Node], form: Format, global_scale: array | None = None) -> Node:
+    packed, scales, *biases = parts
+    if biases:
+        return affine_values(packed, scales, biases[0], form.group, form.bits)
     codes = unpack(packed, form.bits)
     grouped = reshape(codes, (*scales.shape, form.group))
-    if biases is not None:
-        out = cast(grouped, scales.dtype) * _spread(scales, grouped)
-        out = out + _spread(cast(biases, scales.dtype), grouped)
-        return reshape(out, codes.shape)
     value = decode(grouped) if form.bits == 8 else _decode4(grouped)
     scale = _scale_values(scales, form, global_scale)
-    return reshape(cast(value * _spread(scale, grouped), dt.bfloat16), codes.shape)
+    out = reshape(value * spread(scale, grouped), codes.shape)
+    return out if global_scale is not None else cast(out, dt.bfloat16)
 
 
 def _scale_values(scales: Node, form: Format, global_scale: array | None) -> Node:
@@ -250,150 +243,10 @@ def _scale_values(scales: Node, form: Format, global_scale: array | None) -> Nod
         exponent = cast(scales, dt.float32) - 127.0
         return Power()(full_like(exponent, 2.0), exponent)
     scale = decode(cast(scales, dt.uint32))
-    if global_scale is None:
-        return scale
-    whole = cast(array_node("dequantize", global_scale), dt.float32)
-    return scale / fitted(whole, scale.shape, dt.float32)
+    return scale if global_scale is None else scale * _unit("dequantize", global_scale, scale.shape)
 
 
-def quantized_matmul(
-    x: array,
-    w: array,
-    /,
-    scales: array,
-    biases: array | None = None,
-    transpose: bool = True,
-    group_size: int | None = None,
-    bits: int | None = None,
-    mode: str = "affine",
-    *,
-    stream: Any = None,
-) -> array:
-    """``x @ w.T``, or ``x @ w`` without ``transpose``, for a quantized matrix w.
-
-    >>> mx.quantized_matmul(mx.ones((1, 64)), *mx.quantize(mx.ones((2, 64))))
-    array([[64, 64]], dtype=float32)
-    """
-    left = array_node("quantized_matmul", x)
-    right = _dense("quantized_matmul", (w, scales, biases), transpose, group_size, bits, mode)
-    dtype = promote(left.dtype, right.dtype) if mode == "affine" else left.dtype
-    return wrap(product(cast(left, dtype), cast(right, dtype)))
-
-
-def _dense(
-    name: str, parts: Any, flip: bool, group_size: int | None, bits: int | None, mode: str
-) -> Node:
-    nodes = [None if p is None else array_node(name, p) for p in parts]
-    out = _values(name, nodes, _format(name, group_size, bits, mode))
-    return _flipped(out) if flip else out
-
-
-def gather_qmm(
-    x: array,
-    w: array,
-    /,
-    scales: array,
-    biases: array | None = None,
-    lhs_indices: array | None = None,
-    rhs_indices: array | None = None,
-    transpose: bool = True,
-    group_size: int | None = None,
-    bits: int | None = None,
-    mode: str = "affine",
-    global_scale: array | None = None,
-    *,
-    sorted_indices: bool = False,
-    stream: Any = None,
-) -> array:
-    """quantized_matmul of chosen matrices, see :func:`gather_mm`.
-
-    >>> w = mx.quantize(mx.ones((3, 2, 64)))
-    >>> mx.gather_qmm(mx.ones((1, 1, 64)), *w, rhs_indices=mx.array([0, 2])).shape
-    (2, 1, 2)
-    """
-    name = "gather_qmm"
-    left = array_node(name, x)
-    right = _dense(name, (w, scales, biases), transpose, group_size, bits, mode)
-    dtype = promote(left.dtype, right.dtype) if mode == "affine" else left.dtype
-    rows, columns = batch_index(name, left, lhs_indices), batch_index(name, right, rhs_indices)
-    shape = broadcast_shape(rows.shape, columns.shape)
-    a = chosen(cast(left, dtype), fitted(rows, shape, rows.dtype))
-    return wrap(product(a, chosen(cast(right, dtype), fitted(columns, shape, columns.dtype))))
-
-
-def qqmm(
-    x: array,
-    w: array,
-    scales: array | None = None,
-    group_size: int | None = None,
-    bits: int | None = None,
-    mode: str = "nvfp4",
-    global_scale_x: array | None = None,
-    global_scale_w: array | None = None,
-    *,
-    stream: Any = None,
-) -> array:
-    """``x @ w.T`` with both quantized: x always, w unless it is (then ``scales`` are given).
-
-    >>> mx.qqmm(mx.ones((1, 32)), mx.ones((2, 32)), mode="mxfp8")
-    array([[32, 32]], dtype=float32)
-    """
-    form = _format("qqmm", group_size, bits, mode)
-    dtype = array_node("qqmm", x).dtype
-    left = _requantized(x, form, global_scale_x)
-    right = _second("qqmm", w, scales, form, global_scale_w)
-    return wrap(product(cast(left, dtype), _flipped(cast(right, dtype))))
-
-
-def _second(
-    name: str, w: array, scales: array | None, form: Format, global_scale: array | None
-) -> Node:
-    """The values of w, quantized here where it is not yet."""
-    if scales is None:
-        return _requantized(w, form, global_scale)
-    nodes = [array_node(name, w), array_node(name, scales), None]
-    return _values(name, nodes, form, global_scale)
-
-
-def _flipped(x: Node) -> Node:
-    n = x.ndim
-    return transpose(x, (*range(n - 2), n - 1, n - 2))
-
-
-def _requantized(x: array, form: Format, global_scale: array | None) -> Node:
-    parts = quantize(x, form.group, form.bits, form.mode, global_scale=global_scale)
-    nodes = [p._node for p in parts]
-    return _values("qqmm", [*nodes, None][:3], form, global_scale)
-
-
-def gather_qqmm(
-    x: array,
-    w: array,
-    /,
-    scales: array | None = None,
-    lhs_indices: array | None = None,
-    rhs_indices: array | None = None,
-    group_size: int | None = None,
-    bits: int | None = None,
-    mode: str = "nvfp4",
-    global_scale_x: array | None = None,
-    global_scale_w: array | None = None,
-    *,
-    sorted_indices: bool = False,
-    stream: Any = None,
-) -> array:
-    """qqmm of chosen matrices, see :func:`gather_mm`.
-
-    >>> w = mx.ones((3, 2, 32))
-    >>> mx.gather_qqmm(mx.ones((1, 1, 32)), w, rhs_indices=mx.array([0, 2])).shape
-    (2, 1, 2)
-    """
-    name = "gather_qqmm"
-    form = _format(name, group_size, bits, mode)
-    left = array_node(name, x)
-    right = _second(name, w, scales, form, global_scale_w)
-    rows, columns = batch_index(name, left, lhs_indices), batch_index(name, right, rhs_indices)
-    shape = broadcast_shape(rows.shape, columns.shape)
-    a = chosen(_requantized(x, form, global_scale_x), fitted(rows, shape, rows.dtype))
-    b = chosen(right, fitted(columns, shape, columns.dtype))
-    return wrap(product(cast(a, left.dtype), _flipped(cast(b, left.dtype))))
+def _unit(name: str, global_scale: array, shape: Shape) -> Node:
+    """What a scale of 1 stands for where the matrix reaches up to ``global_scale``."""
+    node = cast(array_node(name, global_scale), dt.float32)
+    return fitted(node / (LARGEST * _FP4[-1]), shape, dt.float32)

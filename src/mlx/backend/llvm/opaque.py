@@ -8,6 +8,7 @@ from typing import Any
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.argreduce import plan_argreduce
 from mlx.backend.llvm.indexing import plan_indexing
+from mlx.backend.llvm.quantized import plan_quantized
 from mlx.backend.llvm.scan import plan_scan
 from mlx.backend.llvm.sorting import plan_sort
 
@@ -17,6 +18,7 @@ PLANNERS: dict[str, Planner] = {
     "indexing": plan_indexing,
     "scan": plan_scan,
     "ordering": plan_sort,
+    "quantized": plan_quantized,
 }
 
 

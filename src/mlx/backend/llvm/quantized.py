@@ -1,0 +1,312 @@
+"""Products with quantized matrices, dequantized in registers.
+
+``y[m, n] = sum over k of x[m, k] * w[n, k]`` where a row of w is words of packed codes.  A
+vector of 16 words is a *chunk*.  x is first laid out in panels: for each chunk and each
+position j of a code in its word, the 16 elements of x that meet the codes j of the 16 words;
+behind them the sums of x over groups.  So a row of w is read once, as it lies.
+
+The order of a sum depends on k, bits and group only: lane l takes words l, 16 + l, ...; of a
+word the sum t of x times code, one FMA a code in their order, then ``sum = fma(t, scale, sum)``.
+After the words it takes groups l, 16 + l, ...: ``sum = fma(x over the group, bias, sum)``.
+Then the upper half of the lanes is added to the lower half until one is left.  It is the same
+on every target with FMA and on any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
+from mlx.backend.llvm.gemm.elements import (
+    SIZES,
+    Element,
+    first_lanes,
+    minimum,
+    multiply_add,
+    prefetch,
+)
+from mlx.backend.llvm.gemm.operand import (
+    Matrix,
+    StoreEpilogue,
+    batch_table,
+    round_up,
+)
+from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.quantized_panels import (
+    FLOATS,
+    LANES,
+    VECTOR,
+    WORDS,
+    Named,
+    chunk_bytes,
+    pack_rows,
+)
+from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, const, i64
+
+SLOTS = (
+    "w_base", "w_offset", "s_base", "s_offset", "b_base", "b_offset", "x_base", "x_offset",
+    "outputs", "rows", "panels", "panel", "words", "chunks", "groups", "w_row", "w_k", "s_row",
+    "s_k", "b_row", "b_k", "block", "blocks", "table", "dims",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ProductSpec:
+    """Rows of w times panels of ``columns`` rows of x, ``together`` rows of w at a time.
+
+    ``units``: whether words, scales and biases have unit stride along k.
+    """
+
+    bits: int
+    group: int
+    scales: str
+    units: tuple[bool, bool, bool]
+    columns: int
+    together: int
+    epilogue: StoreEpilogue
+
+    @property
+    def key(self) -> str:
+        units = "".join("01"[u] for u in self.units)
+        return (
+            f"quantized {self.bits} {self.group} {self.scales} {units} {self.columns} "
+            f"{self.together} {self.epilogue.key}"
+        )
+
+    @property
+    def lanes_each(self) -> int:
+        """Words of a group."""
+        return self.group * self.bits // 32
+
+    def emit(self, module: Module, name: str) -> None:
+        _Product(self, Kernel(module, name)).emit()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Where a row of w begins: words, scales, biases."""
+
+    words: Value
+    scales: Value
+    biases: Value
+
+
+class _Product(Named):
+    slots = SLOTS
+
+    def __init__(self, spec: ProductSpec, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self.spec = spec
+        self.per = 32 // spec.bits
+        self.fused = host().has_fma
+        self.scale = Element(spec.scales, "float32")
+
+    def emit(self) -> None:
+        f, spec, epilogue = self.f, self.spec, self.spec.epilogue
+        starts = [self.pointer(name) for name in "wsb"]
+        x = self.pointer("x")
+        state = epilogue.begin(self.k, len(SLOTS))
+        item, block = self.split(self.k.task, self.slot("blocks"))
+        self.origins = [f.gep(p, o) for p, o in zip(starts, self.batch(item, 3), strict=True)]
+        self.context = epilogue.batch(self.k, state, item)
+        panels = f.gep(x, f.mul(f.mul(item, self.slot("panels")), self.slot("panel")))
+        first = f.mul(block, self.slot("block"))
+        last = minimum(f, f.add(first, self.slot("block")), self.slot("outputs"))
+        loop = f.loop(first, last, i64(spec.together))
+        rows = [self._row(f.add(loop.index, i64(r)), last) for r in range(spec.together)]
+        inner = f.loop(i64(0), self.slot("panels"), i64(1))
+        sums = self._dot(rows, f.gep(panels, f.mul(inner.index, self.slot("panel"))))
+        self._store(sums, f.mul(inner.index, i64(spec.columns)), loop.index, last)
+        f.end_loop(inner)
+        f.end_loop(loop)
+        f.ret()
+
+    def _row(self, number: Value, end: Value) -> _Row:
+        """A row of w; behind the last one, that one again."""
+        f = self.f
+        number = minimum(f, number, f.sub(end, i64(1)))
+        return _Row(*[
+            f.gep(origin, f.mul(number, self.slot(name + "_row")))
+            for origin, name in zip(self.origins, "wsb", strict=True)
+        ])  # fmt: skip
+
+    def _dot(self, rows: list[_Row], panel: Value) -> list[Value]:
+        """For each row, then each column, the sum."""
+        f = self.f
+        sums = [const(FLOATS, 0)] * (len(rows) * self.spec.columns)
+        whole = f.op("lshr", self.slot("words"), i64(4))
+        for start, stop, part in ((i64(0), whole, False), (whole, self.slot("chunks"), True)):
+            loop = f.loop(start, stop, i64(1), sums)
+            sums = f.end_loop(loop, self._chunk(rows, panel, loop.index, loop.values, part))
+        size = i64(chunk_bytes(self.spec.columns, self.spec.bits))
+        behind = f.gep(panel, f.mul(self.slot("chunks"), size))
+        loop = f.loop(i64(0), self.slot("groups"), i64(LANES), sums)
+        sums = f.end_loop(loop, self._biases(rows, behind, loop.index, loop.values))
+        return [self._fold(s) for s in sums]
+
+    def _chunk(
+        self, rows: list[_Row], panel: Value, chunk: Value, sums: list[Value], part: bool
+    ) -> list[Value]:
+        """One vector of words of each row; ``part``: only the words that are there."""
+        f, columns = self.f, self.spec.columns
+        x = f.gep(panel, f.mul(chunk, i64(chunk_bytes(columns, self.spec.bits))))
+        words = [self._codes(self._words(row, chunk, part)) for row in rows]
+        totals: list[Value] = []
+        for j in range(self.per):
+            xs = self._load_x(x, j)
+            codes = [next(w) for w in words]
+            products = [(x, c) for c in codes for x in xs]
+            if j == 0:
+                totals = [f.mul(*p) for p in products]
+            else:
+                totals = [
+                    multiply_add(f, *p, t, self.fused)
+                    for p, t in zip(products, totals, strict=True)
+                ]
+        scales = [self._scales(row.scales, chunk, part) for row in rows]
+        return [
+            multiply_add(f, t, scales[at // columns], sums[at], self.fused)
+            for at, t in enumerate(totals)
+        ]
+
+    def _biases(self, rows: list[_Row], x: Value, group: Value, sums: list[Value]) -> list[Value]:
+        f, columns = self.f, self.spec.columns
+        xs = self._load_x(f.gep(x, f.mul(group, i64(4 * columns))), 0)
+        left, stride, out = f.sub(self.slot("groups"), group), self.slot("b_k"), []
+        for r, row in enumerate(rows):
+            bias = self._run(f.gep(row.biases, f.mul(group, stride)), "b", LANES, left)
+            for c in range(columns):
+                out.append(multiply_add(f, xs[c], bias, sums[r * columns + c], self.fused))
+        return out
+
+    def _load_x(self, address: Value, j: int) -> list[Value]:
+        f, columns = self.f, self.spec.columns
+        return [
+            f.load(f.gep(address, i64((j * columns + c) * VECTOR)), FLOATS, VECTOR)
+            for c in range(columns)
+        ]
+
+    def _words(self, row: _Row, chunk: Value, part: bool) -> Value:
+        f, element = self.f, Element("uint32", "int32")
+        first = f.mul(chunk, i64(LANES))
+        left = f.sub(self.slot("words"), first) if part else None
+        address = f.gep(row.words, f.mul(first, self.slot("w_k")))
+        if not self.spec.units[0]:
+            stride = self.slot("w_k")
+            return element.load_strided(f, address, stride, LANES, left or i64(LANES))[0]
+        prefetch(f, f.gep(address, f.mul(self.slot("w_row"), i64(self.spec.together))))
+        return element.load_run(f, address, LANES, left)[0]
+
+    def _codes(self, words: Value) -> Iterator[Value]:
+        """The codes of each word as floats, lowest first.
+
+        A code is put into the significand of a power of two, which is then subtracted: exact,
+        and few codes need a shift.
+        """
+        f, bits = self.f, self.spec.bits
+        at = 0
+        for _ in range(self.per):
+            if at > 23 - bits:
+                words, at = f.op("lshr", words, const(WORDS, at)), 0
+            power = const(FLOATS, 2.0 ** (23 - at))
+            code = f.op("and", words, const(WORDS, (2**bits - 1) << at))
+            code = f.op("or", code, const(WORDS, (127 + 23 - at) << 23))
+            yield f.sub(f.cast("bitcast", code, "float"), power)
+            at += bits
+
+    def _scales(self, start: Value, chunk: Value, part: bool) -> Value:
+        """For each word of a chunk, the scale of its group."""
+        f, each = self.f, self.spec.lanes_each
+        count = max(1, LANES // each)
+        shared = max(1, each // LANES)
+        first = f.op("udiv", chunk, i64(shared)) if shared > 1 else f.mul(chunk, i64(count))
+        left = f.sub(self.slot("groups"), first) if part else None
+        value = self._run(f.gep(start, f.mul(first, self.slot("s_k"))), "s", count, left)
+        return f.shuffle(value, None, [min(lane // each, count - 1) for lane in range(LANES)])
+
+    def _run(self, address: Value, name: str, count: int, left: Value | None) -> Value:
+        """Scales or biases of neighbouring groups."""
+        if self.spec.units["wsb".index(name)]:
+            return self.scale.load_run(self.f, address, count, left)[0]
+        stride, present = self.slot(name + "_k"), left or i64(count)
+        return self.scale.load_strided(self.f, address, stride, count, present)[0]
+
+    def _fold(self, value: Value) -> Value:
+        """The sum of the lanes, in lane 0 of four."""
+        f, width = self.f, LANES
+        while width > 1:
+            width //= 2
+            upper = f.shuffle(value, None, [width + i % width for i in range(max(width, 4))])
+            lower = f.shuffle(value, None, range(max(width, 4)))
+            value = f.add(lower, upper)
+        return value
+
+    def _store(self, sums: list[Value], row: Value, col: Value, end: Value) -> None:
+        f, columns = self.f, self.spec.columns
+        left = minimum(f, f.sub(end, col), i64(len(sums) // columns))
+        there = first_lanes(f, left, 4)
+        for c in range(columns):
+            values = sums[c::columns]
+            line = values[0]
+            for r, value in enumerate(values[1:], 1):
+                line = f.insert(line, f.extract(value, 0), r)
+            at = f.add(row, i64(c))
+            exists = f.splat(f.icmp("slt", at, self.slot("rows")), 4)
+            mask = f.op("and", there, exists) if columns > 1 else there
+            self.spec.epilogue.store(self.k, self.context, line, at, col, mask)
+
+
+def _shape_of_tile(rows: int) -> tuple[int, int]:
+    """(rows of x, rows of w) that the accumulators of a kernel are for."""
+    if host().avx512:
+        return (1, 4) if rows == 1 else (2, 4) if rows == 2 else (4, 2)
+    return (1, 2) if rows == 1 else (2, 1)
+
+
+def plan_quantized(
+    primitive: Any,
+    inputs: list[Operand],
+    outputs: list[Operand],
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    """Commands of QuantizedMatMul."""
+    x, w, scales, biases = inputs
+    (out,) = outputs
+    *batch, m, n = out.shape
+    items = prod(batch)
+    if not items * m * n:
+        return []
+    columns, together = _shape_of_tile(m)
+    words = w.shape[-1]
+    chunks, panels = -(-words // LANES), -(-m // columns)
+    sums = -(-scales.shape[-1] // LANES) * columns * VECTOR
+    panel = chunks * chunk_bytes(columns, primitive.bits) + sums
+    packed = scratch(items * panels * panel)
+    pack = pack_rows(primitive, x, (words, columns, panels * columns, panel), packed)
+    place = Matrix(out.pointer, out.dtype, out.strides[:-2], out.strides[-2], out.strides[-1])
+    epilogue = StoreEpilogue(place, tuple(batch))
+    spec = ProductSpec(
+        primitive.bits, primitive.group, scales.dtype,
+        tuple(o.strides[-1] == 1 for o in (w, scales, biases)),  # type: ignore[arg-type]
+        columns, together, epilogue,
+    )  # fmt: skip
+    block = round_up(max(-(-n * items // (8 * workers)), 16384 // max(words, 1), 8), together)
+    blocks = -(-n // block)
+    strides = [tuple(s * SIZES[o.dtype] for s in o.strides) for o in (w, scales, biases)]
+    head = [
+        *w.pointer.consts, *scales.pointer.consts, *biases.pointer.consts, *packed.consts,
+        n, m, panels, panel, words, chunks, scales.shape[-1],
+        *[s for of in strides for s in of[-2:]], block, blocks,
+    ]  # fmt: skip
+    extra = epilogue.consts
+    table = batch_table(batch, *[of[:-2] for of in strides])
+    consts = [*head, len(SLOTS) + len(extra), len(batch), *extra, *table]
+    per_row = words * 4 + scales.shape[-1] * 2 * SIZES[scales.dtype]
+    flops = 2 * items * m * n * x.shape[-1]
+    product = Command(spec, consts, items * blocks, "quantized", items * n * per_row, flops)
+    return [pack, product] if chunks else [product]

@@ -1,0 +1,109 @@
+"""Products with quantized matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlx.base import dtype as dt
+from mlx.base.dtype import Dtype
+from mlx.graph.node import Node, Shape
+from mlx.primitives.base import Primitive, full_like, iota, zeros_like
+from mlx.primitives.bitwise import BitwiseAnd, LeftShift, RightShift
+from mlx.primitives.contraction import MatMul, adjoint
+from mlx.primitives.elementwise import cast
+from mlx.primitives.reductions import Sum, broadcast_axes
+from mlx.primitives.views import reshape
+
+KERNEL_BITS = (2, 4, 8)
+"""Widths that divide a word: what kernels dequantize in registers."""
+
+
+@dataclass(frozen=True)
+class QuantizedMatMul(Primitive):
+    """``x[..., m, k] @ w[..., n, k].T``, with equal leading (batch) axes.
+
+    Element j of a row of w is ``scales[g] * code[j] + biases[g]`` with ``g = j // group``;
+    codes of ``bits`` bits are packed into uint32, lowest bits first.  The result has the dtype
+    of x; elements of w are not rounded, and sums are kept in float32.
+    """
+
+    family = "quantized"
+    group: int
+    bits: int
+
+    def infer(self, x: Node, w: Node, scales: Node, biases: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        *lead, n, words = w.shape
+        k = words * 32 // self.bits
+        fits = (
+            x.shape[:-2] == tuple(lead)
+            and x.shape[-1] == k
+            and scales.shape == (*lead, n, k // self.group)
+            and biases.shape == scales.shape
+            and biases.dtype is scales.dtype
+            and w.dtype is dt.uint32
+            and k % self.group == 0
+        )
+        if not fits:
+            raise ValueError(f"[quantized_matmul] operands do not fit: {[x, w, scales, biases]}.")
+        return (*x.shape[:-1], n), x.dtype
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        x, w, scales, biases = node.inputs
+        (cotangent,) = cotangents
+        for_x = for_scales = for_biases = None
+        if wanted[0]:
+            dense = affine_values(w, scales, biases, self.group, self.bits)
+            for_x = MatMul()(cotangent, cast(dense, x.dtype))
+        if wanted[2] or wanted[3]:
+            wide = dt.float32 if x.dtype.size == 2 else x.dtype
+            outer = MatMul()(adjoint(cast(cotangent, wide)), cast(x, wide))
+            grouped = reshape(outer, (*scales.shape, self.group))
+            codes = cast(reshape(unpack(w, self.bits), grouped.shape), wide)
+            total = Sum(scales.ndim)
+            for_scales = cast(total(grouped * codes), scales.dtype)
+            for_biases = cast(total(grouped), biases.dtype)
+        return [for_x, None, for_scales, for_biases]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        x, w, scales, biases = node.inputs
+        of_x, _, of_scales, of_biases = tangents
+        parts = []
+        if of_x is not None:
+            parts.append(self(of_x, w, scales, biases))
+        if of_scales is not None or of_biases is not None:
+            moved = zeros_like(scales) if of_scales is None else of_scales
+            shifted = zeros_like(biases) if of_biases is None else of_biases
+            parts.append(self(x, w, moved, shifted))
+        return [parts[0] + parts[1] if len(parts) == 2 else parts[0] if parts else None]
+
+    def vmap(self, size: int, *inputs: Node) -> Node:
+        return self(*inputs)
+
+
+def affine_values(w: Node, scales: Node, biases: Node, group: int, bits: int) -> Node:
+    """The matrix that packed codes, scales and biases of one dtype stand for."""
+    codes = unpack(w, bits)
+    grouped = reshape(codes, (*scales.shape, group))
+    out = cast(grouped, scales.dtype) * spread(scales, grouped) + spread(biases, grouped)
+    return reshape(out, codes.shape)
+
+
+def spread(per_group: Node, like: Node) -> Node:
+    """What groups have in common, for each of their elements."""
+    return broadcast_axes(per_group, like.shape, range(per_group.ndim))
+
+
+def unpack(words: Node, bits: int) -> Node:
+    """The codes of words of the last axis: one stream of bits, lowest first."""
+    *lead, n = words.shape
+    if 32 % bits == 0:
+        wide = broadcast_axes(words, (*lead, n, 32 // bits), range(len(lead) + 1))
+        at = iota(wide.shape, len(lead) + 1, dt.uint32) * bits
+        shifted = RightShift()(wide, at)
+        codes = BitwiseAnd()(shifted, full_like(shifted, 2**bits - 1))
+        return reshape(codes, (*lead, n * 32 // bits))
+    stream = reshape(unpack(words, 1), (*lead, n * 32 // bits, bits))
+    at = iota(stream.shape, len(lead) + 1, dt.uint32)
+    return Sum(len(lead) + 1)(LeftShift()(stream, at))

@@ -1,0 +1,43 @@
+"""Samples of products with quantized matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlx.base import dtype as dt
+from mlx.primitives import quantized
+from tests.registry.kinds import Sample
+from tests.registry.structured import given, numbers
+
+
+def _sample(
+    bits: int, group: int, rows: int, outputs: int, k: int, dtype: dt.Dtype = dt.float32,
+    lead: tuple[int, ...] = (), scales: dt.Dtype | None = None,
+) -> Sample:  # fmt: skip
+    rng = np.random.default_rng(bits)
+    words = rng.integers(0, 2**32, (*lead, outputs, k * bits // 32), dtype=np.uint32)
+    groups = (*lead, outputs, k // group)
+    return Sample(
+        quantized.QuantizedMatMul(group, bits),
+        (
+            numbers(*lead, rows, k, dtype=dtype),
+            words,
+            numbers(*groups, dtype=scales or dtype, seed=1),
+            numbers(*groups, dtype=scales or dtype, seed=2),
+        ),
+    )
+
+
+@given("QuantizedMatMul")
+def _quantized() -> list[Sample]:
+    return [
+        _sample(4, 64, 1, 5, 192),
+        _sample(4, 32, 2, 3, 160, lead=(2,)),
+        _sample(8, 128, 5, 9, 128),
+        _sample(8, 32, 3, 2, 96, dt.float16),
+        _sample(2, 32, 1, 6, 288, dt.bfloat16),
+        _sample(2, 128, 7, 1, 128),
+        _sample(4, 128, 1, 4, 256, dt.float32, scales=dt.float16),
+        _sample(4, 64, 0, 4, 64),
+        _sample(4, 64, 2, 3, 0),
+    ]
