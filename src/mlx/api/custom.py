@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from mlx.api.operands import check_callable, fresh, handles
 from mlx.array import array, wrap
@@ -214,7 +214,11 @@ def _fitting(name: str, node: Node | None, like: Node) -> Node | None:
     return cast(node, like.dtype)
 
 
-def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def checkpoint(fun: Callable[P, R]) -> Callable[P, R]:
     """A function that recomputes its intermediate values in the backward pass.
 
     What ``fun`` computes on its way is not kept for the gradient but computed again from its

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from mlx.api.operands import (
     array_leaves,
@@ -24,12 +24,15 @@ from mlx.graph.trace import Trace
 from mlx.primitives.base import full_like
 from mlx.transforms import derivatives
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 def value_and_grad(
-    fun: Callable[..., Any],
+    fun: Callable[P, R],
     argnums: int | Sequence[int] | None = None,
     argnames: str | Sequence[str] = [],  # noqa: B006 (MLX's signature)
-) -> Callable[..., tuple[Any, Any]]:
+) -> Callable[P, tuple[R, Any]]:
     """A function that computes what ``fun`` returns and the gradient of its loss.
 
     Args:
@@ -59,10 +62,10 @@ def value_and_grad(
 
 
 def grad(
-    fun: Callable[..., Any],
+    fun: Callable[P, Any],
     argnums: int | Sequence[int] | None = None,
     argnames: str | Sequence[str] = [],  # noqa: B006 (MLX's signature)
-) -> Callable[..., Any]:
+) -> Callable[P, Any]:
     """A function that computes the gradient of ``fun``, which returns a scalar array.
 
     Arguments, result and errors are those of :func:`value_and_grad`, without the value.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from mlx.api.operands import check_callable, handles
 from mlx.array import array, wrap
@@ -15,8 +15,11 @@ from mlx.primitives.reductions import broadcast_axes
 from mlx.primitives.views import moveaxis
 from mlx.transforms.replay import batch
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
+
+def vmap(fun: Callable[P, R], in_axes: Any = 0, out_axes: Any = 0) -> Callable[P, R]:
     """A function that maps ``fun`` over an axis of its arguments, in one go.
 
     Args:
@@ -53,7 +56,7 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
             elements = iter(handles(inputs))
             pairs = zip(values, axes, strict=True)
             call = tree.rebuild(args, (v if a is None else next(elements) for v, a in pairs))
-            result = fun(*call)
+            result = fun(*call, **kwargs)
             nodes = [_result(leaf) for leaf in tree.leaves(result)]
             stacked = [moveaxis(node, axis, 0) for node, axis in chosen]
             found = batch(nodes, inputs, stacked, size, trace.start)
