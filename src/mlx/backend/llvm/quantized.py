@@ -24,7 +24,6 @@ from mlx.backend.llvm.gemm.elements import (
     SIZES,
     Element,
     first_lanes,
-    minimum,
     multiply_add,
     prefetch,
 )
@@ -115,7 +114,7 @@ class _Product(Named):
         self.context = epilogue.batch(self.k, state, item)
         panels = f.gep(x, f.mul(f.mul(item, self.slot("panels")), self.slot("panel")))
         first = f.mul(block, self.slot("block"))
-        last = minimum(f, f.add(first, self.slot("block")), self.slot("outputs"))
+        last = f.min(f.add(first, self.slot("block")), self.slot("outputs"))
         loop = f.loop(first, last, i64(spec.together))
         rows = [self._row(f.add(loop.index, i64(r)), last) for r in range(spec.together)]
         inner = f.loop(i64(0), self.slot("panels"), i64(1))
@@ -128,7 +127,7 @@ class _Product(Named):
     def _row(self, number: Value, end: Value) -> _Row:
         """A row of w; behind the last one, that one again."""
         f = self.f
-        number = minimum(f, number, f.sub(end, i64(1)))
+        number = f.min(number, f.sub(end, i64(1)))
         return _Row(*[
             f.gep(origin, f.mul(number, self.slot(name + "_row")))
             for origin, name in zip(self.origins, "wsb", strict=True)
@@ -247,7 +246,7 @@ class _Product(Named):
 
     def _store(self, sums: list[Value], row: Value, col: Value, end: Value) -> None:
         f, columns = self.f, self.spec.columns
-        left = minimum(f, f.sub(end, col), i64(len(sums) // columns))
+        left = f.min(f.sub(end, col), i64(len(sums) // columns))
         there = first_lanes(f, left, 4)
         for c in range(columns):
             values = sums[c::columns]

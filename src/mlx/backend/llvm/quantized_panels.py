@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
-from mlx.backend.llvm.gemm.elements import SIZES, Element, minimum
+from mlx.backend.llvm.gemm.elements import SIZES, Element
 from mlx.backend.llvm.gemm.operand import batch_offsets, batch_table
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64, vector
@@ -107,7 +107,7 @@ class _Pack(Named):
         """What meets the codes, for the chunks of one segment."""
         f, columns = self.f, self.spec.columns
         first = f.mul(segment, i64(SEGMENT))
-        last = minimum(f, f.add(first, i64(SEGMENT)), self.slot("chunks"))
+        last = f.min(f.add(first, i64(SEGMENT)), self.slot("chunks"))
         apart = f.mul(self.slot("x_k"), i64(self.per))
         loop = f.loop(first, last, i64(1))
         word = f.mul(loop.index, i64(LANES))
