@@ -118,21 +118,30 @@ def _free_storages(
 ) -> dict[int, Storage]:
     """The storages of those leaves that nothing else refers to."""
     found = {}
-    count = sys.getrefcount
     for leaf in candidates:
-        node = leaves[leaf]
-        if count(node) - uses[leaf] > _LEAF_USUAL:
+        of_node, of_buffer, of_storage = _references(leaves, leaf)
+        if of_node - uses[leaf] > _USUAL[0] or of_buffer > _USUAL[1] or of_storage > _USUAL[2]:
             continue
-        data = node.data
-        if count(data) > 3 or data.offset or count(data.storage) > 2:
-            continue
-        if type(data.storage) is Storage:  # not somebody else's memory
+        data = leaves[leaf].data
+        if not data.offset and type(data.storage) is Storage:  # not somebody else's memory
             found[leaf] = data.storage
     return found
 
 
-_LEAF_USUAL = 3
-"""References to a leaf's node inside ``_free_storages``: the list of leaves, the name, the call."""
+def _references(leaves: Sequence[Node], leaf: int) -> tuple[int, int, int]:
+    """How often a leaf's node, its buffer and its storage are referred to."""
+    count = sys.getrefcount
+    node = leaves[leaf]
+    data = node.data
+    return count(node), count(data), count(data.storage)
+
+
+def _calibrate() -> tuple[int, int, int]:
+    """What ``_references`` finds where nobody else refers to anything."""
+    return _references([Node(None, (), (), None, Buffer(allocate(1)))], 0)
+
+
+_USUAL = _calibrate()
 
 
 def run(
