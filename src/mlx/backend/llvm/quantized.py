@@ -44,7 +44,7 @@ from mlx.backend.llvm.quantized_panels import (
     pack_rows,
 )
 from mlx.backend.llvm.target import host
-from mlx.backend.llvm.values import Value, const, i64
+from mlx.backend.llvm.values import Value, const, i64, lane_consts
 
 SLOTS = (
     "w_base", "w_offset", "s_base", "s_offset", "b_base", "b_offset", "x_base", "x_offset",
@@ -197,25 +197,24 @@ class _Product(Named):
         if not self.spec.units[0]:
             stride = self.slot("w_k")
             return element.load_strided(f, address, stride, LANES, left or i64(LANES))[0]
-        prefetch(f, f.gep(address, f.mul(self.slot("w_row"), i64(self.spec.together))))
+        ahead = f.mul(self.slot("w_row"), i64(2 * self.spec.together))
+        prefetch(f, f.gep(address, ahead), locality=2)  # the first level is full of x
         return element.load_run(f, address, LANES, left)[0]
 
     def _codes(self, words: Value) -> Iterator[Value]:
-        """The codes of each word as floats, lowest first.
-
-        A code is put into the significand of a power of two, which is then subtracted: exact,
-        and few codes need a shift.
-        """
+        """The codes of each word as floats, lowest first."""
         f, bits = self.f, self.spec.bits
-        at = 0
-        for _ in range(self.per):
-            if at > 23 - bits:
-                words, at = f.op("lshr", words, const(WORDS, at)), 0
-            power = const(FLOATS, 2.0 ** (23 - at))
-            code = f.op("and", words, const(WORDS, (2**bits - 1) << at))
-            code = f.op("or", code, const(WORDS, (127 + 23 - at) << 23))
-            yield f.sub(f.cast("bitcast", code, "float"), power)
-            at += bits
+        permuted = bits == 4 and host().avx512
+        for j in range(self.per):
+            code = f.op("lshr", words, const(WORDS, bits * j)) if j else words
+            if permuted:  # from a table: a permutation reads the low 4 bits of an index only
+                name = "llvm.x86.avx512.permvar.sf.512"
+                f.module.declare(name, FLOATS, [FLOATS, WORDS])
+                yield f.call(name, FLOATS, lane_consts(FLOATS, range(16)), code)
+                continue
+            if j < self.per - 1:
+                code = f.op("and", code, const(WORDS, 2**bits - 1))
+            yield f.cast("sitofp", code, "float")
 
     def _scales(self, start: Value, chunk: Value, part: bool) -> Value:
         """For each word of a chunk, the scale of its group."""
@@ -262,7 +261,7 @@ class _Product(Named):
 def _shape_of_tile(rows: int) -> tuple[int, int]:
     """(rows of x, rows of w) that the accumulators of a kernel are for."""
     if host().avx512:
-        return (1, 4) if rows == 1 else (2, 4) if rows == 2 else (4, 2)
+        return (rows if rows <= 2 else 4), 2
     return (1, 2) if rows == 1 else (2, 1)
 
 

@@ -201,7 +201,10 @@ def transpose(f: Function, rows: list[Value]) -> list[Value]:
     return rows
 
 
-def prefetch(f: Function, address: Value, write: bool = False) -> None:
-    """Ask for a cache line that will be read or written soon; any address will do."""
+def prefetch(f: Function, address: Value, write: bool = False, locality: int = 3) -> None:
+    """Ask for a cache line that will be read or written soon; any address will do.
+
+    ``locality`` 3 brings it to the first level of caches, 2 to the second.
+    """
     f.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32 immarg", "i32 immarg", "i32 immarg"])
-    f.do(f"call void @llvm.prefetch.p0(ptr {address.ref}, i32 {int(write)}, i32 3, i32 1)")
+    f.do(f"call void @llvm.prefetch.p0(ptr {address.ref}, i32 {int(write)}, i32 {locality}, i32 1)")
