@@ -47,17 +47,24 @@ def gather_mm(
     """Products of chosen matrices: ``a[lhs_indices] @ b[rhs_indices]``.
 
     Indices count the matrices of the flattened batch axes and broadcast against each other;
-    by default they run over all of them.  ``sorted_indices`` is a hint that changes nothing.
+    by default they run over all of them.  A vector counts as a row on the left and as a column
+    on the right.  ``sorted_indices`` is a hint that changes nothing.
 
     >>> a, b = mx.ones((3, 2, 4)), mx.ones((5, 4, 2))
     >>> mx.gather_mm(a, b, mx.array([0, 2]), mx.array([1, 4])).shape
     (2, 2, 2)
     """
-    x, y = _operands("gather_mm", a, b)
+    first, second = array_node("gather_mm", a), array_node("gather_mm", b)
+    row, column = first.ndim == 1, second.ndim == 1
+    first = reshape(first, (1, *first.shape)) if row else first
+    second = reshape(second, (*second.shape, 1)) if column else second
+    x, y = _operands("gather_mm", wrap(first), wrap(second))
     left, right = batch_index("gather_mm", x, lhs_indices), batch_index("gather_mm", y, rhs_indices)
     shape = broadcast_shape(left.shape, right.shape)
     pairs = ((x, left), (y, right))
-    return wrap(product(*(chosen(z, fitted(i, shape, i.dtype)) for z, i in pairs)))
+    out = product(*(chosen(z, fitted(i, shape, i.dtype)) for z, i in pairs))
+    kept = (() if row else (out.shape[-2],)) + (() if column else (out.shape[-1],))
+    return wrap(reshape(out, out.shape[:-2] + kept) if row or column else out)
 
 
 def batch_index(name: str, x: Node, indices: array | None) -> Node:

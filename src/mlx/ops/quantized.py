@@ -21,9 +21,9 @@ from mlx.primitives.quantized import KERNEL_BITS, QuantizedMatMul
 from mlx.primitives.views import reshape, transpose
 
 _KERNEL_DTYPES = (dt.float32, dt.float16, dt.bfloat16)
-FEW_ROWS = 64
-"""Rows of x up to which a quantized matrix is not written out: then a product of dense matrices
-is as fast."""
+FEW_ROWS = 192
+"""Rows of x up to which a quantized matrix is not written out: from then on a product of dense
+matrices is as fast."""
 
 
 def quantized_matmul(
