@@ -140,7 +140,7 @@ class Pattern:
         keys: list[Any] = []
         for at, kind, mode, extra, end in self.steps:
             if mode == GROUP:
-                if not _take_group(at(flat), kind, *extra, flat, keys) or len(flat) != end:
+                if not _take_group(at(flat), kind, extra, flat, keys) or len(flat) != end:
                     return False
                 continue
             value = flat[at]
@@ -193,9 +193,10 @@ _attributes_of = attrgetter("__dict__")
 
 
 def _take_group(
-    values: Sequence[Any], kind: type, lengths: Any, own: Any, flat: list[Any], keys: list[Any]
+    values: Sequence[Any], kind: Any, sizes: tuple[Any, Any], flat: list[Any], keys: list[Any]
 ) -> bool:
     """Take apart values of one type; False if they are not of it, or of other lengths."""
+    lengths, own = sizes
     if set(map(type, values)) != {kind} or list(map(len, values)) != lengths:
         return False
     if not issubclass(kind, dict):

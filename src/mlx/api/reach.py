@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import collections
 import functools
-import sys
 import types
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+from mlx.api.origin import is_foreign, is_ours, is_users, knows_arrays
 from mlx.api.pattern import (
     ATTRIBUTES,
     CELL,
@@ -90,7 +90,7 @@ class Reach:
         first = self._seen.setdefault(id(value), at)
         if kind is types.FunctionType:
             module = value.__module__ or ""
-            if not _is_ours(module) and not _is_foreign(module):
+            if not is_ours(module) and not is_foreign(module):
                 self._usage.meet(value.__code__, self._members.get(at))
         if first != at:
             self._aliases.append((at, first))
@@ -193,13 +193,13 @@ class Reach:
                 self._members |= dict.fromkeys(range(start, len(self._flat)), self._members[at])
         elif isinstance(value, type):
             self._fixed.append(at)
-            if not _is_foreign(value.__module__) and not _is_ours(value.__module__):
+            if not is_foreign(value.__module__) and not is_ours(value.__module__):
                 self._class(at, value)
         elif isinstance(value, (set, frozenset)):
             self._sets.append(at)
         else:
             self._fixed.append(at)
-            if not _is_foreign(kind.__module__):
+            if not is_foreign(kind.__module__):
                 self._instance(at, value, kind)
 
     def _instance(self, at: int, value: Any, kind: type) -> None:
@@ -214,7 +214,7 @@ class Reach:
     def _attributes(self, at: int, attributes: dict[str, Any], start: int, kind: type) -> None:
         """Note the ``__dict__`` of the value, whose parts will be at ``start``."""
         self._seen[id(attributes)] = at
-        if _is_users(kind):
+        if is_users(kind):
             number = len(self._containers)
             for i, key in enumerate(attributes):
                 if not key.startswith("_") or kind.__base__ is object:
@@ -224,7 +224,7 @@ class Reach:
 
     def _class_of(self, at: int, kind: type) -> None:
         """Look into the class of the value too, once."""
-        if id(kind) not in self._seen and not _is_ours(kind.__module__):
+        if id(kind) not in self._seen and not is_ours(kind.__module__):
             self._parts(at, _kind)
 
     def _cell(self, at: int, value: types.CellType) -> None:
@@ -270,16 +270,16 @@ class Reach:
         self, code: types.CodeType, namespace: dict[str, Any]
     ) -> tuple[list[str], list[tuple[dict[str, Any], str]]]:
         """The global variables that a function names: its module's, and those of modules."""
-        if _is_ours(namespace.get("__name__")) or not _knows_arrays(namespace):
+        if is_ours(namespace.get("__name__")) or not knows_arrays(namespace):
             return [], []
         names, attributes = names_in(code)
         own = [name for name in names if name in namespace]
         others = []
         for name in own:
             found = namespace[name]
-            if isinstance(found, types.ModuleType) and not _is_ours(found.__name__):
+            if isinstance(found, types.ModuleType) and not is_ours(found.__name__):
                 members = vars(found)
-                if _knows_arrays(members):
+                if knows_arrays(members):
                     others += [(members, key) for key in attributes if key in members]
         return own, others
 
@@ -364,16 +364,6 @@ def _function_parts(
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_users(kind: type) -> bool:
-    """Whether no code but the user's knows the names of a class's attributes."""
-    return not any(
-        _is_foreign(base.__module__) or _is_ours(base.__module__)
-        for base in kind.__mro__
-        if base not in (object, dict) and base.__name__ != "Module"
-    )
-
-
-@functools.lru_cache(maxsize=4096)
 def _slots(kind: type) -> tuple[str, ...]:
     """The attributes that instances keep outside ``__dict__``."""
     found: list[str] = []
@@ -381,40 +371,3 @@ def _slots(kind: type) -> tuple[str, ...]:
         names = base.__dict__.get("__slots__", ())
         found += (names,) if isinstance(names, str) else names
     return tuple(name for name in found if not name.startswith("__"))
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_foreign(module: str) -> bool:
-    """Whether instances of a module's classes are taken as they are: those of the standard
-    library, and of installed packages that don't use mlx (a tokenizer may hold millions)."""
-    root = module.partition(".")[0]
-    if root in sys.stdlib_module_names or root in ("numpy", "ml_dtypes"):
-        return root != "__main__"
-    found = sys.modules.get(module)
-    installed = "site-packages" in (getattr(found, "__file__", None) or "")
-    return found is not None and installed and not _knows_arrays(vars(found))
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_ours(module: str | None) -> bool:
-    return module is not None and (module == "mlx" or module.startswith("mlx."))
-
-
-_array_modules: dict[str, bool] = {}
-
-
-def _knows_arrays(namespace: dict[str, Any]) -> bool:
-    """Whether a module holds arrays, or imports mlx: only functions there are followed."""
-    name = namespace.get("__name__", "")
-    known = _array_modules.get(name)
-    if known is None or not known:
-        known = any(_of_mlx(value) for value in list(namespace.values()))
-        _array_modules[name] = known
-    return known
-
-
-def _of_mlx(value: Any) -> bool:
-    if isinstance(value, (types.ModuleType, types.FunctionType, type)):
-        name = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
-        return _is_ours(name)
-    return type(value) is array

@@ -74,8 +74,15 @@ def default_dtype(value: Scalar) -> Dtype:
     return dt.float32 if isinstance(value, float) else dt.complex64
 
 
+_literals: dict[Any, Full] = {(type(n), n): Full(n) for n in (0, 1, -1, 2, 0.5, 1.0, -1.0, 2.0)}
+"""Shared, so that their tokens are; no 0.0, which equals -0.0."""
+
+
 def constant(value: Scalar) -> Full:
     """Full(value), made without the frozen class's checks: it is on the recording path."""
+    known = _literals.get((type(value), value))
+    if known is not None:
+        return known
     primitive = Full.__new__(Full)
     primitive.__dict__["value"] = value
     return primitive

@@ -66,6 +66,13 @@ class Primitive:
         """The fields left out of the token that the result's shape does not say."""
         return ()
 
+    @property
+    def key_part(self) -> int | tuple[Any, ...]:
+        """What stands for the primitive in the key of a region; kept in ``_key_part``."""
+        sizes = self.size_values
+        part = self.__dict__["_key_part"] = (self.token, sizes) if sizes else self.token
+        return part
+
     def infer(self, *inputs: Node) -> tuple[Any, Any]:
         raise TypeError(f"[{self.name}] declares no infer rule.")
 
@@ -127,6 +134,7 @@ class Source(Primitive):
 
 LITERALS = frozenset({0, 1, -1, 2, 0.5})
 """Numbers that become part of the generated code; all others are arguments at run time."""
+_RUN_TIME_NUMBER = _tokens.setdefault("run-time number", len(_tokens))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,15 +151,21 @@ class Full(Source):
     def token(self) -> int:
         """Sign and type tell 0.0 from -0.0 and True from 1; run-time numbers share one token."""
         value = self.value
-        if value in LITERALS:
-            key: Any = (Full, type(value), repr(value))
-        else:
-            key = (Full, "argument")
+        if value not in LITERALS:
+            return _RUN_TIME_NUMBER
+        key = (Full, type(value), repr(value))
         token = _tokens.get(key)
         if token is None:
             with _token_lock:
                 token = _tokens.setdefault(key, len(_tokens))
         return token
+
+    @property
+    def key_part(self) -> int:
+        if self.value not in LITERALS:
+            return _RUN_TIME_NUMBER
+        part = self.__dict__["_key_part"] = self.token
+        return part
 
     def vmap(self, size: int, *inputs: Node) -> Node:
         raise AssertionError("a source has no inputs to batch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -76,8 +77,7 @@ def _settle(order: Sequence[Node]) -> bool:
     return bool(settled)
 
 
-def _serial(node: Node) -> int:
-    return node.serial
+_serial = operator.attrgetter("serial")
 
 
 def _describe(
@@ -90,17 +90,18 @@ def _describe(
     scalars: list[Node] = []
     edges = [0] * len(order)
     uses: list[int] = []
+    find = index.get
     for position, node in enumerate(order):
         primitive = node.primitive
         index[node] = position
-        key.append(primitive.token)
+        part = primitive.__dict__.get("_key_part")
+        if part is None:
+            part = primitive.key_part
         dtype = node.dtype
         if dtype is not None:
-            key.append(node.shape)
-            key.append(dtype.index)
-        sizes = primitive.size_values
-        if sizes:
-            key.append(sizes)
+            key += (part, node.shape, dtype.index)
+        else:
+            key.append(part)
         inputs = node.inputs
         if not inputs:
             if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
@@ -108,7 +109,7 @@ def _describe(
                 edges[position] += 1  # by ``scalars`` itself
             continue
         for source in inputs:
-            at = index.get(source)
+            at = find(source)
             if at is None:
                 leaves.append(source)
                 at = index[source] = -len(leaves)
@@ -264,7 +265,7 @@ def _shapes_change(key: list[Any]) -> bool:
 def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) -> None:
     key, leaves, scalars, edges, uses, index = _describe(order)
     live = _outside(order, edges, _USUAL)
-    wanted = {i for i, n in enumerate(order) if n in roots}
+    wanted = {at for n in roots if (at := index.get(n, -1)) >= 0}
     live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
     live = [i for i in live if order[i].dtype is not None]
     del index

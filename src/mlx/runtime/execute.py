@@ -11,6 +11,7 @@ from typing import Any
 
 from mlx.backend.llvm.abi import HostCall
 from mlx.backend.llvm.programs import Executable
+from mlx.base.dtype import float32
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import profile, team
@@ -76,9 +77,17 @@ class Pending:
             self.ticket = None
 
 
+_pack_float = struct.Struct("<f").pack
+
+
 def number_bits(node: Node) -> int:
     """A run-time number as the 64 bits that kernels read."""
     value, dtype = node.primitive.value, node.dtype
+    if dtype is float32:
+        try:
+            return int.from_bytes(_pack_float(value), "little")
+        except OverflowError:  # NumPy makes it infinite
+            pass
     if dtype.is_complex:
         value = complex(value)
         raw = dtype.numpy.type(value).tobytes()
