@@ -26,7 +26,8 @@ class QuantizedMatMul(Primitive):
 
     Element j of a row of w is ``scales[g] * code[j] + biases[g]`` with ``g = j // group``;
     codes of ``bits`` bits are packed into uint32, lowest bits first.  The result has the dtype
-    of x; elements of w are not rounded, and sums are kept in float32.
+    of x; elements of w are not rounded, and sums are kept in float32.  Scales are multiplied to
+    sums of codes times x, so an infinity in x gives NaN.
     """
 
     family = "quantized"
