@@ -68,7 +68,7 @@ def test_submitted_programs_run_in_order(threads):
             assert counted[0] == total
         if rng.random() < 0.05 and tickets:
             assert team.wait(rng.choice(tickets)) == 0
-        if index % 100 == 0:
+        if index % 500 == 0:
             gc.collect()
     team.synchronize()
     assert all(team.is_done(ticket) for ticket in tickets)
