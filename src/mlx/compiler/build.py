@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from mlx.compiler.fuse import Fusion
@@ -286,7 +285,3 @@ def _with_loops(builder: ExpressionBuilder, group: Group, stores: list[tuple[int
 def _label(group: Group) -> str:
     names = [n.primitive.name for n in group.members if n.primitive is not None]
     return "+".join(names[:6]) + ("..." if len(names) > 6 else "")
-
-
-def row_count(nest: Nest) -> int:
-    return prod(nest.outer)

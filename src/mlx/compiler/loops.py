@@ -28,7 +28,7 @@ def loops_of(
         *outer, inner = loops
         sizes, strides = [n for n, _ in outer], [s for _, s in outer]
         return sizes, inner[0], _by_layout([*strides, inner[1]], len(layouts))
-    fixed = [_single(layouts, culprits, axis, root[axis]) for axis in range(1, len(root))]
+    fixed = [_single(layouts, culprits, axis) for axis in range(1, len(root))]
     outer = [loop for loop in _merge_loops(*split[0]) if loop[0] != 1]
     if columns:
         outer.append((root[1], fixed[0]))
@@ -40,9 +40,7 @@ def _by_layout(by_loop: list[list[int]], count: int) -> list[list[int]]:
     return [[strides[i] for strides in by_loop] for i in range(count)]
 
 
-def _single(
-    layouts: Sequence[Layout], culprits: Sequence[Node | None], axis: int, size: int
-) -> list[int]:
+def _single(layouts: Sequence[Layout], culprits: Sequence[Node | None], axis: int) -> list[int]:
     """Strides along an axis that must be one loop."""
     out = []
     for layout, culprit in zip(layouts, culprits, strict=True):

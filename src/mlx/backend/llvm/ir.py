@@ -178,10 +178,6 @@ class Function:
             return Value("", "void")
         return self.emit(f"call {result} @{name}({listed})", result)
 
-    def call_address(self, address: Value, result: str, *args: Value) -> None:
-        listed = ", ".join(f"{a.type} {a.ref}" for a in args)
-        self.do(f"call {result} {address.ref}({listed})")
-
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         return self.intrinsic("fma", a, b, c)
 

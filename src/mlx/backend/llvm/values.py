@@ -83,14 +83,6 @@ def const(type: str, number: float) -> Value:
     return Value(f"splat ({element} {text})", type)
 
 
-def float_bits(type: str, bits: int) -> Value:
-    """A float constant given by its bit pattern (``float`` and ``double`` only)."""
-    element = element_of(type)
-    if element == "float":
-        return const(type, struct.unpack("<f", struct.pack("<I", bits))[0])
-    return const(type, struct.unpack("<d", struct.pack("<Q", bits))[0])
-
-
 def lane_consts(type: str, numbers: Sequence[float]) -> Value:
     """A constant vector, one number a lane."""
     element = element_of(type)
