@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 
 from mlx.backend.llvm.jit import Library, compile_ir
@@ -117,10 +118,19 @@ define void @nothing(ptr %consts, ptr %bases, i64 %task, i64 %worker) {
 """
 
 
+_building = threading.Lock()
+
+
 @cache
-def library() -> Library:
+def _library() -> Library:
     names = ["increment", "ordered", "fail", "busy", "exclusive", "subnormal", "nothing"]
     return compile_ir(TEXT, names)
+
+
+def library() -> Library:
+    """Built once, also where several threads ask first: programs don't keep it alive."""
+    with _building:
+        return _library()
 
 
 def kernel(name: str) -> int:
