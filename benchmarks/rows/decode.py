@@ -64,9 +64,11 @@ def attention(x, weights, entry):
     return weights["o"](mixed.transpose(0, 2, 1, 3).reshape(x.shape)), (k, v)
 
 
-def decode(data, jit, dtype=mx.float32, linear=dense, prompt=128, count=64):
+def decode(data, jit, dtype=mx.float32, linear=dense, longest=128):
+    """Half as many tokens as the prompt has."""
     model = Llama(data, dtype, linear)
-    first = mx.array(data["prompt"][:, :prompt])
+    first = mx.array(data["prompt"][:, :longest])
+    count = first.shape[1] // 2
     start = model(first, [None] * LLAMA["layers"])
     mx.eval(start)
 
@@ -110,5 +112,5 @@ ROWS = {
     "llm_decode_batch4": decode,
     "kv_update": kv_update,
     "llm_decode_bf16": partial(decode, dtype=mx.bfloat16),
-    "llm_decode_q4": partial(decode, dtype=mx.bfloat16, linear=four_bits, prompt=16, count=8),
+    "llm_decode_q4": partial(decode, dtype=mx.bfloat16, linear=four_bits, longest=16),
 }

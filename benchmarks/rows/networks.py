@@ -64,6 +64,7 @@ def training_step(model, optimizer, loss_of, batch, jit):
         mx.eval(loss, state)
         return loss
 
+    run.state = state
     return run
 
 
