@@ -104,7 +104,10 @@ ROWS = (
         blas=True,
     ),
     matvec(
-        "matvec_f32", "[1, 4096] x [4096, 11008] in f32, 8 matrices in turn; a product", 4, blas=True
+        "matvec_f32",
+        "[1, 4096] x [4096, 11008] in f32, 8 matrices in turn; a product",
+        4,
+        blas=True,
     ),
     matvec("matvec_bf16", "the same in bf16", 2, tolerance=HALF),
     matvec("matvec_q8", "the same with 8-bit weights, group 64", 8.5 / 8, tolerance=HALF),

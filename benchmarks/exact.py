@@ -48,12 +48,12 @@ def operations(order: list[Node]) -> list[list[Node]]:
     found: list[list[Node]] = []
     home: dict[Node, list[Node]] = {}
     for node in order:
-        if node.primitive is not None and node.primitive.family == "pick":
-            if node.inputs[0] in home:
-                home[node.inputs[0]].append(node)
-                continue
-        found.append([node])
-        home[node] = found[-1]
+        source = node.inputs[0] if node.inputs else None
+        if node.primitive is not None and node.primitive.family == "pick" and source in home:
+            home[source].append(node)
+        else:
+            found.append([node])
+            home[node] = found[-1]
     return found
 
 

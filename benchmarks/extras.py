@@ -170,5 +170,3 @@ EXTRAS: dict[str, Callable[[Budget], Extra]] = {
     "busy": busy,
     "exact": exact,
 }
-
-

@@ -51,7 +51,7 @@ class Process:
     """A worker, asked in JSON lines."""
 
     def __init__(self, peer: Peer, threads: int):
-        self.errors = tempfile.TemporaryFile("w+")  # a pipe would fill up
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (a pipe would fill up)
         self.process = subprocess.Popen(
             [python_of(peer), "-m", "benchmarks.worker", peer.module, peer.variant],
             cwd=ROOT,
@@ -112,7 +112,7 @@ class Contest:
         )
 
     def round(self, name: str, budget: Budget, result: Result | None = None) -> None:
-        """Let one of them run for a round, unless its time is up; a Result may stand for its own."""
+        """Let one run for a round, unless its time is up; `result` stands for its own."""
         result = result or self.results[name]
         spent = sum(result.rounds) * result.runs / max(1, len(result.rounds))
         if result.missing or (result.runs >= 2 and spent > budget.most):

@@ -64,9 +64,7 @@ def measure_limits(threads: int) -> Limits:
             return threads * steps * unit / lower_quartile(everywhere)
 
         step = UNROLL * host().vector_bytes
-        found = {
-            name: rate(name, size // step, step * count) for name, count in STREAMS.items()
-        }
+        found = {name: rate(name, size // step, step * count) for name, count in STREAMS.items()}
         for name, flops in work.items():
             for block in blocks:
                 block[0][:64] = np.frombuffer(tile_configuration(), np.uint8)

@@ -67,11 +67,13 @@ def draw_ratios(rows: list[Row], results: Results, path: Path, caption: str = ""
             xs, ys = zip(*points, strict=True)
             axes.scatter(xs, ys, s=26, color=colour, marker=marker, label=label, zorder=3)
     finish(axes, found, caption)
+    if found:
+        figure.legend(loc="outside upper center", ncols=len(STYLES))
     figure.savefig(path, dpi=120)
 
 
 def finish(axes: Axes, found: list[tuple[str, dict[str, float]]], caption: str) -> None:
-    """Scale, labels (of lost rows in red) and legend."""
+    """Scale, labels (of lost rows in red)."""
     axes.axvline(1, color="black", lw=1, zorder=2)
     axes.set_xscale("log")
     times = FuncFormatter(lambda x, _: f"{x:g}×")
@@ -89,5 +91,3 @@ def finish(axes: Axes, found: list[tuple[str, dict[str, float]]], caption: str) 
     text = "the peer's time over ours (right: the fastest peer's, in numbers). " + caption
     axes.set_xlabel("\n".join(textwrap.wrap(text, 110)))
     axes.grid(axis="x", which="major", alpha=0.35)
-    if found:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.11 * 20 / (len(found) + 12)), ncols=5)

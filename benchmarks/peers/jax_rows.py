@@ -9,7 +9,6 @@ import numpy as np
 
 from . import jax_decode, jax_networks
 
-
 HALVES = (jnp.bfloat16, jnp.float16)
 
 

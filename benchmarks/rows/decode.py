@@ -51,9 +51,7 @@ class Llama:
 def attention(x, weights, entry):
     size = x.shape[-1] // LLAMA["heads"]
     batch, length = x.shape[:2]
-    q, k, v = (
-        weights[n](x).reshape(batch, length, -1, size).transpose(0, 2, 1, 3) for n in "qkv"
-    )
+    q, k, v = (weights[n](x).reshape(batch, length, -1, size).transpose(0, 2, 1, 3) for n in "qkv")
     offset = 0 if entry is None else entry[0].shape[2]
     rope = partial(mx.fast.rope, dims=size, traditional=False, base=10000.0, scale=1.0)
     q, k = rope(q, offset=offset), rope(k, offset=offset)

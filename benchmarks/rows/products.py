@@ -64,9 +64,7 @@ def with_gradient(function, jit, operands, out):
 def conv2d_grad(data, jit):
     x, w, out = (mx.array(data[name]) for name in ("x", "w", "out"))
     groups = x.shape[-1] // w.shape[-1]
-    return with_gradient(
-        lambda x, w: mx.conv2d(x, w, padding=1, groups=groups), jit, [x, w], out
-    )
+    return with_gradient(lambda x, w: mx.conv2d(x, w, padding=1, groups=groups), jit, [x, w], out)
 
 
 def conv1d_grad(data, jit):

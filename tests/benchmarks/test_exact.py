@@ -1,0 +1,27 @@
+"""Fusion changes no bit of any benchmark row, at small sizes; and the limits' kernels run."""
+
+import pytest
+
+from benchmarks.catalog import ROWS
+from benchmarks.exact import compare
+from benchmarks.limits import kernels, tile_configuration
+from benchmarks.machine import measure_limits
+from benchmarks.rows.sized import PROGRAMS
+
+NAMES = [row.name for row in ROWS if not row.process] + [f"{name}@4" for name in PROGRAMS]
+
+
+@pytest.mark.parametrize("row", NAMES)
+def test_fused_and_stepwise_evaluation_give_the_same_bits(row):
+    found = compare(row, small=True)
+    assert found["differing"] == 0
+    assert found["stepwise regions"] >= found["regions"]
+
+
+def test_limits_are_measured(monkeypatch):
+    monkeypatch.setattr("benchmarks.machine.BYTES", 1 << 20)
+    monkeypatch.setattr("benchmarks.machine.SECONDS", 1e-4)
+    found = measure_limits(1)
+    assert min(found.read, found.copy, found.triad, found.f32) > 1e8
+    assert bool(found.bf16) == ("bf16" in kernels()[1])
+    assert len(tile_configuration()) == 64
