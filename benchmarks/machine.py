@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import ctypes
 import statistics
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mlx.backend.llvm.limits import CHAINS, CopySpec, MultiplyAddSpec
+from mlx.backend.llvm.programs import kernel
 from mlx.backend.llvm.target import host
+from mlx.runtime import team
 
-from .limits import STREAMS, UNROLL, kernels, tile_configuration
+from .limits import CHAINS as DOT_CHAINS
+from .limits import (
+    DOT_FLOPS,
+    TILE_FLOPS,
+    DotSpec,
+    ReadSpec,
+    TileSpec,
+    TriadSpec,
+    has_dot,
+    tile_configuration,
+    tiles_permitted,
+)
 
 BYTES = 96 << 20  # of each array, out of every cache
-SECONDS = 0.02  # of arithmetic
+PART = 1 << 20  # of a task
+LENGTH = 100_000  # of a chain of arithmetic
+REPEATS = 15
+STREAMS = ("read", "copy", "triad")
 
 
 @dataclass(frozen=True)
@@ -47,33 +62,47 @@ class Limits:
 
 
 def measure_limits(threads: int) -> Limits:
-    """By kernels of our own, one call of each a thread at a time."""
-    library, work = kernels()
-    size = BYTES // threads // 4096 * 4096
-    blocks = [[aligned(size) for _ in range(3)] for _ in range(threads)]
-    with ThreadPoolExecutor(threads) as pool:
-
-        def rate(name: str, steps: int, unit: float) -> float:
-            """Units a second of all threads, `unit` of them a step."""
-            function = prototype(library.address(name))
-            arguments = [[x.ctypes.data for x in block] for block in blocks]
-
-            def everywhere() -> None:
-                list(pool.map(lambda at: function(*at, steps), arguments))
-
-            return threads * steps * unit / lower_quartile(everywhere)
-
-        step = UNROLL * host().vector_bytes
-        found = {name: rate(name, size // step, step * count) for name, count in STREAMS.items()}
-        for name, flops in work.items():
-            for block in blocks:
-                block[0][:64] = np.frombuffer(tile_configuration(), np.uint8)
-            few = rate(name, 10_000, flops)
-            found[name] = rate(name, int(few * SECONDS / threads / flops), flops)
-    return Limits(**{"bf16": 0.0} | found)
+    """By kernels of our own on our threads."""
+    with team.threads(threads):
+        target, source, more = (aligned(BYTES) for _ in range(3))
+        tasks = BYTES // PART
+        found = {
+            "read": rate(ReadSpec(), [target, source], [PART], tasks, PART),
+            "copy": rate(CopySpec(), [source, target], [PART], tasks, 2 * PART),
+            "triad": rate(TriadSpec(), [target, source, more], [PART], tasks, 3 * PART),
+        }
+        work = 2.0 * CHAINS * host().lanes * LENGTH
+        found["f32"] = rate(MultiplyAddSpec(), [target], [LENGTH], 4 * threads, work)
+        found["bf16"] = bf16_rate(threads, target, source)
+    return Limits(**found)
 
 
-prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)
+def bf16_rate(threads: int, target: np.ndarray, source: np.ndarray) -> float:
+    """By tiles, or by dot products of pairs; 0 where the machine has neither."""
+    if tiles_permitted():
+        target[:64] = np.frombuffer(tile_configuration(), np.uint8)
+        work = 4.0 * TILE_FLOPS * LENGTH
+        return rate(TileSpec(), [target, source], [LENGTH], 4 * threads, work)
+    if has_dot():
+        work = 1.0 * DOT_CHAINS * DOT_FLOPS * LENGTH
+        return rate(DotSpec(), [target], [LENGTH], 4 * threads, work)
+    return 0.0
+
+
+def rate(spec: Any, arrays: list[np.ndarray], sizes: list[int], tasks: int, unit: float) -> float:
+    """Units a second, `unit` of them a task; a limit is what the machine does undisturbed, so the
+    lower quartile of the times counts."""
+    library = kernel(spec)
+    consts = [number for slot in range(len(arrays)) for number in (slot + 1, 0)]
+    entry = (library.address("kernel"), [*consts, *sizes], tasks)
+    program = team.Program([entry], keep=library)
+    bases = [0, *(array.ctypes.data for array in arrays)]
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        team.run(program, list(bases))
+        times.append(time.perf_counter() - start)
+    return tasks * unit / statistics.quantiles(times, n=4)[0]
 
 
 def aligned(size: int) -> np.ndarray:
@@ -82,16 +111,6 @@ def aligned(size: int) -> np.ndarray:
     raw.fill(0)
     start = -raw.ctypes.data % 64
     return raw[start : start + size]
-
-
-def lower_quartile(work: Callable[[], object], repeats: int = 15) -> float:
-    """Of the times: a limit is what the machine does undisturbed."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.quantiles(times, n=4)[0]
 
 
 def processor() -> str:
