@@ -34,7 +34,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--tables", type=names, help=f"{','.join(EXTRAS)}, all or none; default all without --only")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     add("--rounds", type=int, default=3)
-    add("--seconds", type=float, default=0.3, help="of each peer in each round")
+    add("--seconds", type=float, default=0.2, help="of each peer in each round")
     add("--most", type=float, default=5.0, help="seconds of a peer in a row, if two runs fit")
     add("--output", type=Path, help="Markdown to write; its .json beside it keeps raw results")
     add("--plot", type=Path, help="picture to draw")

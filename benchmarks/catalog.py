@@ -170,7 +170,7 @@ ROWS = (
     decode(
         "llm_decode_f32", "greedy decoding of a Llama, a token", 64, 4, blas=True, headline=True
     ),
-    decode("llm_decode_batch4", "the same for four sequences at once", 64, 4, blas=True),
+    decode("llm_decode_batch4", "the same for four sequences at once", 16, 4, blas=True),
     decode("llm_decode_bf16", "the same in bf16", 64, 2, tolerance=0),
     decode("llm_decode_q4", "the same with 4-bit weights", 8, 4.5 / 8, tolerance=0, headline=True),
     Row("kv_update", "a position written into keys [8, 8, 4096, 64]", unit="µs", units=64),

@@ -49,6 +49,7 @@ def scaling(budget: Budget) -> Extra:
         with Contest() as contest:
             for threads in (1, many):
                 contest.enter(str(threads), peer("mlx-jit compiled"), row.name, threads)
+            contest.build()
             for _ in range(ROUNDS):
                 for name in contest.processes:
                     contest.round(name, budget)
@@ -76,6 +77,7 @@ def sizes(budget: Budget) -> Extra:
             for factor in FACTORS:
                 program = f"{name}@{factor}"
                 contest.enter(program, peer("mlx-jit compiled"), program, budget.threads)
+            contest.build()
             for _ in range(budget.rounds):
                 for program in contest.processes:
                     contest.round(program, budget)
@@ -114,6 +116,7 @@ def busy(budget: Budget) -> Extra:
         with Contest() as contest:
             for name in names:
                 contest.enter(name, peer(name), row.name, budget.threads)
+            contest.build()
             disturbed = {name: replace(contest.results[name], rounds=[]) for name in names}
             for _ in range(ROUNDS):
                 for name in names:

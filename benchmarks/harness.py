@@ -21,7 +21,8 @@ PATIENCE = 300.0
 class Budget:
     """How long to measure: in each round `seconds`, of a peer in a row about `most` seconds.
 
-    A run that takes longer than a round is made once a round, and twice in all at the least.
+    A run that takes longer than a round is made once a round, and twice in all at the least;
+    only once, after the first that is never counted, if it takes longer than `most`.
     """
 
     threads: int
@@ -69,6 +70,9 @@ class Process:
             self.process.stdin.flush()
         except BrokenPipeError:
             return {"missing": self._last_words()}
+        return self.answer()
+
+    def answer(self) -> dict:
         if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
             self.process.kill()
             return {"missing": f"no answer within {PATIENCE:.0f} s"}
@@ -93,6 +97,7 @@ class Contest:
     def __init__(self) -> None:
         self.results: dict[str, Result] = {}
         self.processes: dict[str, Process] = {}
+        self.programs: dict[str, str] = {}
 
     def __enter__(self) -> "Contest":
         return self
@@ -102,20 +107,30 @@ class Contest:
             process.close()
 
     def enter(self, name: str, peer: Peer, row: str, threads: int) -> None:
-        """Start a process and let it build; nothing else runs meanwhile."""
-        process = self.processes[name] = Process(peer, threads)
-        reply = process.ask(row=row)
-        self.results[name] = Result(
-            missing=reply.get("missing", ""),
-            first=reply.get("ready", 0.0),
-            check=reply.get("check", []),
-        )
+        """Start a process; `build` waits for it."""
+        self.processes[name] = Process(peer, threads)
+        self.programs[name] = row
+
+    def build(self) -> None:
+        """Let all of them import, and then build and run their programs one after the other, so
+        that no compilation disturbs another's first run."""
+        replies = {name: process.answer() for name, process in self.processes.items()}
+        for name, process in self.processes.items():
+            reply = replies[name]
+            if "missing" not in reply:
+                reply = process.ask(row=self.programs[name])
+            self.results[name] = Result(
+                missing=reply.get("missing", ""),
+                first=reply.get("ready", 0.0),
+                check=reply.get("check", []),
+            )
 
     def round(self, name: str, budget: Budget, result: Result | None = None) -> None:
         """Let one run for a round, unless its time is up; `result` stands for its own."""
         result = result or self.results[name]
         spent = sum(result.rounds) * result.runs / max(1, len(result.rounds))
-        if result.missing or (result.runs >= 2 and spent > budget.most):
+        enough = spent > budget.most and (result.runs >= 2 or result.seconds > budget.most)
+        if result.missing or enough:
             return
         reply = self.processes[name].ask(seconds=budget.seconds, least=1)
         if "missing" in reply:
@@ -134,6 +149,7 @@ def measure_row(row: Row, peers: Iterable[Peer], budget: Budget) -> dict[str, Re
                 contest.results[peer.name] = Result(missing=NOT_BLAS)
             else:
                 contest.enter(peer.name, peer, row.name, budget.threads)
+        contest.build()
         for _ in range(max(1, budget.rounds)):
             for name in contest.processes:
                 contest.round(name, budget)

@@ -72,7 +72,7 @@ def norm_weights(name: str, width: int) -> Arrays:
     return {f"{name}.weight": np.ones(width, np.float32), f"{name}.bias": np.zeros(width, "f4")}
 
 
-def llama(batch: int) -> Callable[[np.random.Generator, Size], Arrays]:
+def llama(batch: int, prompt: int = 128) -> Callable[[np.random.Generator, Size], Arrays]:
     def make(random: np.random.Generator, size: Size) -> Arrays:
         width, vocabulary = size(LLAMA["width"]), size(LLAMA["vocabulary"])
         ffn = width * LLAMA["ffn"] // LLAMA["width"] // 64 * 64  # whole groups of 4-bit weights
@@ -80,7 +80,7 @@ def llama(batch: int) -> Callable[[np.random.Generator, Size], Arrays]:
         sizes = {"q": (width, width), "k": (width, kv), "v": (width, kv), "o": (width, width)}
         sizes |= {"gate": (width, ffn), "up": (width, ffn), "down": (ffn, width)}
         result = {
-            "prompt": random.integers(0, vocabulary, (batch, size(128)), np.int32),
+            "prompt": random.integers(0, vocabulary, (batch, size(prompt)), np.int32),
             "embed": random.standard_normal((vocabulary, width), np.float32),
             "norm": np.ones(width, np.float32),
             "head": linear(random, "", width, vocabulary)[".weight"],

@@ -1,6 +1,6 @@
 """A peer's process: builds one row, then times it whenever the parent asks.
 
-Requests and replies are lines of JSON on stdin and stdout:
+Requests and replies are lines of JSON on stdin and stdout, after a first {} when it is ready:
 {"row": name} -> {"ready": seconds of set-up and first run, "check": numbers to compare}
 {"seconds": s, "least": n} -> {"times": [...], "memory": growth of the peak in bytes}
 """
@@ -90,6 +90,7 @@ def serve(worker: Worker) -> None:
     """Answer until stdin ends; what fails is answered with its reason."""
     replies = sys.stdout
     sys.stdout = sys.stderr  # what a framework prints must not get between the replies
+    print("{}", file=replies, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from ..models import LLAMA
 
 SIZE = LLAMA["width"] // LLAMA["heads"]
-PROMPT, COUNT = 128, 64
 
 
 def rms_norm(x, weight):
@@ -58,7 +57,8 @@ def forward(weights, cache, tokens, start):
 
 def decode(data, jit, dtype=jnp.float32):
     weights = {n: jnp.asarray(v, dtype) for n, v in data.items() if n != "prompt"}
-    shape = (len(data["prompt"]), PROMPT + COUNT + 1, LLAMA["kv"], SIZE)
+    batch, length = data["prompt"].shape
+    shape = (batch, length + length // 2 + 1, LLAMA["kv"], SIZE)
     cache = [(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(LLAMA["layers"])]
     step = jit(forward)
     first = step(weights, cache, jnp.asarray(data["prompt"]), 0)
@@ -66,8 +66,8 @@ def decode(data, jit, dtype=jnp.float32):
     def run():
         token, cache = first
         read = []
-        for i in range(COUNT):
-            following, cache = step(weights, cache, token, PROMPT + i)
+        for i in range(length // 2):
+            following, cache = step(weights, cache, token, length + i)
             read.append(token.tolist())
             token = following
         return jnp.asarray(read)

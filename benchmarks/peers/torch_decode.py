@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from ..models import LLAMA
 
 SIZE = LLAMA["width"] // LLAMA["heads"]
-PROMPT, COUNT = 128, 64
 
 
 def rotate(x, cos, sin):
@@ -21,8 +20,8 @@ class Llama:
 
     def __init__(self, data, dtype):
         self.weights = {n: torch.from_numpy(v).to(dtype) for n, v in data.items() if n != "prompt"}
-        batch = len(data["prompt"])
-        shape = (LLAMA["layers"], 2, batch, LLAMA["kv"], PROMPT + COUNT + 1, SIZE)
+        batch, length = data["prompt"].shape
+        shape = (LLAMA["layers"], 2, batch, LLAMA["kv"], length + length // 2 + 1, SIZE)
         self.cache = torch.zeros(shape, dtype=dtype)
         powers = 10000.0 ** (-torch.arange(0, SIZE, 2) / SIZE)
         angles = torch.arange(shape[-2])[:, None] * powers
@@ -59,15 +58,16 @@ class Llama:
 def decode(data, jit, dtype=torch.float32):
     model = Llama(data, dtype)
     prompt = torch.from_numpy(data["prompt"]).long()
-    first = model(prompt, torch.arange(PROMPT))
+    length = prompt.shape[1]
+    first = model(prompt, torch.arange(length))
     step = jit(model.__call__)
 
     @torch.inference_mode()
     def run():
         token, read = first, []
-        for i in range(COUNT):
+        for i in range(length // 2):
             read.append(token.tolist())
-            token = step(token, torch.tensor([PROMPT + i]))
+            token = step(token, torch.tensor([length + i]))
         return torch.tensor(read)
 
     return run

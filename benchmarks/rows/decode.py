@@ -62,10 +62,10 @@ def attention(x, weights, entry):
     return weights["o"](mixed.transpose(0, 2, 1, 3).reshape(x.shape)), (k, v)
 
 
-def decode(data, jit, dtype=mx.float32, linear=dense, longest=128):
+def decode(data, jit, dtype=mx.float32, linear=dense):
     """Half as many tokens as the prompt has."""
     model = Llama(data, dtype, linear)
-    first = mx.array(data["prompt"][:, :longest])
+    first = mx.array(data["prompt"])
     count = first.shape[1] // 2
     start = model(first, [None] * LLAMA["layers"])
     mx.eval(start)
@@ -110,5 +110,5 @@ ROWS = {
     "llm_decode_batch4": decode,
     "kv_update": kv_update,
     "llm_decode_bf16": partial(decode, dtype=mx.bfloat16),
-    "llm_decode_q4": partial(decode, dtype=mx.bfloat16, linear=four_bits, longest=16),
+    "llm_decode_q4": partial(decode, dtype=mx.bfloat16, linear=four_bits),
 }

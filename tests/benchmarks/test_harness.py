@@ -32,24 +32,28 @@ def test_rows_that_a_peer_lacks_are_missing():
 
 
 class Slow:
-    """Answers as a worker whose runs take 4 s each."""
+    """Answers as a worker whose runs take some seconds each."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
 
     def ask(self, **request):
-        return {"times": [4.0] * request["least"], "memory": 0}
+        return {"times": [self.seconds] * request["least"], "memory": 0}
 
 
-def test_slow_peers_run_twice_and_no_more():
+@pytest.mark.parametrize(("seconds", "runs"), [(4.0, 2), (6.0, 1), (1.5, 4)])
+def test_slow_peers_run_twice_and_no_more(seconds, runs):
     contest = Contest()
-    contest.processes["slow"], contest.results["slow"] = Slow(), Result()
+    contest.processes["slow"], contest.results["slow"] = Slow(seconds), Result()
     for _ in range(5):
         contest.round("slow", Budget(threads=1, seconds=0.1, most=5))
-    assert contest.results["slow"].runs == 2
+    assert contest.results["slow"].runs == runs
 
 
 def test_a_process_that_dies_says_why():
     process = Process(Peer("none", "benchmarks.no_such_module"), threads=1)
     try:
-        assert "no_such_module" in process.ask(row="fft")["missing"]
+        assert "no_such_module" in process.answer()["missing"]
     finally:
         process.close()
 
