@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 from .catalog import Row
 from .harness import Result
 from .store import Results
-from .table import YARDSTICKS, best
+from .table import YARDSTICKS, best, number
 
 STYLES = {
     "numpy": ("tab:gray", "s", "NumPy"),
@@ -21,6 +21,7 @@ STYLES = {
 }
 AHEAD, BEHIND = "#dcebdc", "#f3b8b0"
 LINE = 0.25  # inches a row
+EDGE = 0.1  # what is lost by more is drawn here; its number says how much
 
 
 def framework_times(found: dict[str, Result], ours: float) -> dict[str, float]:
@@ -54,15 +55,17 @@ def draw_ratios(rows: list[Row], results: Results, path: Path, caption: str = ""
     for at, (_, ratios) in enumerate(found):
         nearest = min(ratios.values())
         colour = AHEAD if nearest >= 1 else BEHIND
-        axes.barh(at, nearest - 1, left=1, height=0.85, color=colour, zorder=1)
+        axes.barh(at, max(nearest, EDGE) - 1, left=1, height=0.85, color=colour, zorder=1)
         axes.annotate(
-            f"{nearest:.2g}×", (1, at), (0.992, at), xycoords=("axes fraction", "data"),
+            f"{number(nearest)}×", (1, at), (0.992, at), xycoords=("axes fraction", "data"),
             textcoords=("axes fraction", "data"), ha="right", va="center", fontsize=8,
             color="black" if nearest >= 1 else "tab:red",
             fontweight="normal" if nearest >= 1 else "bold",
         )  # fmt: skip
     for framework, (colour, marker, label) in STYLES.items():
-        points = [(r[framework], at) for at, (_, r) in enumerate(found) if framework in r]
+        points = [
+            (max(r[framework], EDGE), at) for at, (_, r) in enumerate(found) if framework in r
+        ]
         if points:
             xs, ys = zip(*points, strict=True)
             axes.scatter(xs, ys, s=26, color=colour, marker=marker, label=label, zorder=3)
@@ -80,7 +83,7 @@ def finish(axes: Axes, found: list[tuple[str, dict[str, float]]], caption: str) 
     axes.xaxis.set_major_formatter(times)
     if found:
         every = [ratio for _, ratios in found for ratio in ratios.values()]
-        axes.set_xlim(min(0.5, *every) / 1.15, max(4, *every) * 3)
+        axes.set_xlim(max(min(0.5, *every), EDGE) / 1.15, max(4, *every) * 3)
     axes.tick_params(top=True, labeltop=True)
     axes.set_yticks(range(len(found)), [name for name, _ in found])
     for label, (_, ratios) in zip(axes.get_yticklabels(), found, strict=True):
