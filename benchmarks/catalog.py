@@ -65,7 +65,7 @@ ROWS = (
     Row("gelu_chain", "gelu_tanh(x * a + b) + x over 16M f32", bytes=134e6, headline=True),
     Row("transposed_add", "x.T * 0.3 + y of [4096, 4096]", bytes=201e6),
     Row("softmax_rows", "softmax over the last axis of [8192, 2048]", bytes=134e6, headline=True),
-    Row("softmax_grad", "the same, and its gradient", bytes=201e6),
+    Row("softmax_grad", "softmax of [8192, 2048] and its gradient", bytes=201e6),
     Row(
         "layer_norm_grad",
         "layer norm of [8192, 1024], gradients for all",
@@ -91,7 +91,7 @@ ROWS = (
     Row("matmul_f16_2048", "2048 x 2048 by 2048 x 2048, f16", flops=2 * 2048**3, tolerance=HALF),
     Row(
         "matmul_bf16_2048",
-        "the same in bf16",
+        "2048 x 2048 by 2048 x 2048, bf16",
         flops=2 * 2048**3,
         dtype="bf16",
         tolerance=HALF,
@@ -110,9 +110,19 @@ ROWS = (
         4,
         blas=True,
     ),
-    matvec("matvec_bf16", "the same in bf16", 2, tolerance=HALF),
-    matvec("matvec_q8", "the same with 8-bit weights, group 64", 8.5 / 8, tolerance=QUANTIZED),
-    matvec("matvec_q4", "the same with 4-bit weights, group 64", 4.5 / 8, tolerance=QUANTIZED),
+    matvec("matvec_bf16", "[1, 4096] x [4096, 11008] in bf16; a product", 2, tolerance=HALF),
+    matvec(
+        "matvec_q8",
+        "[1, 4096] x [4096, 11008], 8-bit weights in groups of 64",
+        8.5 / 8,
+        tolerance=QUANTIZED,
+    ),
+    matvec(
+        "matvec_q4",
+        "[1, 4096] x [4096, 11008], 4-bit weights in groups of 64",
+        4.5 / 8,
+        tolerance=QUANTIZED,
+    ),
     Row(
         "conv2d_grad",
         "3x3 convolution, 64 to 64 channels, 16 x 56 x 56, both gradients",
@@ -161,7 +171,7 @@ ROWS = (
     ),
     Row(
         "gpt_step_bf16",
-        "the same in bf16",
+        "training step of the GPT in bf16",
         unit="s",
         flops=GPT_FLOPS,
         dtype="bf16",
@@ -171,9 +181,22 @@ ROWS = (
     decode(
         "llm_decode_f32", "greedy decoding of a Llama, a token", 64, 4, blas=True, headline=True
     ),
-    decode("llm_decode_batch4", "the same for four sequences at once", 16, 4, blas=True),
-    decode("llm_decode_bf16", "the same in bf16", 64, 2, tolerance=0),
-    decode("llm_decode_q4", "the same with 4-bit weights", 8, 4.5 / 8, tolerance=0, headline=True),
+    decode(
+        "llm_decode_batch4",
+        "greedy decoding of four sequences at once, a token of each",
+        16,
+        4,
+        blas=True,
+    ),
+    decode("llm_decode_bf16", "greedy decoding of the Llama in bf16, a token", 64, 2, tolerance=0),
+    decode(
+        "llm_decode_q4",
+        "greedy decoding of the Llama with 4-bit weights, a token",
+        8,
+        4.5 / 8,
+        tolerance=0,
+        headline=True,
+    ),
     Row("kv_update", "a position written into keys [8, 8, 4096, 64]", unit="µs", units=64),
     Row(
         "adamw_update",
@@ -189,7 +212,13 @@ ROWS = (
         blas=True,
         headline=True,
     ),
-    Row("small_ops_grad", "the same with gradient; each", unit="µs", units=1000, blas=True),
+    Row(
+        "small_ops_grad",
+        "1000 operations on 16 x 16 with gradient; each",
+        unit="µs",
+        units=1000,
+        blas=True,
+    ),
     Row("hessian", "Hessian of an MLP of 200 inputs, forward over reverse", blas=True),
     Row("per_example_grads", "vmap of grad of the MLP, batch 64", blas=True),
     Row("cumsum", "cumulative sum of 16M f32", bytes=134e6, tolerance=2e-2),
@@ -200,10 +229,10 @@ ROWS = (
     Row("random_normal", "16M normal random numbers", bytes=67e6, tolerance=0),
     Row("embedding_grad", "8192 rows of [50000, 512] and the dense gradient", bytes=136e6),
     Row("import", "importing the package, its layers and optimizers", process=True),
-    Row("gpt_first_step_cold", "process start to the first step", unit="s", process=True),
+    Row("gpt_first_step_cold", "process start to the GPT's first step", unit="s", process=True),
     Row(
         "gpt_first_step_warm",
-        "the same with warm kernel caches",
+        "process start to the GPT's first step, warm kernel caches",
         unit="s",
         process=True,
         headline=True,

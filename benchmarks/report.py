@@ -121,7 +121,7 @@ def headlines(store: Store) -> str:
     ahead = sum(1 for row in rows if (ratio(store.results[row.name]) or 2) <= 1)
     peers = len({p.name.split(" ")[0] for p in PEERS if not (p.ours or p.yardstick)})
     text = (
-        f"On {store.machine} with {store.threads} threads, ours is the fastest in {ahead} of "
+        f"On {store.machine} with {store.threads} threads, mlx-jit is the fastest in {ahead} of\n"
         f"{len(rows)} rows against {peers} peers. Some of them:"
     )
     return f"{text}\n\n{markdown(table)}"

@@ -17,7 +17,7 @@ import numpy as np
 from .catalog import NO_ROW
 from .inputs import inputs
 
-SAMPLES = 48  # numbers that stand for a row's result, shared out among its arrays
+SAMPLES = 24  # numbers that stand for a row's result, shared out among its arrays
 
 
 def status(field: str) -> int:
