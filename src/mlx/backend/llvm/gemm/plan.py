@@ -143,7 +143,7 @@ class _Blocked:
         """Whether A is better read where it lies; rows must not fall on the same cache lines."""
         pitch = abs(self.a.row_stride) * SIZES[self.a.dtype]
         dense = self.m * pitch <= _SMALL and pitch % 2048 != 0
-        return dense and self.k % tile.step == 0
+        return dense and self.k % tile.k_unit == 0
 
     def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
         """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""

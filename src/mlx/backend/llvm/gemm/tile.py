@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
+from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.elements import SIZES, Element
 from mlx.backend.llvm.gemm.pairs import Pairs
 from mlx.backend.llvm.target import Target, host
 
 ROW, COLUMN = "row", "col"
+UNIT_ROW, UNIT_COL, GENERAL = "unitrow", "unitcol", "general"  # layouts of an operand
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Tile:
     constant pitch where k is the fast axis of the source (format ROW: packing is a copy), else
     column by column (COLUMN).  With two planes (complex), each such row or column is followed
     by its imaginary part.  ``pairs``: elements of A and B are pairs of bfloat16, and ``depth``
-    counts pairs.
+    counts pairs.  ``amx``: the micro-kernel works on tile registers; A is always in format ROW.
     """
 
     accumulate: str
@@ -33,16 +35,26 @@ class Tile:
     fused: bool
     itemsize: int
     pairs: bool = False
+    amx: bool = False
 
     @property
     def name(self) -> str:
         """Names the packed format and the micro-kernels within a module."""
-        return self.accumulate + ("_pairs" if self.pairs else "")
+        return self.accumulate + ("_amx" if self.amx else "_pairs" if self.pairs else "")
 
     @property
     def step(self) -> int:
         """Elements of the operands along k that make one of a panel."""
         return 2 if self.pairs else 1
+
+    @property
+    def k_unit(self) -> int:
+        """Elements along k that the micro-kernel takes at once."""
+        return self.step * (self.lanes if self.amx else 1)
+
+    def a_format(self, layout: str) -> str:
+        """The packed format of A: the one that needs no transposition, if there is a choice."""
+        return COLUMN if layout == UNIT_ROW and not self.amx else ROW
 
     def element(self, dtype: str) -> Element:
         """How operands of a dtype are loaded into panels."""
@@ -79,7 +91,8 @@ class Tile:
     @property
     def variants(self) -> list[tuple[int, int]]:
         """(rows, vectors) of the micro-kernels, smallest first."""
-        steps = sorted({r for r in (4, 8) if r < self.rows} | {self.rows})
+        few = (amx.SIDE,) if self.amx else (4, 8)
+        steps = sorted({r for r in few if r < self.rows} | {self.rows})
         narrow = [(r, v) for v in range(1, self.vectors) for r in (steps[0], steps[-1])]
         return narrow + [(r, self.vectors) for r in steps]
 
@@ -100,13 +113,14 @@ def tile_for(accumulate: str, target: Target | None = None) -> Tile:
 
 
 @cache
-def tile_of_product(a_dtype: str, b_dtype: str, accumulate: str) -> Tile:
+def tile_of_product(
+    a_dtype: str, b_dtype: str, accumulate: str, target: Target | None = None
+) -> Tile:
     """The tile for a matrix product: as ``tile_for``, or with pairs where the CPU has them."""
-    tile = tile_for(accumulate)
-    if (
-        {a_dtype, b_dtype} == {"bfloat16"}
-        and accumulate == "float32"
-        and (host().avx512 and host().has("avx512bf16"))
-    ):
-        return replace(tile, pairs=True)
-    return tile
+    target = target or host()
+    tile = tile_for(accumulate, target)
+    if {a_dtype, b_dtype} != {"bfloat16"} or accumulate != "float32" or not target.avx512:
+        return tile
+    if target.has("amx-bf16"):
+        return replace(tile, rows=2 * amx.SIDE, vectors=2, depth=256, pairs=True, amx=True)
+    return replace(tile, pairs=True) if target.has("avx512bf16") else tile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlx.backend.llvm.gemm.elements import Element, first_lanes
-from mlx.backend.llvm.gemm.pack import UNIT_COL
+from mlx.backend.llvm.gemm.tile import UNIT_COL
 from mlx.backend.llvm.gemm.vector_form import CHUNK, Form
 from mlx.backend.llvm.values import Value, const, i64, lanes_of
 

@@ -1,0 +1,95 @@
+"""The micro-kernel on tile registers (AMX): C += A panel * B panel, bfloat16 in pairs.
+
+A tile register holds 16 rows of 64 bytes.  Four of them are accumulators, 32 x 32 of C; two
+take 16 pairs of 32 rows of A, two 16 rows of pairs of 32 columns of B: each loaded tile is used
+twice.  Panels end on whole tiles, filled up with zeros.  Registers are numbered here, for the
+compiler's own allocation knows nothing of panels.
+"""
+
+from __future__ import annotations
+
+from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.values import Value, i64
+
+SIDE = 16
+"""Rows of a tile, and its 32-bit elements a row."""
+_A, _B = 4, 6  # the first registers of the operands; accumulators are 0 to 3
+_BYTES = 64  # a row of a tile
+# Palette 1, then from byte 16 on the bytes a row and from byte 48 on the rows of each register.
+_CONFIGURATION = [1, *[0] * 15, *[_BYTES, 0] * 8, *[0] * 16, *[SIDE] * 8, *[0] * 8]
+
+
+def configure(f: Function) -> None:
+    """Give every tile register of this thread its full size."""
+    table = f.module.table("tile_configuration", "i8", _CONFIGURATION)
+    _call(f, "ldtilecfg", [], table)
+
+
+def release(f: Function) -> None:
+    """Let go of the tile registers, so that switching threads need not save them."""
+    _call(f, "tilerelease", [])
+
+
+def _call(f: Function, name: str, registers: list[int], *args: Value) -> None:
+    types = [*["i8 immarg"] * len(registers), *[a.type for a in args]]
+    f.module.declare(f"llvm.x86.{name}", "void", types)
+    listed = [*[f"i8 {r}" for r in registers], *[f"{a.type} {a.ref}" for a in args]]
+    f.do(f"call void @llvm.x86.{name}({', '.join(listed)})")
+
+
+class AmxMicro:
+    """Emission of one micro-kernel; the parameters are those of ``micro``."""
+
+    def __init__(self, f: Function, rows: int, vectors: int) -> None:
+        self.f = f
+        self.high, self.wide = rows // SIDE, vectors
+
+    def emit(self) -> None:
+        f = self.f
+        a, a_pitch, b, b_pitch, depth, c, c_pitch, more = f.params
+        self._start(c, c_pitch, more)
+        lower = f.mul(a_pitch, i64(SIDE))
+        k = f.loop(i64(0), depth, i64(SIDE), [a, b])
+        a, b = k.values
+        for j in range(self.wide):
+            _call(f, "tileloadd64", [_B + j], f.gep(b, i64(j * _BYTES)), b_pitch)
+        at = a
+        for i in range(self.high):
+            _call(f, "tileloadd64", [_A + i], at, a_pitch)
+            for j in range(self.wide):
+                _call(f, "tdpbf16ps", [2 * i + j, _A + i, _B + j])
+            at = f.gep(at, lower)
+        f.end_loop(k, [f.gep(a, i64(_BYTES)), f.gep(b, f.mul(b_pitch, i64(SIDE)))])
+        for register, address in self._places(c, c_pitch):
+            _call(f, "tilestored64", [register], address, c_pitch)
+        f.ret()
+
+    def _places(self, c: Value, pitch: Value) -> list[tuple[int, Value]]:
+        """Each accumulator and where it lies."""
+        f = self.f
+        rows = [f.gep(c, f.mul(pitch, i64(SIDE * i))) for i in range(self.high)]
+        return [
+            (2 * i + j, f.gep(rows[i], i64(j * _BYTES)))
+            for i in range(self.high)
+            for j in range(self.wide)
+        ]
+
+    def _start(self, c: Value, pitch: Value, more: Value) -> None:
+        f = self.f
+        resume, fresh, ready = f.label("resume"), f.label("fresh"), f.label("ready")
+        f.branch_if(more, resume, fresh)
+        f.start(resume)
+        places = self._places(c, pitch)
+        for register, address in places:
+            _call(f, "tileloadd64", [register], address, pitch)
+        f.branch(ready)
+        f.start(fresh)
+        for register, _ in places:
+            _call(f, "tilezero", [register])
+        f.branch(ready)
+        f.start(ready)
+
+
+def emit_micro(module: Module, name: str, params: list[str], rows: int, vectors: int) -> None:
+    """Write the micro-kernel into the module."""
+    AmxMicro(module.function(name, params, internal=True), rows, vectors).emit()
