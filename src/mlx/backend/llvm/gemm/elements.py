@@ -133,6 +133,20 @@ class Element:
             return self._load_complex_run(f, address, lanes, count)
         return self._real(f, self.load_bits(f, address, lanes, count))
 
+    @property
+    def splits(self) -> bool:
+        """Whether neighbours widen fastest as evens and odds: the halves of 32 bits."""
+        return (self.dtype, self.accumulate) == ("bfloat16", "float32")
+
+    def load_split(
+        self, f: Function, address: Value, lanes: int, count: Value | None
+    ) -> list[list[Value]]:
+        """The even and the odd ones of 2 * ``lanes`` neighbours; zeros behind ``count``."""
+        both = f.bitcast(self.load_bits(f, address, 2 * lanes, count), vector(lanes, "i32"))
+        evens = f.op("shl", both, const(both.type, 16))
+        odds = f.op("and", both, const(both.type, -65536))
+        return [[f.cast("bitcast", bits, "float")] for bits in (evens, odds)]
+
     def _real(self, f: Function, value: Value) -> list[Value]:
         wide = self.widen(f, value)
         return [wide, const(wide.type, 0)] if self.planes == 2 else [wide]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlx.backend.llvm.gemm.elements import Element, transpose
+from mlx.backend.llvm.gemm.elements import Element, prefetch, transpose
 from mlx.backend.llvm.gemm.tile import COLUMN, GENERAL, UNIT_ROW, Tile
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, const, i64, vector
+_AHEAD = 8  # rows of B that are asked for ahead of their use
 
 
 def pack_a(module: Module, tile: Tile, element: Element, layout: str) -> str:
@@ -161,6 +162,8 @@ def _b_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
         for v in range(tile.vectors):
             at = f.add(panel.index, i64(v * lanes))
             here = f.gep(source, f.mul(at, stride))
+            if layout != GENERAL:
+                prefetch(f, f.gep(here, f.mul(k_stride, i64(_AHEAD))), locality=2)
             count = None if whole else f.sub(left, i64(v * lanes))
             planes = element.across(f, here, stride, k_stride, lanes, count,
                                     f.sub(depth, k.index), layout != GENERAL)  # fmt: skip

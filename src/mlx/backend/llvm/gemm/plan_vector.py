@@ -57,7 +57,11 @@ class _Vector:
         tasks, least = (2, 256) if self.w.layout == UNIT_ROW else (4, 32)
         share = -(-self.outputs * items // (tasks * self.workers))
         least = max(least, 16_384 // max(self.k, 1))
-        return min(round_up(max(share, least), 32), vector.MAX_BLOCK)
+        block = min(max(share, least), vector.MAX_BLOCK)
+        blocks = -(-self.outputs // block)
+        if self.w.layout == UNIT_ROW:  # few large tasks: as many for each worker
+            blocks = round_up(blocks * items, min(self.workers, blocks)) // items
+        return round_up(-(-self.outputs // blocks), 32)
 
     def product(
         self, epilogue: Epilogue, scratch: Callable[[int], Pointer], chunks: int, row: bool
