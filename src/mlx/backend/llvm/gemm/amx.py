@@ -1,8 +1,8 @@
 """The micro-kernel on tile registers (AMX): C += A panel * B panel, bfloat16 in pairs.
 
 A tile register holds 16 rows of 64 bytes.  Four of them are accumulators, 32 x 32 of C; two
-take 16 pairs of 32 rows of A, two 16 rows of pairs of 32 columns of B: each loaded tile is used
-twice.  Panels end on whole tiles, filled up with zeros.  Registers are numbered here, for the
+take 16 pairs of 32 rows of A, two 16 rows of pairs of 32 columns of B (of one plane of it, if
+it has several): each loaded tile is used twice or more.  Panels end on whole tiles, filled up with zeros.  Registers are numbered here, for the
 compiler's own allocation knows nothing of panels.
 """
 
@@ -40,25 +40,24 @@ def _call(f: Function, name: str, registers: list[int], *args: Value) -> None:
 class AmxMicro:
     """Emission of one micro-kernel; the parameters are those of ``micro``."""
 
-    def __init__(self, f: Function, rows: int, vectors: int) -> None:
+    def __init__(self, f: Function, rows: int, vectors: int, planes: int) -> None:
         self.f = f
-        self.high, self.wide = rows // SIDE, vectors
+        self.high, self.wide, self.planes = rows // SIDE, vectors, planes
 
     def emit(self) -> None:
         f = self.f
         a, a_pitch, b, b_pitch, depth, c, c_pitch, more = f.params
         self._start(c, c_pitch, more)
-        lower = f.mul(a_pitch, i64(SIDE))
         k = f.loop(i64(0), depth, i64(SIDE), [a, b])
         a, b = k.values
-        for j in range(self.wide):
-            _call(f, "tileloadd64", [_B + j], f.gep(b, i64(j * _BYTES)), b_pitch)
-        at = a
         for i in range(self.high):
-            _call(f, "tileloadd64", [_A + i], at, a_pitch)
+            _call(f, "tileloadd64", [_A + i], f.gep(a, f.mul(a_pitch, i64(SIDE * i))), a_pitch)
+        for plane in range(self.planes):
             for j in range(self.wide):
-                _call(f, "tdpbf16ps", [2 * i + j, _A + i, _B + j])
-            at = f.gep(at, lower)
+                place = f.gep(b, i64((2 * plane + j) * _BYTES))
+                _call(f, "tileloadd64", [_B + j], place, b_pitch)
+                for i in range(self.high):
+                    _call(f, "tdpbf16ps", [2 * i + j, _A + i, _B + j])
         f.end_loop(k, [f.gep(a, i64(_BYTES)), f.gep(b, f.mul(b_pitch, i64(SIDE)))])
         for register, address in self._places(c, c_pitch):
             _call(f, "tilestored64", [register], address, c_pitch)
@@ -90,6 +89,8 @@ class AmxMicro:
         f.start(ready)
 
 
-def emit_micro(module: Module, name: str, params: list[str], rows: int, vectors: int) -> None:
-    """Write the micro-kernel into the module."""
-    AmxMicro(module.function(name, params, internal=True), rows, vectors).emit()
+def emit_micro(
+    module: Module, name: str, params: list[str], rows: int, vectors: int, planes: int
+) -> None:
+    """Write the micro-kernel into the module; B may have several planes."""
+    AmxMicro(module.function(name, params, internal=True), rows, vectors, planes).emit()

@@ -72,7 +72,7 @@ class _Blocked:
         self.spec, self.module = spec, module
         self.tile: Tile = tile_of_product(spec.a_dtype, spec.b_dtype, spec.accumulate)
         self.a = self.tile.element(spec.a_dtype)
-        self.b = self.tile.element(spec.b_dtype)
+        self.b = self.tile.element(spec.b_dtype, right=True)
         self.a_format = self.tile.a_format(spec.a_layout)
         self.pack_a = pack_a(module, self.tile, self.a, spec.a_layout)
         self.pack_b = pack_b(module, self.tile, self.b, spec.b_layout)
@@ -273,7 +273,7 @@ class _Blocked:
     ) -> tuple[Value, Value]:
         """Where a panel of B starts and the bytes between its rows."""
         f, tile = self.f, self.tile
-        packed_pitch = i64(tile.cols * tile.planes * tile.itemsize)
+        packed_pitch = i64(tile.b_row)
         if direct_cols is None:
             return panel, packed_pitch
         direct = f.icmp("slt", col, direct_cols)

@@ -189,7 +189,7 @@ def _clear_behind(f: Function, tile: Tile, element: Element, end: Value) -> None
     panel = f.loop(i64(0), cols, i64(tile.cols), [target])
     (to,) = panel.values
     zero = const(vector(tile.lanes, "i32"), 0)
-    for v in range(tile.vectors):
+    for v in range(tile.b_planes * tile.vectors):
         f.store(zero, f.gep(to, i64(v * tile.vector_bytes)), tile.itemsize)
     f.end_loop(panel, [f.gep(to, pitch)])
     f.end_loop(row, [f.gep(target, i64(tile.b_row))])
@@ -214,7 +214,7 @@ def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> Non
     addresses = [f.gep(c, offset) for c in columns]
     runs = _load_columns(f, tile, element, addresses, k_stride, left)
     row = f.gep(to, f.mul(f.op("udiv", k.index, i64(step)), i64(tile.b_row)))
-    for plane in range(tile.planes):
+    for plane in range(tile.b_planes):
         turned = transpose(f, [run[plane] for run in runs])
         for n, value in enumerate(turned):
             at = n * tile.b_row + plane * tile.cols * size

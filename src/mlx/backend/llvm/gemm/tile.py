@@ -7,6 +7,7 @@ from functools import cache
 
 from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.elements import SIZES, Element
+from mlx.backend.llvm.gemm.halves import Halves
 from mlx.backend.llvm.gemm.pairs import Pairs
 from mlx.backend.llvm.target import Target, host
 
@@ -24,6 +25,7 @@ class Tile:
     column by column (COLUMN).  With two planes (complex), each such row or column is followed
     by its imaginary part.  ``pairs``: elements of A and B are pairs of bfloat16, and ``depth``
     counts pairs.  ``amx``: the micro-kernel works on tile registers; A is always in format ROW.
+    ``halves``: elements are float16 in two parts (see ``halves``), B has a plane for each.
     """
 
     accumulate: str
@@ -36,11 +38,13 @@ class Tile:
     itemsize: int
     pairs: bool = False
     amx: bool = False
+    halves: bool = False
 
     @property
     def name(self) -> str:
         """Names the packed format and the micro-kernels within a module."""
-        return self.accumulate + ("_amx" if self.amx else "_pairs" if self.pairs else "")
+        marks = {"pairs": self.pairs, "halves": self.halves, "amx": self.amx}
+        return "_".join([self.accumulate, *[mark for mark, is_so in marks.items() if is_so]])
 
     @property
     def step(self) -> int:
@@ -56,9 +60,15 @@ class Tile:
         """The packed format of A: the one that needs no transposition, if there is a choice."""
         return COLUMN if layout == UNIT_ROW and not self.amx else ROW
 
-    def element(self, dtype: str) -> Element:
-        """How operands of a dtype are loaded into panels."""
+    def element(self, dtype: str, right: bool = False) -> Element:
+        """How operands of a dtype are loaded into panels: A, or on the ``right`` B."""
+        if self.halves:
+            return Halves(dtype, self.accumulate, right)
         return (Pairs if self.pairs else Element)(dtype, self.accumulate)
+
+    @property
+    def b_planes(self) -> int:
+        return 2 if self.halves else self.planes
 
     @property
     def vector_bytes(self) -> int:
@@ -81,7 +91,7 @@ class Tile:
     @property
     def b_row(self) -> int:
         """Bytes of one row of a packed panel of B."""
-        return self.cols * self.planes * self.itemsize
+        return self.cols * self.b_planes * self.itemsize
 
     @property
     def c_tile(self) -> int:
@@ -119,8 +129,11 @@ def tile_of_product(
     """The tile for a matrix product: as ``tile_for``, or with pairs where the CPU has them."""
     target = target or host()
     tile = tile_for(accumulate, target)
-    if {a_dtype, b_dtype} != {"bfloat16"} or accumulate != "float32" or not target.avx512:
+    dtypes = {a_dtype, b_dtype}
+    if accumulate != "float32" or not target.avx512:
         return tile
-    if target.has("amx-bf16"):
-        return replace(tile, rows=2 * amx.SIDE, vectors=2, depth=256, pairs=True, amx=True)
-    return replace(tile, pairs=True) if target.has("avx512bf16") else tile
+    if target.has("amx-bf16") and dtypes in ({"bfloat16"}, {"float16"}):
+        exact = dtypes == {"bfloat16"}
+        form = replace(tile, rows=2 * amx.SIDE, vectors=2, depth=256, amx=True)
+        return replace(form, pairs=exact, halves=not exact)
+    return replace(tile, pairs=target.has("avx512bf16") and dtypes == {"bfloat16"})
