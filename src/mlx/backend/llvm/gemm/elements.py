@@ -86,7 +86,7 @@ class Element:
         return self.dtype[0] in "ub"
 
     @property
-    def _memory(self) -> str:
+    def memory(self) -> str:
         """LLVM type that loads use: bfloat travels as bits."""
         kind = llvm_type(self.dtype)
         return "i16" if kind == "bfloat" else kind
@@ -119,8 +119,8 @@ class Element:
 
     def load_bits(self, f: Function, address: Value, lanes: int, count: Value | None) -> Value:
         """A run of neighbours as they lie in memory; zeros behind the first ``count``."""
-        type = vector(lanes, self._memory)
-        align = bits_of(self._memory) // 8
+        type = vector(lanes, self.memory)
+        align = bits_of(self.memory) // 8
         if count is None:
             return f.load(address, type, align)
         return f.masked_load(address, type, first_lanes(f, count, lanes), align, const(type, 0))
@@ -173,7 +173,7 @@ class Element:
             f"getelementptr i8, ptr {address.ref}, {offsets.type} {offsets.ref}", where
         )
         mask = first_lanes(f, count, lanes)
-        return f.gather(addresses, vector(lanes, self._memory), mask, bits_of(self._memory) // 8)
+        return f.gather(addresses, vector(lanes, self.memory), mask, bits_of(self.memory) // 8)
 
     def load_strided(
         self, f: Function, address: Value, stride: Value, lanes: int, count: Value

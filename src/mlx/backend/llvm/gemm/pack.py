@@ -13,6 +13,7 @@ from mlx.backend.llvm.gemm.tile import COLUMN, GENERAL, UNIT_ROW, Tile
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, const, i64, vector
 _AHEAD = 8  # rows of B that are asked for ahead of their use
+_AHEAD_BYTES = 512  # and bytes along its columns
 
 
 def pack_a(module: Module, tile: Tile, element: Element, layout: str) -> str:
@@ -212,6 +213,8 @@ def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> Non
     offset = f.mul(k.index, i64(element.size))
 
     addresses = [f.gep(c, offset) for c in columns]
+    for address in addresses:
+        prefetch(f, f.gep(address, i64(_AHEAD_BYTES)), locality=2)
     runs = _load_columns(f, tile, element, addresses, k_stride, left)
     row = f.gep(to, f.mul(f.op("udiv", k.index, i64(step)), i64(tile.b_row)))
     for plane in range(tile.b_planes):

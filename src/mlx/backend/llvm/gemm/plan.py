@@ -11,6 +11,7 @@ from mlx.backend.llvm.abi import Command, Pointer
 from mlx.backend.llvm.gemm import prepack
 from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
 from mlx.backend.llvm.gemm.elements import SIZES
+from mlx.backend.llvm.gemm.few import is_few, plan_few
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table, round_up
 from mlx.backend.llvm.gemm.plan_vector import plan_vector
 from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
@@ -44,6 +45,8 @@ def plan_gemm(
         return []
     if m == 1 or n == 1:
         return plan_vector(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
+    if is_few(b, m, n, k, accumulate):
+        return plan_few(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
     return _Blocked(a, b, m, n, k, batch, accumulate, workers).commands(epilogue, scratch)
 
 
