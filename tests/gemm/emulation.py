@@ -109,5 +109,9 @@ _INSTRUCTIONS = "ldtilecfg|tilerelease|tilezero|tileloadd64|tilestored64|tdpbf16
 
 def emulated(text: str) -> str:
     """The IR with its tile instructions replaced by functions."""
-    lines = [line for line in text.splitlines() if not re.match("declare .*llvm.x86.t|declare .*ldtile", line)]
+    lines = [
+        line
+        for line in text.splitlines()
+        if not re.match("declare .*llvm.x86.t|declare .*ldtile", line)
+    ]
     return re.sub(rf"@llvm\.x86\.({_INSTRUCTIONS})", r"@emulated_\1", "\n".join(lines)) + _TILES

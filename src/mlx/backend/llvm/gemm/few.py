@@ -106,9 +106,7 @@ class _Few:
         f, size = self.f, i64(self.a.size)
         pitch, last = f.mul(self.slot("a_row"), size), f.sub(self.slot("m"), i64(1))
         self.a_step = f.mul(self.slot("a_col"), size)
-        self.left = [
-            f.gep(a, f.mul(f.min(i64(r), last), pitch)) for r in range(self.spec.rows)
-        ]
+        self.left = [f.gep(a, f.mul(f.min(i64(r), last), pitch)) for r in range(self.spec.rows)]
 
     def _splats(self, k: Value, row: Value) -> Value:
         f = self.f
@@ -232,5 +230,7 @@ def plan_few(
     )
     total = items * n * k
     return [
-        Command(spec, [*head, *extra, *table], items * blocks, "gemm", total * b_size, 2 * m * total)
+        Command(
+            spec, [*head, *extra, *table], items * blocks, "gemm", total * b_size, 2 * m * total
+        )
     ]

@@ -12,6 +12,7 @@ from mlx.backend.llvm.gemm.elements import Element, prefetch, transpose
 from mlx.backend.llvm.gemm.tile import COLUMN, GENERAL, UNIT_ROW, Tile
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, const, i64, vector
+
 _AHEAD = 8  # rows of B that are asked for ahead of their use
 _AHEAD_BYTES = 512  # and bytes along its columns
 

@@ -113,11 +113,12 @@ def tile_for(accumulate: str, target: Target | None = None) -> Tile:
     planes = 2 if accumulate == "complex64" else 1
     itemsize = SIZES[accumulate] // planes
     lanes = target.vector_bytes // itemsize
+    # What LLVM keeps in registers: 32 of them, but with NEON some more hold elements of A.
     many = target.vector_bytes == 64 or target.has("neon")
     if planes == 2:
         rows, vectors = (10, 1) if many else (4, 1)
     else:
-        rows, vectors = (14, 2) if many else (6, 2)
+        rows, vectors = (14 if target.avx512 else 12, 2) if many else (6, 2)
     depth = (384 if itemsize == 4 else 256) // planes
     return Tile(accumulate, lanes, rows, vectors, planes, depth, target.has_fma, itemsize)
 

@@ -139,9 +139,7 @@ class Rows(Form):
         (folded,) = vectors
         if last == 1:
             return folded
-        evens, odds = (
-            f.shuffle(folded, None, range(n, lanes_of(folded.type), 2)) for n in (0, 1)
-        )
+        evens, odds = (f.shuffle(folded, None, range(n, lanes_of(folded.type), 2)) for n in (0, 1))
         return f.add(evens, odds)
 
     def _fold_pair(self, first: Value, second: list[Value], width: int) -> Value:
