@@ -1,4 +1,4 @@
-"""Products of few rows with a matrix whose columns lie side by side, at memory bandwidth.
+"""Products of two to eight rows with a matrix whose columns lie side by side, at memory bandwidth.
 
 The matrix is read where it lies, each row but once: a task owns a block of columns and keeps
 its part of C in the first-level cache; a few neighbouring rows of B at a time are added to it.
@@ -69,7 +69,7 @@ class _Few:
         self.tile = tile_for(spec.accumulate)
         self.lanes, self.size = self.tile.lanes, self.tile.itemsize
         self.type = vector(self.lanes, self.b.acc)
-        self.vectors = 2 if self.b.splits else 1
+        self.vectors = 2 if self.b.splits and spec.rows <= 4 else 1  # as registers allow
         self.width = i64(self.vectors * self.lanes)
         for slot in range(len(SLOTS)):
             kernel.const(slot)
@@ -179,7 +179,9 @@ class _Few:
         ]
         if self.vectors == 2:
             mixed = [n // 2 + n % 2 * lanes for n in range(2 * lanes)]
-            values = [f.shuffle(*values, half) for half in (mixed[:lanes], mixed[lanes:])]
+            values = [
+                f.shuffle(values[0], values[1], half) for half in (mixed[:lanes], mixed[lanes:])
+            ]
         for v, value in enumerate(values):
             start = f.add(col.index, i64(v * lanes))
             mask = first_lanes(f, f.sub(self.count, start), lanes)

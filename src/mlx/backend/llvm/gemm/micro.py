@@ -144,7 +144,7 @@ def micro_kernel(module: Module, tile: Tile, a_format: str, rows: int, vectors: 
         source = "ptr noalias readonly"
         params = [source, "i64", source, "i64", "i64", "ptr noalias", "i64", "i1"]
         if tile.amx:
-            amx.emit_micro(module, name, params, rows, vectors, tile.b_planes)
+            amx.emit_micro(module, name, params, rows, vectors, tile.b_row)
             return name
         f = module.function(name, params, internal=True)
         _Micro(f, tile, a_format, rows, vectors).emit()

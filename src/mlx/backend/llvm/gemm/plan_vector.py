@@ -10,8 +10,7 @@ from mlx.backend.llvm.abi import Command, Pointer
 from mlx.backend.llvm.gemm import combine, vector
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table, round_up
-from mlx.backend.llvm.gemm.tile import UNIT_ROW
-from mlx.backend.llvm.gemm.tile import tile_for
+from mlx.backend.llvm.gemm.tile import UNIT_ROW, tile_for
 
 
 def plan_vector(

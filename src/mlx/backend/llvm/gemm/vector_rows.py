@@ -58,7 +58,7 @@ class Rows(Form):
         counts = self._counts(left)
         xs = [self._load_x(k, v, count) for v, count in enumerate(counts)]
         masks = [None if c is None else first_lanes(f, c, self.lanes) for c in counts]
-        out = []
+        out: list[Value] = []
         for matrix in matrices:
             here = f.gep(matrix, f.mul(k, self.w_k))
             if self.spec.w_layout == UNIT_COL and left is None:
@@ -85,7 +85,7 @@ class Rows(Form):
     def _load_ws(self, here: Value, left: Value | None) -> list[list[Value]]:
         """A round of elements of one row of the matrix, by vectors."""
         f, lanes = self.f, self.lanes
-        loaded = []
+        loaded: list[list[Value]] = []
         together = 2 if self.spec.splits_x else 1
         for start in range(0, self.order, together * lanes):
             at = f.gep(here, f.mul(self.w_k, i64(start)))
