@@ -41,7 +41,7 @@ def with_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_layouts_and_odd_sizes(of: str, layout: str) -> None:
     assert tile.tile_of_product(of, of, "float32").amx
     for m, n, k in [(2, 2, 1), (5, 7, 3), (16, 17, 31), (33, 45, 71), (60, 33, 1100), (32, 64, 64),
-                    (700, 70, 96), (20, 300, 513)]:  # fmt: skip
+                    (700, 70, 96), (20, 300, 513), (600, 530, 301)]:  # fmt: skip
         a, b = random((m, k), of, 1), random((k, n), of, 2)
         for dtype in (of, "float32"):
             out = matmul(stored(a, layout[0]), stored(b, layout[1]), out_dtype=dtype)
