@@ -2,8 +2,8 @@
 
 For each block of k the task packs its rows of A and its columns of B into the worker's own
 scratch (second-level cache) and runs the micro-kernel over all tiles; tiles of C stay in
-scratch until the last block of k, whose tiles go through the epilogue.  An operand that many
-tasks share is packed as a whole by a command of its own.  Each element is one chain of FMAs over k,
+scratch until the last block of k, whose tiles go through the epilogue.  A B that many tasks
+share is packed as a whole by a command of its own.  Each element is one chain of FMAs over k,
 whatever the blocks, the tile and the number of workers.
 """
 
@@ -27,7 +27,7 @@ SLOTS = (
     "scratch_stride", "b_scratch", "c_scratch", "c_stride", "m", "n", "k",
     "a_row", "a_col", "b_row", "b_col", "mc", "nc", "kc", "m_blocks", "n_blocks",
     "b_panel", "b_advance", "direct_a", "direct_b", "shared", "shared_base",
-    "shared_offset", "shared_a", "left_base", "left_offset", "a_advance", "table", "dims",
+    "shared_offset", "table", "dims",
 )  # fmt: skip
 EPILOGUE_SLOT = len(SLOTS)
 
@@ -64,7 +64,6 @@ class _Depth:
     last: Value
     a: Value
     b: Value
-    a_packed: Value
     b_packed: Value
 
 
@@ -111,28 +110,26 @@ class Blocked:
             for name in ("a_row", "a_col", "b_row", "b_col")
         }
         batch, row0, rows, col0, cols = self._block()
-        offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 4)
+        offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 3)
         a, b = f.gep(a, offsets[0]), f.gep(b, offsets[1])
         a = f.gep(a, f.mul(row0, strides["a_row"]))
         b = f.gep(b, f.mul(col0, strides["b_col"]))
         context = self.spec.epilogue.batch(kernel, state, batch)
         b_packed = self._packed(scratch, offsets[2], col0)
-        a_packed = self._packed_a(scratch, offsets[3], row0)
         k, kc = self.slot("k"), self.slot("kc")
         at_least_one = f.select(f.icmp("sgt", k, i64(1)), k, i64(1))
         if self.tile.amx:
             amx.configure(f)
-        block = f.loop(i64(0), at_least_one, kc, [a, b, a_packed, b_packed])
-        a, b, a_packed, b_packed = block.values
+        block = f.loop(i64(0), at_least_one, kc, [a, b, b_packed])
+        a, b, b_packed = block.values
         depth = f.min(f.sub(k, block.index), kc)
         more = f.icmp("ne", block.index, i64(0))
         last = f.icmp("sge", f.add(block.index, kc), k)
-        part = _Depth(depth, more, last, a, b, a_packed, b_packed)
+        part = _Depth(depth, more, last, a, b, b_packed)
         self._tiles(part, strides, scratch, context, (row0, rows, col0, cols))
         moved = [
             f.gep(a, f.mul(kc, strides["a_col"])),
             f.gep(b, f.mul(kc, strides["b_row"])),
-            f.gep(a_packed, self.slot("a_advance")),
             f.gep(b_packed, self.slot("b_advance")),
         ]
         f.end_loop(block, moved)
@@ -151,11 +148,11 @@ class Blocked:
         """All tiles of the task's block, over one block of k."""
         f, depth, (row0, rows, col0, cols) = self.f, part.depth, block
         a, b, b_packed = part.a, part.b, part.b_packed
-        direct_rows = self._pack_a(a, strides, rows, depth, part.a_packed)
+        direct_rows = self._pack_a(a, strides, rows, depth, scratch)
         direct_cols = self._pack_b(b, strides, cols, depth, b_packed)
         c = f.gep(scratch, self.slot("c_scratch"))
         steps = f.op("udiv", f.add(depth, i64(self.tile.step - 1)), i64(self.tile.step))
-        row = f.loop(i64(0), rows, i64(self.tile.rows), [part.a_packed, c])
+        row = f.loop(i64(0), rows, i64(self.tile.rows), [scratch, c])
         a_panel, c_row = row.values
         height = f.min(f.sub(rows, row.index), i64(self.tile.rows))
         left, left_pitch = self._left(a, strides, row.index, direct_rows, a_panel)
@@ -195,18 +192,10 @@ class Blocked:
         shared = f.gep(shared, f.mul(panel, self.slot("b_panel")))
         return f.select(f.icmp("ne", self.slot("shared"), i64(0)), shared, own)
 
-    def _packed_a(self, scratch: Value, item: Value, row0: Value) -> Value:
-        """Where this task's panels of A are or will be."""
-        f, tile = self.f, self.tile
-        shared = f.gep(self.kernel.pointer(SLOTS.index("left_base")), item)
-        panel = f.op("udiv", row0, i64(tile.rows))
-        shared = f.gep(shared, f.mul(panel, i64(tile.a_panel * tile.itemsize)))
-        return f.select(f.icmp("ne", self.slot("shared_a"), i64(0)), shared, scratch)
-
     def _pack_a(
         self, a: Value, strides: dict[str, Value], rows: Value, depth: Value, packed: Value
     ) -> Value:
-        """Pack A if nobody did; returns how many rows are read where they lie instead.
+        """Pack A; returns how many rows are read where they lie instead.
 
         Those are the panels for which there is a micro-kernel of just their height.
         """
@@ -216,17 +205,12 @@ class Blocked:
             rest = f.op("urem", rows, i64(tile.rows))
             whole = f.select(self._has_height(rest), rows, f.sub(rows, rest))
             skipped = f.select(f.icmp("ne", self.slot("direct_a"), i64(0)), whole, i64(0))
-        pack, done = f.label("pack_a"), f.label("packed_a")
-        f.branch_if(f.icmp("eq", self.slot("shared_a"), i64(0)), pack, done)
-        f.start(pack)
         panels = f.op("udiv", skipped, i64(tile.rows))
         f.call(
             self.pack_a, "void", f.gep(a, f.mul(skipped, strides["a_row"])), strides["a_row"],
             strides["a_col"], f.sub(rows, skipped), depth,
             f.gep(packed, f.mul(panels, i64(tile.a_panel * tile.itemsize))),
         )  # fmt: skip
-        f.branch(done)
-        f.start(done)
         return skipped
 
     def _has_height(self, height: Value) -> Value:

@@ -14,6 +14,7 @@ from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, const, i64, vector
 
 _AHEAD = 8  # rows of B that are asked for ahead of their use
+_AHEAD_OF_A = 2  # rows of A
 _AHEAD_BYTES = 512  # and bytes along its columns
 
 
@@ -48,6 +49,8 @@ def _a_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
     left = f.sub(depth, k.index)
     here = f.gep(source, f.mul(k.index, k_stride))
     to = f.gep(target, f.mul(f.op("udiv", k.index, i64(step)), i64(size)))
+    if layout != GENERAL:
+        prefetch(f, f.gep(here, f.mul(stride, i64(_AHEAD_OF_A))), locality=2)
 
     def put(whole: bool) -> None:
         count = None if whole else left

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
-from mlx.backend.llvm.abi import Command, KernelSpec, Pointer
+from mlx.backend.llvm.abi import Command, Pointer
 from mlx.backend.llvm.gemm import prepack
 from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
 from mlx.backend.llvm.gemm.elements import SIZES
@@ -20,7 +20,6 @@ _ROWS, _COLS = 256, 256
 _LEAST = 1 << 20  # multiplications of a task: about 20 us
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once
 _PACK_COLS = 256
-_MOST_SHARED = 1 << 24  # bytes of an A that is packed but once
 _SMALL = 1 << 17  # bytes of an operand that stays in the second-level cache
 _NEAR = 1 << 22  # and of one that is likely to be in some cache
 
@@ -84,10 +83,7 @@ class _Geometry:
     c_scratch: int
     c_stride: int
     scratch: int
-    packed_left: int
-    """Bytes of A packed, of one block of k."""
     packed_item: int
-    """Bytes of one B packed."""
 
 
 @lru_cache(maxsize=4096)
@@ -109,18 +105,8 @@ def _geometry(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> _
         c_scratch=a_bytes + b_bytes,
         c_stride=0 if k <= kc else c_tile,
         scratch=round_up(a_bytes + b_bytes + tiles * c_tile, 4096) + 256,
-        packed_left=m_blocks * -(-mc // tile.rows) * tile.a_panel * tile.itemsize,
         packed_item=-(-n // tile.cols) * b_panel,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    """Where an operand lies packed (if ``items``), and its batch strides there in bytes."""
-
-    place: Pointer
-    strides: list[int]
-    items: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,28 +124,13 @@ class _Blocked:
         tile = tile_of_product(self.a.dtype, self.b.dtype, self.accumulate)
         items = prod(self.batch)
         g = _geometry(tile, self.m, self.n, self.k, items, self.workers)
-        before: list[Command] = []
-        left = right = _Packed(Pointer(0), [0] * len(self.batch))
-        if self._shares_a(tile, g):
-            left = self._place(self.a, g.packed_left * max(-(-self.k // g.kc), 1), scratch)
-            before.append(self._pack_left(tile, g, left))
-        if g.shared:
-            right = self._place(self.b, g.packed_item, scratch)
-            before.append(self._pack(tile, g.b_panel, right))
-        return [*before, self._product(tile, g, items, left, right, epilogue, scratch)]
-
-    def _shares_a(self, tile: Tile, g: _Geometry) -> bool:
-        """Whether A is packed but once; not a large one, for that takes as much memory again."""
-        small = self.m * self.k * tile.itemsize // tile.step <= _MOST_SHARED
-        return g.shared and g.n_blocks >= _SHARED_FROM and small and not self._direct_a(tile)
-
-    def _place(self, operand: Matrix, item: int, scratch: Callable[[int], Pointer]) -> _Packed:
-        """Memory for a packed operand; its batch strides in bytes, 0 where it is broadcast."""
-        strides, items = [], 1
-        for size, step in zip(reversed(self.batch), reversed(operand.batch_strides), strict=True):
-            strides.append(items * item if step else 0)
-            items *= size if step else 1
-        return _Packed(scratch(items * item), strides[::-1], items)
+        if not g.shared:
+            none = [0] * len(self.batch)
+            return [self._product(tile, g, items, Pointer(0), none, epilogue, scratch)]
+        strides, packed_items = self._packed_strides(g.packed_item)
+        place = scratch(packed_items * g.packed_item)
+        product = self._product(tile, g, items, place, strides, epilogue, scratch)
+        return [self._pack(tile, g.b_panel, strides, packed_items, place), product]
 
     def _direct_b(self, tile: Tile, mc: int) -> bool:
         """Whether B is better read where it lies: small and dense, or near and for few rows.
@@ -169,58 +140,50 @@ class _Blocked:
         size = SIZES[self.b.dtype]
         if self.k * abs(self.b.row_stride) * size <= _SMALL:
             return mc <= 8 * tile.rows
-        return mc <= 2 * tile.rows and self.k * self.n * size <= _NEAR
+        return mc <= 4 * tile.rows and self.k * self.n * size <= _NEAR
 
     def _direct_a(self, tile: Tile) -> bool:
         """Whether A is better read where it lies; rows must not fall on the same cache lines."""
         pitch = abs(self.a.row_stride) * SIZES[self.a.dtype]
-        dense = self.m * pitch <= _SMALL and pitch % 2048 != 0
+        dense = self.m * pitch <= 2 * _SMALL and pitch % 2048 != 0
         return dense and self.k % tile.k_unit == 0
 
-    def _pack(self, tile: Tile, b_panel: int, packed: _Packed) -> Command:
-        b, kc = self.b, tile.depth * tile.step
+    def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
+        """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""
+        strides, items = [], 1
+        for size, stride in zip(reversed(self.batch), reversed(self.b.batch_strides), strict=True):
+            strides.append(items * item_bytes if stride else 0)
+            items *= size if stride else 1
+        return strides[::-1], items
+
+    def _pack(
+        self, tile: Tile, b_panel: int, strides: list[int], items: int, place: Pointer
+    ) -> Command:
+        b, size, kc = self.b, SIZES[self.b.dtype], tile.depth * tile.step
         n_blocks, k_blocks = -(-self.n // _PACK_COLS), max(-(-self.k // kc), 1)
-        head = [
-            *b.pointer.consts, *packed.place.consts, self.n, self.k, b.row_stride, b.col_stride,
-            _PACK_COLS, kc, n_blocks, k_blocks, b_panel,
-        ]  # fmt: skip
-        spec = prepack.PrepackSpec(b.dtype, b.layout, tile)
-        return self._packing(spec, head, b, packed, n_blocks * k_blocks, self.n)
-
-    def _pack_left(self, tile: Tile, g: _Geometry, packed: _Packed) -> Command:
-        a, k_blocks = self.a, max(-(-self.k // g.kc), 1)
-        head = [
-            *a.pointer.consts, *packed.place.consts, self.m, self.k, a.row_stride, a.col_stride,
-            g.mc, g.kc, g.m_blocks, k_blocks, g.packed_left,
-        ]  # fmt: skip
-        spec = prepack.PrepackLeftSpec(a.dtype, a.layout, tile)
-        return self._packing(spec, head, a, packed, g.m_blocks * k_blocks, self.m)
-
-    def _packing(
-        self, spec: KernelSpec, head: list[int], of: Matrix, packed: _Packed, tasks: int,
-        lines: int,
-    ) -> Command:  # fmt: skip
-        """The command of a spec: ``head``, and the batch table behind it."""
-        size = SIZES[of.dtype]
-        kept = [i for i, stride in enumerate(packed.strides) if stride]
+        kept = [i for i, stride in enumerate(strides) if stride]
         table = batch_table(
             [self.batch[i] for i in kept],
-            [of.batch_strides[i] * size for i in kept],
-            [packed.strides[i] for i in kept],
+            [b.batch_strides[i] * size for i in kept],
+            [strides[i] for i in kept],
         )
+        head = [
+            *b.pointer.consts, *place.consts, self.n, self.k, b.row_stride, b.col_stride,
+            _PACK_COLS, kc, n_blocks, k_blocks, b_panel, 4 + len(prepack.SLOTS), len(kept),
+        ]  # fmt: skip
         return Command(
-            spec,
-            [*head, len(head) + 2, len(kept), *table],
-            packed.items * tasks,
+            prepack.PrepackSpec(b.dtype, b.layout, tile),
+            [*head, *table],
+            items * n_blocks * k_blocks,
             "gemm pack",
-            packed.items * lines * self.k * size * 2,
+            items * self.n * self.k * size * 2,
         )
 
     def _product(
-        self, tile: Tile, g: _Geometry, items: int, left: _Packed, right: _Packed,
+        self, tile: Tile, g: _Geometry, items: int, place: Pointer, packed: list[int],
         epilogue: Epilogue, scratch: Callable[[int], Pointer],
     ) -> Command:  # fmt: skip
-        """``left`` and ``right``: operands that lie packed already."""
+        """``place`` and ``packed``: where a shared B lies packed, and its batch strides there."""
         a, b, m, n, k = self.a, self.b, self.m, self.n, self.k
         a_size, b_size = SIZES[a.dtype], SIZES[b.dtype]
         extra = list(epilogue.consts)
@@ -231,15 +194,13 @@ class _Blocked:
             a.row_stride, a.col_stride, b.row_stride, b.col_stride, g.mc, g.nc, g.kc,
             g.m_blocks, g.n_blocks, g.b_panel, tile.depth * tile.b_row if g.shared else 0,
             int(self._direct_a(tile)), int(not g.shared and self._direct_b(tile, g.mc)),
-            int(g.shared), *right.place.consts, int(left.items > 0), *left.place.consts,
-            g.packed_left if left.items else 0, len(SLOTS) + len(extra), len(self.batch),
+            int(g.shared), *place.consts, len(SLOTS) + len(extra), len(self.batch),
         ]  # fmt: skip
         table = batch_table(
             self.batch,
             [s * a_size for s in a.batch_strides],
             [s * b_size for s in b.batch_strides],
-            right.strides,
-            left.strides,
+            packed,
         )
         return Command(
             BlockedSpec(a.dtype, a.layout, b.dtype, b.layout, self.accumulate, epilogue),

@@ -135,6 +135,6 @@ def tile_of_product(
         return tile
     if target.has("amx-bf16") and dtypes in ({"bfloat16"}, {"float16"}):
         exact = dtypes == {"bfloat16"}
-        form = replace(tile, rows=2 * amx.SIDE, vectors=2, depth=256, amx=True)
+        form = replace(tile, rows=2 * amx.SIDE, vectors=2, depth=512 if exact else 256, amx=True)
         return replace(form, pairs=exact, halves=not exact)
     return replace(tile, pairs=target.has("avx512bf16") and dtypes == {"bfloat16"})
