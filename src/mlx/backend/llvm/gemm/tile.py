@@ -8,7 +8,7 @@ from functools import cache
 from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.elements import SIZES, Element
 from mlx.backend.llvm.gemm.halves import Halves
-from mlx.backend.llvm.gemm.pairs import Pairs
+from mlx.backend.llvm.gemm.pairs import Pairs, has_pairs
 from mlx.backend.llvm.target import Target, host
 
 ROW, COLUMN = "row", "col"
@@ -137,4 +137,4 @@ def tile_of_product(
         exact = dtypes == {"bfloat16"}
         form = replace(tile, rows=2 * amx.SIDE, vectors=2, depth=512 if exact else 256, amx=True)
         return replace(form, pairs=exact, halves=not exact)
-    return replace(tile, pairs=target.has("avx512bf16") and dtypes == {"bfloat16"})
+    return replace(tile, pairs=has_pairs(target) and dtypes == {"bfloat16"})
