@@ -213,7 +213,8 @@ class Fusion:
 
     def _fits_tile(self, group: Group, uses: list[Use]) -> bool:
         """An epilogue addresses its operands by batch, row and column strides."""
-        root = group.members[0].shape
+        contraction = group.members[0]
+        root, _ = contraction.primitive.tiling(contraction)
         for use in uses:
             if self.group_of.get(use.node) is group or use.node.dtype is None:
                 continue

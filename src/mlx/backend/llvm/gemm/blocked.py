@@ -50,7 +50,7 @@ class BlockedSpec:
         )
 
     def emit(self, module: Module, name: str) -> None:
-        _Blocked(self, module, name).emit()
+        Blocked(self, module, name).emit()
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class _Depth:
     b_packed: Value
 
 
-class _Blocked:
+class Blocked:
     def __init__(self, spec: BlockedSpec, module: Module, name: str) -> None:
         self.spec, self.module = spec, module
         self.tile: Tile = tile_of_product(spec.a_dtype, spec.b_dtype, spec.accumulate)
