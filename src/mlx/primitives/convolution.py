@@ -57,7 +57,9 @@ class Convolution(Contraction):
 
     def tiling(self, node: Node) -> tuple[Shape, Numbers]:
         *places, outputs = node.shape
-        return (prod(places), self.groups, outputs // self.groups), (1, 0, 2)
+        each = outputs // self.groups
+        groups = 1 if _are_lanes(self.groups, node.inputs[1].shape[-1], each) else self.groups
+        return (prod(places), groups, outputs // groups), (1, 0, 2)
 
     def depth(self, node: Node) -> int:
         return prod(node.inputs[1].shape[1:])
@@ -149,14 +151,18 @@ class Correlation(Contraction):
 
     def tiling(self, node: Node) -> tuple[Shape, Numbers]:
         outputs, *rest = node.shape
-        return (self.groups, outputs // self.groups, prod(rest)), (0, 1, 2)
+        each = outputs // self.groups
+        groups = 1 if _are_lanes(self.groups, rest[-1], each) else self.groups
+        return (groups, outputs // groups, prod(rest)), (0, 1, 2)
 
     def depth(self, node: Node) -> int:
         return prod(node.inputs[1].shape[:-1])
 
     def reads(self, position: int, shape: Shape, strides: Numbers) -> bool:
+        if (position == 0 or self.groups > 1) and not _is_run(shape, strides):
+            return False
         if position == 0:
-            return _is_run(shape, strides)
+            return True
         pairs = list(zip(shape, strides, strict=True))[:-1]
         pairs = [(n, s) for n, s in pairs if n != 1]
         return all(a == s * n for (_, a), (n, s) in zip(pairs, pairs[1:], strict=False))
@@ -241,6 +247,12 @@ def exchanged(w: Node, groups: int) -> Node:
         transpose(split, (0, last, *range(2, last), 1)),
         (groups * inputs, *kernel, outputs // groups),
     )
+
+
+def _are_lanes(groups: int, inputs: int, outputs: int) -> bool:
+    """Whether groups of so few channels are the lanes of vectors, not products of their own."""
+    few = inputs == outputs <= 4 or (inputs == 1 and outputs <= 4)
+    return groups > 1 and few and outputs in (1, 2, 4)
 
 
 def _is_run(shape: Shape, strides: Numbers) -> bool:

@@ -113,12 +113,15 @@ class _Correlation(Tiled):
         f.end_loop(col, [f.gep(right, i64(tile.b_row)), c_col])
 
 
-SUM_SLOTS = ("sums_base", "sums_offset", "chunks", "m", "n")
+SUM_SLOTS = ("sums_base", "sums_offset", "chunks", "m", "n", "pitch", "step")
 
 
 @dataclass(frozen=True)
 class ChunkSumSpec:
-    """Adds chunks that lie as [group, chunk, m, n]; a task is one row of one group."""
+    """Adds chunks that lie as [group, chunk, row, column]; a task is one row of one group.
+
+    ``pitch`` and ``step`` are the bytes between rows and between chunks.
+    """
 
     accumulate: str
     epilogue: Epilogue
@@ -131,13 +134,11 @@ class ChunkSumSpec:
         tile, kernel = tile_for(self.accumulate), Kernel(module, name)
         f, size = kernel.f, tile.itemsize
         type = vector(tile.lanes, llvm_type(self.accumulate))
-        chunks, m, n = (kernel.const(SUM_SLOTS.index(s)) for s in ("chunks", "m", "n"))
+        chunks, m, n, pitch, step = map(kernel.const, range(2, len(SUM_SLOTS)))
         state = self.epilogue.begin(kernel, len(SUM_SLOTS))
         row = f.op("urem", kernel.task, m)
         group = f.op("udiv", kernel.task, m)
         context = self.epilogue.batch(kernel, state, group)
-        pitch = f.mul(n, i64(size))
-        step = f.mul(m, pitch)
         first = f.gep(kernel.pointer(0), f.mul(f.mul(group, chunks), step))
         first = f.gep(first, f.mul(row, pitch))
         whole = f.op("and", n, i64(-tile.lanes))

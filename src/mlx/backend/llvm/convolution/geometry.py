@@ -151,5 +151,13 @@ def blocks_of(runs: Sequence[Run], deepest: int) -> list[list[Run]]:
     return out
 
 
-def taps_of(phase: Phase) -> int:
-    return prod(len(line.taps) for line in phase.axes)
+def places_of(primitive: Any, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
+    """Spatial sizes of a Convolution's result."""
+    axes = zip(
+        sizes, primitive.spread, primitive.low, primitive.high, kernel, primitive.dilation,
+        primitive.strides, strict=True,
+    )  # fmt: skip
+    return tuple(
+        (((n - 1) * e + 1 if n else 0) + low + high - (k - 1) * d - 1) // s + 1
+        for n, e, low, high, k, d, s in axes
+    )

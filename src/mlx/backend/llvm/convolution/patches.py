@@ -46,83 +46,87 @@ def pack_patches(module: Module, tile: Tile, element: Element) -> str:
 
 
 class _Pack:
+    """Positions are taken in segments of one line, runs one by one: where all of a run lies
+    inside, a vector of it is copied for each position of the segment in turn."""
+
     def __init__(self, f: Function, tile: Tile, element: Element) -> None:
         self.f, self.tile, self.element = f, tile, element
 
     def emit(self) -> None:
         f = self.f
-        x, place, runs, count, first, rows, target, pitch = f.params
+        x, place, self.runs, self.count, first, rows, target, self.pitch = f.params
         numbers = [f.load(f.gep(place, i64(i), "i64"), "i64", 8) for i in range(PLACE)]
         self.sizes, counts, steps = numbers[:3], numbers[3:6], numbers[6:9]
-        at, rest = [], first
-        for n in reversed(counts):
-            at.append(f.op("urem", rest, n))
-            rest = f.op("udiv", rest, n)
-        row = f.loop(i64(0), rows, i64(1), [rest, *reversed(at), target])
-        item, *position, to = row.values
-        seen = [f.mul(p, s) for p, s in zip(position, steps, strict=True)]
-        source = x
-        for index, stride in zip([item, *seen], numbers[9:], strict=True):
+        item_stride, *strides = numbers[9:]
+        self.step, self.source_step = steps[2], f.mul(steps[2], strides[2])
+        line0 = f.op("udiv", first, counts[2])
+        end = f.add(first, rows)
+        line_end = f.op("udiv", f.add(end, f.sub(counts[2], i64(1))), counts[2])
+        line = f.loop(line0, line_end, i64(1), [target])
+        (to,) = line.values
+        start = f.mul(line.index, counts[2])
+        begin = f.sub(_larger(f, start, first), start)
+        count = f.sub(f.min(f.sub(end, start), counts[2]), begin)
+        rest = f.op("udiv", line.index, counts[1])
+        y, z = f.op("urem", line.index, counts[1]), f.op("urem", rest, counts[0])
+        item = f.op("udiv", rest, counts[0])
+        seen = [f.mul(p, s) for p, s in zip((z, y, begin), steps, strict=True)]
+        source = f.gep(x, f.mul(item, item_stride))
+        for index, stride in zip(seen, strides, strict=True):
             source = f.gep(source, f.mul(index, stride))
-        self._runs(source, seen, runs, count, to)
-        f.end_loop(row, [*self._following(item, position, counts), f.gep(to, pitch)])
+        self._runs(source, seen, count, to)
+        f.end_loop(line, [f.gep(to, f.mul(count, self.pitch))])
         f.ret()
 
-    def _following(self, item: Value, position: list[Value], counts: list[Value]) -> list[Value]:
-        """The next position in row-major order."""
-        f, carry, out = self.f, i64(1), []
-        for at, n in zip(reversed(position), reversed(counts), strict=True):
-            moved = f.add(at, carry)
-            full = f.icmp("eq", moved, n)
-            out.append(f.select(full, i64(0), moved))
-            carry = f.cast("zext", full, "i64")
-        return [f.add(item, carry), *reversed(out)]
-
-    def _runs(
-        self, source: Value, seen: list[Value], runs: Value, count: Value, to: Value
-    ) -> None:
+    def _runs(self, source: Value, seen: list[Value], positions: Value, to: Value) -> None:
+        """Every run, for a segment of ``positions``."""
         f = self.f
-        run = f.loop(i64(0), count, i64(1), [runs, to])
+        run = f.loop(i64(0), self.count, i64(1), [self.runs, to])
         entry, to = run.values
         fields = [f.load(f.gep(entry, i64(i), "i64"), "i64", 8) for i in range(RUN)]
         offset, *at, taps, channels, length = fields
         z, y, x = (f.add(a, b) for a, b in zip(seen, at, strict=True))
         there = f.op("and", f.icmp("ult", z, self.sizes[0]), f.icmp("ult", y, self.sizes[1]))
-        before = f.icmp("sge", x, i64(0))
-        whole = f.op("and", before, f.icmp("sle", f.add(x, taps), self.sizes[2]))
-        whole = f.op("and", whole, there)
         here = f.gep(source, offset)
-        inside, edge, copy = f.block, f.label("edge"), f.label("copy")
-        f.branch_if(whole, copy, edge)
-        f.start(edge)
-        low, high = self._clipped(x, taps, there)
-        self._clear(to, length)
+        begin, end = self._inside(x, taps, there, positions)
+        inside = f.sub(end, begin)
+        edge = f.loop(i64(0), f.sub(positions, inside), i64(1))
+        index = f.select(f.icmp("slt", edge.index, begin), edge.index, f.add(edge.index, inside))
+        low, high = self._clipped(f.add(x, f.mul(index, self.step)), taps, there)
+        start = f.gep(to, f.mul(index, self.pitch))
+        self._clear(start, length)
         skipped = f.mul(low, channels)
-        moved = f.gep(here, f.mul(skipped, i64(self.element.size)))
-        kept = f.mul(f.sub(high, low), channels)
-        start = f.gep(to, f.mul(skipped, i64(self.tile.itemsize)))
-        edge = f.block
-        f.branch(copy)
-        f.start(copy)
-        here = f.phi("ptr", [(here, inside), (moved, edge)])
-        left = f.phi("i64", [(length, inside), (kept, edge)])
-        target = f.phi("ptr", [(to, inside), (start, edge)])
-        self._copy(here, left, target)
+        from_ = f.gep(here, f.mul(index, self.source_step))
+        from_ = f.gep(from_, f.mul(skipped, i64(self.element.size)))
+        start = f.gep(start, f.mul(skipped, i64(self.tile.itemsize)))
+        self._copy(from_, f.mul(f.sub(high, low), channels), start, i64(1))
+        f.end_loop(edge)
+        from_ = f.gep(here, f.mul(begin, self.source_step))
+        self._copy(from_, length, f.gep(to, f.mul(begin, self.pitch)), inside)
         step = f.mul(length, i64(self.tile.itemsize))
         f.end_loop(run, [f.gep(entry, i64(RUN), "i64"), f.gep(to, step)])
+
+    def _inside(
+        self, x: Value, taps: Value, there: Value, positions: Value
+    ) -> tuple[Value, Value]:
+        """The first position whose run lies inside the input, and the first one behind those."""
+        f, step = self.f, self.step
+        ahead = f.sub(i64(0), x)
+        begin = f.op("sdiv", f.add(ahead, f.sub(step, i64(1))), step)
+        begin = f.select(f.icmp("sgt", ahead, i64(0)), begin, i64(0))
+        begin = f.min(begin, positions)
+        room = f.sub(f.sub(self.sizes[2], taps), x)
+        end = f.add(f.op("sdiv", room, step), i64(1))
+        end = f.min(f.select(f.icmp("sge", room, i64(0)), end, i64(0)), positions)
+        end = f.select(there, _larger(f, end, begin), begin)
+        return begin, end
 
     def _clipped(self, x: Value, taps: Value, there: Value) -> tuple[Value, Value]:
         """The first tap inside the input, and the first one behind it."""
         f, zero = self.f, i64(0)
-
-        def within(value: Value) -> Value:
-            value = f.select(f.icmp("sgt", value, zero), value, zero)
-            return f.min(value, taps)
-
-        low = within(f.sub(zero, x))
-        high = within(f.sub(self.sizes[2], x))
-        high = f.select(f.icmp("sgt", high, low), high, low)
-        return low, f.select(there, high, low)
+        low = f.min(_larger(f, f.sub(zero, x), zero), taps)
+        high = f.min(_larger(f, f.sub(self.sizes[2], x), zero), taps)
+        return low, f.select(there, _larger(f, high, low), low)
 
     def _clear(self, to: Value, length: Value) -> None:
         f, tile = self.f, self.tile
@@ -131,13 +135,13 @@ class _Pack:
         f.store(zero, f.gep(to, f.mul(loop.index, i64(tile.itemsize))), tile.itemsize)
         f.end_loop(loop)
 
-    def _copy(self, source: Value, length: Value, target: Value) -> None:
+    def _copy(self, source: Value, length: Value, target: Value, positions: Value) -> None:
+        """Vector by vector, each for all positions."""
         f, tile, element = self.f, self.tile, self.element
         whole = f.op("and", length, i64(-tile.lanes))
         loop = f.loop(i64(0), whole, i64(tile.lanes), [source, target])
         here, to = loop.values
-        (value,) = element.load_run(f, here, tile.lanes)
-        f.store(value, to, tile.itemsize)
+        self._copy_vector(here, to, positions, None)
         here, to = f.end_loop(
             loop,
             [f.gep(here, i64(tile.lanes * element.size)), f.gep(to, i64(tile.vector_bytes))],
@@ -146,10 +150,21 @@ class _Pack:
         part, done = f.label("part"), f.label("done")
         f.branch_if(f.icmp("sgt", left, i64(0)), part, done)
         f.start(part)
-        (value,) = element.load_run(f, here, tile.lanes, left)
-        f.store(value, to, tile.itemsize)
+        self._copy_vector(here, to, positions, left)
         f.branch(done)
         f.start(done)
+
+    def _copy_vector(self, source: Value, to: Value, positions: Value, left: Value | None) -> None:
+        f, tile = self.f, self.tile
+        row = f.loop(i64(0), positions, i64(1), [source, to])
+        here, target = row.values
+        (value,) = self.element.load_run(f, here, tile.lanes, left)
+        f.store(value, target, tile.itemsize)
+        f.end_loop(row, [f.gep(here, self.source_step), f.gep(target, self.pitch)])
+
+
+def _larger(f: Function, a: Value, b: Value) -> Value:
+    return f.select(f.icmp("sgt", a, b), a, b)
 
 
 def spatial(values: Sequence[int]) -> Three:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.convolution import correlate, forward
+from mlx.backend.llvm.convolution.channelwise import plan_channelwise
 from mlx.backend.llvm.convolution.correlate import ChunkSumSpec, CorrelationSpec
 from mlx.backend.llvm.convolution.forward import ConvolutionSpec
 from mlx.backend.llvm.convolution.geometry import (
@@ -15,6 +16,7 @@ from mlx.backend.llvm.convolution.geometry import (
     Run,
     blocks_of,
     phases_of,
+    places_of,
     runs_of,
 )
 from mlx.backend.llvm.convolution.patches import (
@@ -55,6 +57,8 @@ def plan_contraction(
     """
     if not prod(shape):
         return []
+    if shape[0] != primitive.groups:
+        return plan_channelwise(primitive, a, b, epilogue, accumulate, scratch, workers)
     planner = _Planner(primitive, a, b, shape, epilogue, tile_for(accumulate), scratch, workers)
     return planner.correlation() if primitive.form == "correlation" else planner.convolution()
 
@@ -91,15 +95,8 @@ class _Planner:
     # -- convolution -------------------------------------------------------------------
 
     def convolution(self) -> list[Command]:
-        p, w = self.primitive, self.other
-        kernel = w.shape[1:-1]
-        places = tuple(
-            ((n - 1) * e + 1 if n else 0) + low + high - (k - 1) * d
-            for n, e, low, high, k, d in zip(
-                self.x.shape[1:-1], p.spread, p.low, p.high, kernel, p.dilation, strict=True
-            )
-        )
-        found = tuple((n - 1) // s + 1 for n, s in zip(places, p.strides, strict=True))
+        p, kernel = self.primitive, self.other.shape[1:-1]
+        found = places_of(p, self.x.shape[1:-1], kernel)
         out = []
         for phase in phases_of(p, found, kernel):
             out += self._phase(phase, spatial((0, *found, 0)))
@@ -179,10 +176,13 @@ class _Planner:
             epilogue = StoreEpilogue(place, (chunks * self.groups,))
         out = [self._correlation(phase, blocks, positions, (chunks, chunk), epilogue)]
         if sums is not None:
-            consts = [*sums.consts, chunks, self.rows, self.columns, *self.epilogue.consts]
+            pitch = self.columns * tile.itemsize
+            consts = [
+                *sums.consts, chunks, self.rows, self.columns, pitch, self.rows * pitch,
+                *self.epilogue.consts,
+            ]  # fmt: skip
             spec = ChunkSumSpec(tile.accumulate, self.epilogue)
-            tasks = self.groups * self.rows
-            out.append(Command(spec, consts, tasks, "chunk sum"))
+            out.append(Command(spec, consts, self.groups * self.rows, "chunk sum"))
         return out
 
     def _chunks(self, positions: int, n_blocks: int) -> tuple[int, int]:
