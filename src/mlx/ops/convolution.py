@@ -101,9 +101,7 @@ def conv_general(
 def _check_sizes(
     x: Node, w: Node, padding: list[int], dilation: list[int], spread: list[int]
 ) -> None:
-    sizes = [
-        wide(n, e) + p for n, e, p in zip(x.shape[1:-1], spread, padding, strict=True)
-    ]
+    sizes = [wide(n, e) + p for n, e, p in zip(x.shape[1:-1], spread, padding, strict=True)]
     spans = [(k - 1) * d + 1 for k, d in zip(w.shape[1:-1], dilation, strict=True)]
     if any(s > n for s, n in zip(spans, sizes, strict=True)):
         raise ValueError(

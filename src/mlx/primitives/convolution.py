@@ -282,11 +282,7 @@ def _behind(x: Node, groups: int, axis: int) -> Node:
 def _in_front(out: Node, size: int, groups: int, axis: int) -> Node:
     """The reverse of ``_behind``."""
     rest = out.shape[axis] // size
-    split = reshape(
-        out, (*out.shape[:axis], groups, size, rest // groups, *out.shape[axis + 1 :])
-    )
+    split = reshape(out, (*out.shape[:axis], groups, size, rest // groups, *out.shape[axis + 1 :]))
     at = axis + 1
     order = [at, *range(at), *range(at + 1, split.ndim)]
-    return reshape(
-        transpose(split, order), (size, *out.shape[:axis], rest, *out.shape[axis + 1 :])
-    )
+    return reshape(transpose(split, order), (size, *out.shape[:axis], rest, *out.shape[axis + 1 :]))

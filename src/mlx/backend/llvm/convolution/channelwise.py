@@ -132,9 +132,7 @@ class _Channelwise:
         f.end_loop(block)
         f.end_loop(tile)
 
-    def _present(
-        self, tap: Value, seen: list[Value], t: int, count: Value, left: Value
-    ) -> Value:
+    def _present(self, tap: Value, seen: list[Value], t: int, count: Value, left: Value) -> Value:
         """How many channels a tap sees of position t: none where that lies outside."""
         f = self.f
         there = f.icmp("slt", i64(t), count)
@@ -145,9 +143,7 @@ class _Channelwise:
             there = f.op("and", there, f.icmp("ult", at, self.sizes[axis]))
         return f.select(there, left, i64(0))
 
-    def _sums(
-        self, source: Value, weights: Value, present: Callable[[Value, int], Value]
-    ) -> None:
+    def _sums(self, source: Value, weights: Value, present: Callable[[Value, int], Value]) -> None:
         """The sums over all taps for some positions, to the buffer."""
         f = self.f
         zero = const(self.type, 0)

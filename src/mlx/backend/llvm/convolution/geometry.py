@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import gcd, prod
+from math import gcd
 from typing import Any
+
+from mlx.backend.llvm.gemm.operand import round_up
 
 Three = tuple[int, int, int]
 
@@ -37,7 +39,9 @@ class Line:
     """(number of the tap, its offset in the input)."""
 
 
-def lines(places: int, kernel: int, stride: int, low: int, dilation: int, spread: int) -> list[Line]:
+def lines(
+    places: int, kernel: int, stride: int, low: int, dilation: int, spread: int
+) -> list[Line]:
     """The phases of one axis."""
     every = spread // gcd(stride, spread)
     out = []
@@ -131,7 +135,7 @@ def _pieces(channels: int, longest: int) -> Iterator[tuple[int, int]]:
     """(first, number) of channels that fit in a run."""
     each = channels
     if channels > longest:
-        each = -(-(-(-channels // -(-channels // longest))) // 16) * 16
+        each = round_up(-(-channels // -(-channels // longest)), 16)
     for start in range(0, channels, max(each, 1)):
         yield start, min(each, channels - start)
 

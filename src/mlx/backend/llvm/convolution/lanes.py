@@ -67,7 +67,11 @@ class LaneWeightsSpec:
 
     def emit(self, module: Module, name: str) -> None:
         kernel = Kernel(module, name)
-        f, element, lanes = kernel.f, Element(self.dtype, self.accumulate), lanes_for(self.accumulate)
+        f, element, lanes = (
+            kernel.f,
+            Element(self.dtype, self.accumulate),
+            lanes_for(self.accumulate),
+        )
         outputs, stride, pitch, table = (kernel.const(4 + i) for i in range(len(_SLOTS)))
         place = f.gep(f.gep(kernel.consts, table, "i64"), kernel.task, "i64")
         source = f.gep(kernel.pointer(0), f.load(place, "i64", 8))
@@ -86,9 +90,7 @@ def row_bytes(outputs: int, accumulate: str) -> int:
     return round_up(outputs * SIZES[accumulate], VECTOR)
 
 
-def pack_rows(
-    w: Operand, taps: Sequence[Three], accumulate: str, place: Pointer
-) -> Command:
+def pack_rows(w: Operand, taps: Sequence[Three], accumulate: str, place: Pointer) -> Command:
     """The command that lays out weights (O, kernel..., inputs) as rows of outputs."""
     size = SIZES[w.dtype]
     strides = three(w.strides[1:-1], 0)

@@ -106,9 +106,7 @@ class _Pack:
         step = f.mul(length, i64(self.tile.itemsize))
         f.end_loop(run, [f.gep(entry, i64(RUN), "i64"), f.gep(to, step)])
 
-    def _inside(
-        self, x: Value, taps: Value, there: Value, positions: Value
-    ) -> tuple[Value, Value]:
+    def _inside(self, x: Value, taps: Value, there: Value, positions: Value) -> tuple[Value, Value]:
         """The first position whose run lies inside the input, and the first one behind those."""
         f, step = self.f, self.step
         ahead = f.sub(i64(0), x)
