@@ -12,9 +12,14 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
 from mlx.backend.llvm.convolution.correlate import ChunkSumSpec
-from mlx.backend.llvm.convolution.geometry import phases_of
+from mlx.backend.llvm.convolution.geometry import Phase, Three, phases_of
 from mlx.backend.llvm.convolution.lanes import Share, lanes_for, row_bytes
-from mlx.backend.llvm.convolution.patches import place_table, spatial, spatial_strides
+from mlx.backend.llvm.convolution.patches import (
+    place_table,
+    position_stride,
+    spatial,
+    spatial_strides,
+)
 from mlx.backend.llvm.gemm.elements import SIZES, Element, llvm_type, multiply_add
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.target import host
@@ -180,20 +185,7 @@ def plan_sums(
     """The commands of a correlation whose groups are lanes."""
     (phase,) = phases_of(primitive, y.shape[1:-1], primitive.kernel)
     size, outputs = SIZES[x.dtype], y.shape[-1]
-    strides = spatial_strides(x.strides, size)
-    a, b, c = ([at for _, at in line.taps] for line in phase.axes)
-    taps = [(i, j, k) for i in a for j in b for k in c]
-    most = max(_MOST // share.inputs, 1)
-    sets = -(-len(taps) // most)
-    together = -(-len(taps) // sets)
-    table: list[int] = []
-    for first in range(0, len(taps), together):
-        chosen = taps[first : first + together]
-        chosen += chosen[-1:] * (together - len(chosen))
-        for axis in range(3):
-            table += [min(t[axis] for t in chosen), max(t[axis] for t in chosen)]
-        for at in chosen:
-            table += [sum(p * s for p, s in zip(at, strides, strict=True)), *at]
+    taps, sets, together, table = _taps(phase, share, spatial_strides(x.strides, size))
     lines = prod(y.shape[:-2])
     chunks = max(min(_CHUNKS, lines, prod(y.shape[:-1]) // _LEAST), 1)
     each = max(-(-lines // chunks), 1)
@@ -204,20 +196,32 @@ def plan_sums(
     # In the order of SLOTS.
     head = [
         *x.pointer.consts, *y.pointer.consts, *sums.consts, outputs, row, rows, lines, each,
-        blocks, y.strides[-2] * size if y.shape[-2] != 1 else _line_stride(y) * size, sets,
+        blocks, position_stride(y) * size, sets,
         PLACE + _PLACES,
     ]  # fmt: skip
+    strides = spatial_strides(x.strides, size)
     item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
     spec = ChannelSumsSpec(x.dtype, accumulate, share, together)
     product = Command(spec, [*head, *item, *table], blocks * chunks, "correlate")
     swapped = epilogue.swapped()
-    count = len(taps) * share.inputs
+    count = taps * share.inputs
     consts = [*sums.consts, chunks, count, outputs, row, rows * row, *swapped.consts]
     total = Command(ChunkSumSpec(accumulate, swapped), consts, count, "chunk sum")
     return [product, total]
 
 
-def _line_stride(y: Operand) -> int:
-    """Elements between lines of one position."""
-    sizes = zip(y.shape[-2::-1], y.strides[-2::-1], strict=True)
-    return next((stride for n, stride in sizes if n != 1), 0)
+def _taps(phase: Phase, share: Share, strides: Three) -> tuple[int, int, int, list[int]]:
+    """Taps, sets of them, taps in a set, and the table of sets; a last set repeats a tap."""
+    a, b, c = ([at for _, at in line.taps] for line in phase.axes)
+    taps = [(i, j, k) for i in a for j in b for k in c]
+    sets = -(-len(taps) // max(_MOST // share.inputs, 1))
+    together = -(-len(taps) // sets)
+    table: list[int] = []
+    for first in range(0, len(taps), together):
+        chosen = taps[first : first + together]
+        chosen += chosen[-1:] * (together - len(chosen))
+        for axis in range(3):
+            table += [min(t[axis] for t in chosen), max(t[axis] for t in chosen)]
+        for at in chosen:
+            table += [sum(p * s for p, s in zip(at, strides, strict=True)), *at]
+    return len(taps), sets, together, table

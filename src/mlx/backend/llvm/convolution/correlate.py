@@ -11,6 +11,7 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.convolution.forward import Tiled
+from mlx.backend.llvm.convolution.patches import BLOCK
 from mlx.backend.llvm.gemm.elements import first_lanes, llvm_type
 from mlx.backend.llvm.gemm.operand import Epilogue
 from mlx.backend.llvm.gemm.pack import a_format, pack_a
@@ -25,7 +26,6 @@ SLOTS = (
     "blocks", "k", "kc",
 )  # fmt: skip
 """``k`` is the size of a chunk, ``kc`` that of its blocks; ``place`` and ``blocks`` are slots."""
-BLOCK = 4  # numbers of a block of columns: slot of its runs, their number, first column, columns
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.convolution.patches import pack_patches
+from mlx.backend.llvm.convolution.patches import BLOCK, pack_patches
 from mlx.backend.llvm.gemm.blocked import Blocked
 from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.gemm.operand import Epilogue
@@ -26,7 +26,6 @@ SLOTS = (
 )  # fmt: skip
 """``k`` is the number of blocks of k, each of ``kc`` = 1; ``place`` and ``blocks`` are slots."""
 EPILOGUE_SLOT = len(SLOTS)
-BLOCK = 4  # numbers of a block of k: slot of its runs, their number, depth, offset in a panel
 
 
 @dataclass(frozen=True)
@@ -103,14 +102,15 @@ class _Convolution(Tiled):
         panel = f.op("udiv", col0, i64(self.tile.cols))
         packed = f.gep(packed, f.mul(panel, self.slot("b_panel")))
         loop = f.loop(i64(0), self.slot("k"), i64(1))
-        runs, count, depth, offset = self.entry(self.table("blocks"), loop.index, BLOCK)
+        runs, count, start, depth = self.entry(self.table("blocks"), loop.index, BLOCK)
         pitch = i64(self.tile.row_pitch * self.tile.itemsize)
         runs = f.gep(self.kernel.consts, runs, "i64")
         f.call(self.patches, "void", x, self.table("place"), runs, count, row0, rows, scratch,
                pitch)  # fmt: skip
         more = f.icmp("ne", loop.index, i64(0))
         last = f.icmp("eq", f.add(loop.index, i64(1)), self.slot("k"))
-        self._all_tiles(scratch, f.gep(packed, offset), depth, context, block, (more, last))
+        right = f.gep(packed, f.mul(start, i64(self.tile.b_row)))
+        self._all_tiles(scratch, right, depth, context, block, (more, last))
         f.end_loop(loop)
         f.ret()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mlx.backend.llvm.abi import Operand
 from mlx.backend.llvm.convolution.geometry import Phase, Run, Three, three
 from mlx.backend.llvm.gemm.elements import Element
 from mlx.backend.llvm.gemm.tile import Tile
@@ -16,6 +17,7 @@ from mlx.backend.llvm.values import Value, const, i64, vector
 
 PLACE = 13  # numbers of the table that says where positions lie
 RUN = 7  # and of each run
+BLOCK = 4  # of a block of runs: the slot of the first, their number, first element and elements
 
 _PARAMS = ["ptr noalias readonly", "ptr noalias readonly", "ptr noalias readonly", "i64",
            "i64", "i64", "ptr noalias", "i64"]  # fmt: skip
@@ -173,3 +175,9 @@ def spatial(values: Sequence[int]) -> Three:
 def spatial_strides(strides: Sequence[int], size: int) -> Three:
     a, b, c = (s * size for s in three(strides[1:-1], 0))
     return a, b, c
+
+
+def position_stride(y: Operand) -> int:
+    """Elements from one position of an operand (N, spatial..., C) to the next."""
+    sizes = zip(y.shape[-2::-1], y.strides[-2::-1], strict=True)
+    return next((stride for n, stride in sizes if n != 1), 0)

@@ -20,8 +20,10 @@ from mlx.backend.llvm.convolution.geometry import (
     runs_of,
 )
 from mlx.backend.llvm.convolution.patches import (
+    BLOCK,
     RUN,
     place_table,
+    position_stride,
     run_table,
     spatial,
     spatial_strides,
@@ -103,48 +105,58 @@ class _Planner:
         return out
 
     def _phase(self, phase: Phase, places: tuple[int, int, int]) -> list[Command]:
-        tile, groups = self.tile, self.groups
+        tile = self.tile
         runs = self._runs(phase, tile.depth)
-        blocks = blocks_of(runs, tile.depth)
         depth = sum(run.length for run in runs)
         panel = panel_bytes(tile, depth)
-        packed_group = -(-self.columns // tile.cols) * panel
-        packed = self.scratch(groups * packed_group)
-        rows = self.x.shape[0] * prod(phase.counts)
+        packed = self.scratch(self.groups * -(-self.columns // tile.cols) * panel)
         epilogue = self.epilogue
         if not phase.is_whole:
             epilogue = PhaseEpilogue(epilogue, phase, places)
-        mc, nc = self._blocks(rows, depth)
+        product = self._product(phase, blocks_of(runs, tile.depth), panel, packed, epilogue)
+        pack = pack_weights(tile, self.other, runs, self.groups, packed)
+        return [pack, product] if depth else [product]
+
+    def _product(
+        self, phase: Phase, blocks: list[list[Run]], panel: int, packed: Pointer,
+        epilogue: Epilogue,
+    ) -> Command:  # fmt: skip
+        tile = self.tile
+        rows = self.x.shape[0] * prod(phase.counts)
+        mc, nc = self._blocks(rows, sum(run.length for block in blocks for run in block))
         m_blocks, n_blocks = -(-rows // mc), -(-self.columns // nc)
-        c_tile = tile.c_tile * tile.itemsize
         tiles = mc // tile.rows * (nc // tile.cols) if len(blocks) > 1 else 1
-        a_bytes = round_up((mc // tile.rows * tile.a_panel + tile.lanes) * tile.itemsize, 64)
+        a_bytes, c_tile = self._a_bytes(mc), tile.c_tile * tile.itemsize
         each = round_up(a_bytes + tiles * c_tile, 4096) + 256
         extra = list(epilogue.consts)
         place = len(forward.SLOTS) + len(extra)
-        table = self._place(phase)
-        first_block = place + len(table)
-        first_run = first_block + forward.BLOCK * len(blocks)
-        for block in blocks:
-            deep = sum(run.length for run in block)
-            table += [first_run, len(block), deep, 0]
-            first_run += RUN * len(block)
-        offset = 0
-        for number, block in enumerate(blocks):
-            table[len(self._place(phase)) + forward.BLOCK * number + 3] = offset * tile.b_row
-            offset += sum(run.length for run in block)
-        table += run_table(runs, self.strides, self.size)
+        table, first_block = self._tables(phase, blocks, place)
         # In the order of forward.SLOTS.
         head = [
             *self.x.pointer.consts, *packed.consts, *self.scratch(each * self.workers).consts,
             each, a_bytes, c_tile if len(blocks) > 1 else 0, rows, self.columns, mc, nc,
-            m_blocks, n_blocks, self._group_bytes(self.x), packed_group, panel, place,
-            first_block, len(blocks), 1,
+            m_blocks, n_blocks, self._group_bytes(self.x), -(-self.columns // tile.cols) * panel,
+            panel, place, first_block, len(blocks), 1,
         ]  # fmt: skip
         spec = ConvolutionSpec(self.x.dtype, tile.accumulate, epilogue)
-        pack = pack_weights(tile, self.other, runs, groups, packed)
-        product = Command(spec, [*head, *extra, *table], groups * m_blocks * n_blocks, "conv")
-        return [pack, product] if depth else [product]
+        return Command(spec, [*head, *extra, *table], self.groups * m_blocks * n_blocks, "conv")
+
+    def _a_bytes(self, rows: int) -> int:
+        """Packed rows of A."""
+        tile = self.tile
+        return round_up((rows // tile.rows * tile.a_panel + tile.lanes) * tile.itemsize, 64)
+
+    def _tables(self, phase: Phase, blocks: list[list[Run]], start: int) -> tuple[list[int], int]:
+        """Numbers from slot ``start`` on: places, blocks, runs; and the slot of the blocks."""
+        table = self._place(phase)
+        first_block = start + len(table)
+        slot, at = first_block + BLOCK * len(blocks), 0
+        for block in blocks:
+            length = sum(run.length for run in block)
+            table += [slot, len(block), at, length]
+            slot, at = slot + RUN * len(block), at + length
+        runs = [run for block in blocks for run in block]
+        return table + run_table(runs, self.strides, self.size), first_block
 
     def _blocks(self, m: int, depth: int) -> tuple[int, int]:
         """Rows and columns of a task: four tasks a worker, unless they get too small."""
@@ -197,38 +209,27 @@ class _Planner:
         epilogue: Epilogue,
     ) -> Command:  # fmt: skip
         tile, y, size = self.tile, self.other, self.size
-        place_stride = next(
-            (s for n, s in zip(y.shape[-2::-1], y.strides[-2::-1], strict=True) if n != 1), 0
-        )
-        layout = Matrix(y.pointer, y.dtype, (), y.strides[-1], place_stride).layout
         widest = max(sum(run.length for run in block) for block in blocks)
         pitch = round_up(max(widest, 1), tile.cols) + tile.lanes
         kc = max(min(tile.depth, _DEEP // pitch, chunks[1]), 1)
         mc = _even(self.rows, _ROWS, tile.rows)
-        m_blocks = -(-self.rows // mc)
-        a_bytes = round_up((mc // tile.rows * tile.a_panel + tile.lanes) * tile.itemsize, 64)
+        m_blocks, deep = -(-self.rows // mc), chunks[1] > kc
+        a_bytes, c_tile = self._a_bytes(mc), tile.c_tile * tile.itemsize
         b_bytes = round_up((kc * pitch + tile.lanes) * tile.itemsize, 64)
-        c_tile = tile.c_tile * tile.itemsize
-        deep = chunks[1] > kc
         tiles = mc // tile.rows * -(-widest // tile.cols) if deep else 1
         each = round_up(a_bytes + b_bytes + tiles * c_tile, 4096) + 256
         extra = list(epilogue.consts)
         place = len(correlate.SLOTS) + len(extra)
-        table = self._place(phase)
-        first_block = place + len(table)
-        first_run, col = first_block + correlate.BLOCK * len(blocks), 0
-        for block in blocks:
-            cols = sum(run.length for run in block)
-            table += [first_run, len(block), col, cols]
-            first_run, col = first_run + RUN * len(block), col + cols
-        table += run_table([r for block in blocks for r in block], self.strides, size)
+        table, first_block = self._tables(phase, blocks, place)
+        step = position_stride(y)
+        layout = Matrix(y.pointer, y.dtype, (), y.strides[-1], step).layout
         # In the order of correlate.SLOTS.
         head = [
             *self.x.pointer.consts, *y.pointer.consts,
             *self.scratch(each * self.workers).consts, each, a_bytes, a_bytes + b_bytes,
             c_tile if deep else 0, self.rows, mc, m_blocks, len(blocks),
             self._group_bytes(self.x), self._group_bytes(y), y.strides[-1] * size,
-            place_stride * size, pitch * tile.itemsize, positions, chunks[0], place, first_block,
+            step * size, pitch * tile.itemsize, positions, chunks[0], place, first_block,
             chunks[1], kc,
         ]  # fmt: skip
         spec = CorrelationSpec(self.x.dtype, layout, tile.accumulate, epilogue)
