@@ -40,7 +40,7 @@ class Convolution(Contraction):
 
     @property
     def size_values(self) -> tuple[Any, ...]:
-        return self.low, self.high
+        return (*self.low, *self.high)
 
     def infer(self, x: Node, w: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         found = tuple(
@@ -140,7 +140,7 @@ class Correlation(Contraction):
 
     @property
     def size_values(self) -> tuple[Any, ...]:
-        return (self.low,)
+        return self.low
 
     def infer(self, x: Node, y: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         groups = self.groups

@@ -320,6 +320,7 @@ class _Lowering:
                 sum(prod(o.shape) * o.dtype.size for o in (step.a, step.b))
                 + prod(step.shape) * step.a.dtype.size
             )
+        if commands and step.primitive.form == "matrix":
             commands[-1].flops = 2 * prod(step.shape) * step.depth
         self.commands += commands
 

@@ -202,7 +202,8 @@ def plan_sums(
     strides = spatial_strides(x.strides, size)
     item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
     spec = ChannelSumsSpec(x.dtype, accumulate, share, together)
-    product = Command(spec, [*head, *item, *table], blocks * chunks, "correlate")
+    product = Command(spec, [*head, *item, *table], blocks * chunks)
+    product.flops = 2 * prod(y.shape) * taps * share.inputs
     swapped = epilogue.swapped()
     count = taps * share.inputs
     consts = [*sums.consts, chunks, count, outputs, row, rows * row, *swapped.consts]

@@ -247,4 +247,6 @@ def _product(
     ]  # fmt: skip
     item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
     spec = ChannelwiseSpec(x.dtype, accumulate, share, epilogue)
-    return Command(spec, [*head, *item, *extra, *table], -(-lines // each), "conv")
+    command = Command(spec, [*head, *item, *extra, *table], -(-lines // each))
+    command.flops = 2 * lines * counts[2] * outputs * len(seen) * share.inputs
+    return command

@@ -139,7 +139,10 @@ class _Planner:
             panel, place, first_block, len(blocks), 1,
         ]  # fmt: skip
         spec = ConvolutionSpec(self.x.dtype, tile.accumulate, epilogue)
-        return Command(spec, [*head, *extra, *table], self.groups * m_blocks * n_blocks, "conv")
+        command = Command(spec, [*head, *extra, *table], self.groups * m_blocks * n_blocks)
+        depth = sum(run.length for block in blocks for run in block)
+        command.flops = 2 * self.groups * rows * self.columns * depth
+        return command
 
     def _a_bytes(self, rows: int) -> int:
         """Packed rows of A."""
@@ -234,4 +237,6 @@ class _Planner:
         ]  # fmt: skip
         spec = CorrelationSpec(self.x.dtype, layout, tile.accumulate, epilogue)
         tasks = self.groups * chunks[0] * m_blocks * len(blocks)
-        return Command(spec, [*head, *extra, *table], tasks, "correlate")
+        command = Command(spec, [*head, *extra, *table], tasks)
+        command.flops = 2 * self.groups * self.rows * self.columns * positions
+        return command
