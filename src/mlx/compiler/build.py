@@ -18,12 +18,12 @@ from mlx.compiler.nest import (
     Apply,
     Argument,
     Expression,
+    Fold,
     Index,
     Literal,
     Load,
     Nest,
     Reduce,
-    Start,
     Tile,
 )
 from mlx.compiler.uses import Chain, Use, seen_as
@@ -147,8 +147,9 @@ class ExpressionBuilder:
         if primitive.family in ("view", "pick"):
             return args[0]
         if isinstance(primitive, Reduction):
-            kind = Start if is_map(node) else Reduce
-            return self._add(kind(primitive, args[0], node.dtype))
+            if is_map(node):
+                return self._add(Fold(primitive, args, node.dtype))
+            return self._add(Reduce(primitive, args[0], node.dtype))
         assert isinstance(primitive, Elementwise)
         return self._add(Apply(primitive, args, node.dtype))
 

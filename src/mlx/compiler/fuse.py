@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlx.compiler.groups import Group, is_map, producer, reduction_space
+from mlx.compiler.groups import Group, elements, is_map, is_short_fold, producer, reduction_space
 from mlx.compiler.nest import CHUNK
 from mlx.compiler.stores import Stores
 from mlx.compiler.uses import (
@@ -63,6 +63,8 @@ class Fusion:
         uses = [self.uses.of(i) for i in (node.inputs if same is None else (same,))]
         if family == "view":
             uses = [use.through((node,)) for use in uses]
+        if family == "reduction" and is_short_fold(node):
+            uses = [uses[0].through(views) for views in elements(node)]
         self.operands[node] = uses
         if is_map(node):
             self._place_map(node, uses)

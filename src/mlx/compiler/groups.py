@@ -6,6 +6,10 @@ from math import prod
 
 from mlx.compiler.uses import passed_through
 from mlx.graph.node import Node
+from mlx.primitives.views import Reshape, Slice
+
+SHORT = 8
+"""Elements up to which a fold is a map of as many operands."""
 
 
 class Group:
@@ -52,11 +56,41 @@ def reduction_space(node: Node) -> tuple[int, int, int]:
 
 
 def is_map(node: Node) -> bool:
-    """Elementwise, or a copy: a view or source that needs memory, a fold of one element."""
+    """Elementwise, or a copy: a view or source that needs memory, a fold of few elements."""
     family = node.primitive.family
     if family == "reduction":
-        return reduction_space(node)[1] == 1
+        return reduction_space(node)[1] == 1 or is_short_fold(node)
     return family in ("elementwise", "view", "source", "pick")
+
+
+def is_short_fold(node: Node) -> bool:
+    """Whether to read the elements of a fold over an outer axis side by side: there are few, and
+    nothing before it would share a kernel that takes them one by one."""
+    _, depth, inner = reduction_space(node)
+    before = node.inputs[0]
+    if not 1 < depth <= SHORT or inner == 1:
+        return False
+    while (
+        before.data is None and before.primitive is not None and before.primitive.family == "view"
+    ):
+        before = before.inputs[0]
+    if before.data is not None or before.primitive is None:
+        return True
+    shares = before.primitive.family in ("elementwise", "reduction")
+    return not shares or getattr(before.primitive, "cheap", False)
+
+
+def elements(node: Node) -> list[tuple[Node, Node]]:
+    """For each element of a short fold, the views that pick it from the operand."""
+    (x,) = node.inputs
+    axis, shape = node.primitive.axis, node.shape
+    picked = (*shape[:axis], 1, *shape[axis:])
+    out = []
+    for at in range(x.shape[axis]):
+        starts = tuple(at if a == axis else 0 for a in range(x.ndim))
+        one = Slice(starts, (1,) * x.ndim, picked)(x)
+        out.append((one, Reshape(shape)(one)))
+    return out
 
 
 def producer(node: Node) -> Node:
