@@ -122,10 +122,17 @@ class _ChannelSums:
             high = f.add(at, bounds[2 * axis + 1])
             there = f.op("and", there, f.icmp("slt", high, self.sizes[axis]))
         begin, end = self._inside(bounds[4], bounds[5], there)
+        gone = Value("false", "i1")
+        for axis, at in ((0, z), (1, y)):
+            gone = f.op("or", gone, f.icmp("slt", f.add(at, bounds[2 * axis + 1]), i64(0)))
+            low = f.add(at, bounds[2 * axis])
+            gone = f.op("or", gone, f.icmp("sge", low, self.sizes[axis]))
+        stop = f.select(gone, i64(0), self.counts[2])
+        begin, end = f.min(begin, stop), f.min(end, stop)
         other = f.gep(self.y, f.mul(f.mul(line.index, self.counts[2]), self.slot("y_place")))
         sums = self._positions(i64(0), begin, (source, other), (z, y), offsets, line.values, True)
         sums = self._positions(begin, end, (source, other), (z, y), offsets, sums, False)
-        sums = self._positions(end, self.counts[2], (source, other), (z, y), offsets, sums, True)
+        sums = self._positions(end, stop, (source, other), (z, y), offsets, sums, True)
         return f.end_loop(line, sums)
 
     def _inside(self, low: Value, high: Value, there: Value) -> tuple[Value, Value]:
@@ -215,8 +222,10 @@ def _taps(phase: Phase, share: Share, strides: Three) -> tuple[int, int, int, li
     """Taps, sets of them, taps in a set, and the table of sets; a last set repeats a tap."""
     a, b, c = ([at for _, at in line.taps] for line in phase.axes)
     taps = [(i, j, k) for i in a for j in b for k in c]
-    sets = -(-len(taps) // max(_MOST // share.inputs, 1))
-    together = -(-len(taps) // sets)
+    most = max(_MOST // share.inputs, 1)
+    line = len(c) if len(c) > 3 else len(taps)  # lines of taps are inside or outside as a whole
+    together = -(-line // -(-line // most))
+    sets = -(-len(taps) // together)
     table: list[int] = []
     for first in range(0, len(taps), together):
         chosen = taps[first : first + together]

@@ -1,13 +1,15 @@
 """Convolutions of many small groups: vectors over channels, taps accumulated in registers.
 
 A task computes lines of the result, some positions at a time.  The order of each sum is that
-of the packed product: taps in row-major order, then the inputs of the group.
+of the packed product: taps in row-major order, then the inputs of the group; taps outside the
+input are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -24,12 +26,11 @@ from mlx.backend.llvm.values import Value, const, i64, vector
 
 SLOTS = (
     "x_base", "x_offset", "w_base", "w_offset", "outputs", "row", "lines", "each", "start",
-    "item_rows", "z_rows", "y_rows", "x_rows", "low_z", "low_y", "low_x", "high_z", "high_y",
-    "high_x", "taps", "tap_table",
+    "item_rows", "z_rows", "y_rows", "x_rows",
 )  # fmt: skip
-PLACE = len(SLOTS)  # the place table, then the epilogue's consts, then the taps
+PLACE = len(SLOTS)  # the place table, then the axes, then the epilogue's consts
 _PLACES = 13
-TAP = 4  # numbers of a tap: offset in bytes, and its place
+_AXES = 9  # for each axis the place of the first tap, the distance of taps, and their number
 _TASK = 1 << 17  # multiplications of a task
 
 
@@ -73,10 +74,11 @@ class _Channelwise:
         self.sizes, self.counts, self.steps = numbers[:3], numbers[3:6], numbers[6:9]
         self.item, *self.strides = numbers[9:]
         x, self.w = kernel.pointer(0), kernel.pointer(2)
-        self.taps = f.gep(kernel.consts, self.slot("tap_table"), "i64")
+        axes = [kernel.const(PLACE + _PLACES + i) for i in range(_AXES)]
+        self.numbers = {name: axes[3 * i : 3 * i + 3] for i, name in enumerate("zyx")}
         self.buffer = f.alloca(self.type, self.together)
         self.step = f.mul(self.steps[2], self.strides[2])
-        state = self.spec.epilogue.begin(kernel, PLACE + _PLACES)
+        state = self.spec.epilogue.begin(kernel, PLACE + _PLACES + _AXES)
         self.context = self.spec.epilogue.batch(kernel, state, i64(0))
         first = f.mul(kernel.task, self.slot("each"))
         last = f.min(f.add(first, self.slot("each")), self.slot("lines"))
@@ -95,74 +97,108 @@ class _Channelwise:
         f.end_loop(line)
         f.ret()
 
-    def _within(self, at: Value, axis: int, last: Value) -> Value:
-        """Whether all taps of positions from one to another lie inside, along an axis."""
-        f, name = self.f, "zyx"[axis]
-        low = f.icmp("sge", f.add(at, self.slot("low_" + name)), i64(0))
-        high = f.icmp("slt", f.add(last, self.slot("high_" + name)), self.sizes[axis])
-        return f.op("and", low, high)
-
     def _line(self, source: Value, z: Value, y: Value, row: Value) -> None:
+        """Positions that see all taps of the last axis some at a time, others one by one."""
+        f, together = self.f, i64(self.together)
+        self.valid = [self._valid(0, z), self._valid(1, y)]
+        begin, end = self._inside()
+        inside = f.sub(end, begin)
+        enough = f.icmp("sge", inside, together)
+        begin = f.select(enough, begin, i64(0))
+        end = f.select(enough, end, begin)
+        tile = f.loop(begin, end, together)
+        first = f.min(tile.index, f.sub(end, together))  # the last ones may be computed twice
+        whole = (i64(0), self.numbers["x"][2])
+        self._blocks(source, row, first, self.together, whole)
+        f.end_loop(tile)
+        edge = f.loop(i64(0), f.sub(self.counts[2], f.sub(end, begin)), i64(1))
+        behind = f.add(edge.index, f.sub(end, begin))
+        position = f.select(f.icmp("slt", edge.index, begin), edge.index, behind)
+        self._blocks(source, row, position, 1, self._valid(2, f.mul(position, self.steps[2])))
+        f.end_loop(edge)
+
+    def _valid(self, axis: int, at: Value) -> tuple[Value, Value]:
+        """The first tap of an axis that lies inside the input, and the first one behind those."""
         f = self.f
-        whole = f.op("and", self._within(z, 0, z), self._within(y, 1, y))
-        tile = f.loop(i64(0), self.counts[2], i64(self.together))
-        count = f.min(f.sub(self.counts[2], tile.index), i64(self.together))
-        x = f.mul(tile.index, self.steps[2])
-        last = f.add(x, f.mul(self.steps[2], i64(self.together - 1)))
-        inside = f.op("and", whole, self._within(x, 2, last))
-        inside = f.op("and", inside, f.icmp("eq", count, i64(self.together)))
-        here = f.gep(source, f.mul(tile.index, self.step))
-        at = f.add(row, f.mul(tile.index, self.slot("x_rows")))
+        first, delta, count = self.numbers["zyx"[axis]]
+        start = f.add(at, first)
+        before = f.op("sdiv", f.add(f.sub(i64(0), start), f.sub(delta, i64(1))), delta)
+        low = f.select(f.icmp("slt", start, i64(0)), before, i64(0))
+        room = f.sub(f.sub(self.sizes[axis], i64(1)), start)
+        high = f.add(f.op("sdiv", room, delta), i64(1))
+        high = f.min(f.select(f.icmp("sge", room, i64(0)), high, i64(0)), count)
+        return low, high
+
+    def _inside(self) -> tuple[Value, Value]:
+        """The positions that see all taps of the last axis: the first, and the one behind."""
+        f, step, positions = self.f, self.steps[2], self.counts[2]
+        first, delta, count = self.numbers["x"]
+        last = f.add(first, f.mul(delta, f.sub(count, i64(1))))
+        ahead = f.sub(i64(0), first)
+        begin = f.op("sdiv", f.add(ahead, f.sub(step, i64(1))), step)
+        begin = f.select(f.icmp("sgt", ahead, i64(0)), begin, i64(0))
+        room = f.sub(f.sub(self.sizes[2], i64(1)), last)
+        end = f.add(f.op("sdiv", room, step), i64(1))
+        end = f.min(f.select(f.icmp("sge", room, i64(0)), end, i64(0)), positions)
+        return begin, end
+
+    def _blocks(
+        self, source: Value, row: Value, first: Value, count: int, taps: tuple[Value, Value]
+    ) -> None:
+        """All outputs of ``count`` positions."""
+        f = self.f
+        here = f.gep(source, f.mul(first, self.step))
+        at = f.add(row, f.mul(first, self.slot("x_rows")))
         block = f.loop(i64(0), self.slot("outputs"), i64(self.lanes))
         left = f.sub(self.slot("outputs"), block.index)
         channel = self.share.input_of(f, block.index)
         from_ = f.gep(here, f.mul(channel, i64(self.element.size)))
         weights = f.gep(self.w, f.mul(block.index, i64(self.size)))
-        fast, edge, done = f.label("fast"), f.label("edge"), f.label("done")
-        f.branch_if(inside, fast, edge)
-        f.start(fast)
-        self._sums(from_, weights, lambda tap, t: left)
-        f.branch(done)
-        f.start(edge)
-        seen = [z, y, x]
-        self._sums(from_, weights, lambda tap, t: self._present(tap, seen, t, count, left))
-        f.branch(done)
-        f.start(done)
-        self._store(at, count, block.index, left)
+        self._sums(from_, weights, count, taps, left)
+        self._store(at, i64(count), block.index, left)
         f.end_loop(block)
-        f.end_loop(tile)
 
-    def _present(self, tap: Value, seen: list[Value], t: int, count: Value, left: Value) -> Value:
-        """How many channels a tap sees of position t: none where that lies outside."""
+    def _sums(
+        self, source: Value, weights: Value, count: int, taps: tuple[Value, Value], left: Value
+    ) -> None:
+        """The sums over the taps inside the input, for some positions, to the buffer."""
         f = self.f
-        there = f.icmp("slt", i64(t), count)
-        for axis in range(3):
-            at = f.add(seen[axis], f.load(f.gep(tap, i64(axis + 1), "i64"), "i64", 8))
-            if axis == 2:
-                at = f.add(at, f.mul(self.steps[2], i64(t)))
-            there = f.op("and", there, f.icmp("ult", at, self.sizes[axis]))
-        return f.select(there, left, i64(0))
+        row = f.mul(self.slot("row"), i64(self.share.inputs))
+        y_row = f.mul(row, self.numbers["x"][2])
+        z_row = f.mul(y_row, self.numbers["y"][2])
+        sums = [const(self.type, 0)] * count
+        z = f.loop(*self.valid[0], i64(1), sums)
+        plane = f.gep(source, self._offset(0, z.index))
+        y = f.loop(*self.valid[1], i64(1), z.values)
+        line = f.gep(plane, self._offset(1, y.index))
+        w = f.gep(weights, f.add(f.mul(z.index, z_row), f.mul(y.index, y_row)))
+        start = [f.gep(line, self._offset(2, taps[0])), f.gep(w, f.mul(taps[0], row))]
+        x = f.loop(*taps, i64(1), [*start, *y.values])
+        here, w, *sums = x.values
+        sums = self._tap(here, w, sums, left)
+        moved = [f.gep(here, f.mul(self.numbers["x"][1], self.strides[2])), f.gep(w, row)]
+        sums = f.end_loop(x, [*moved, *sums])[2:]
+        sums = f.end_loop(z, f.end_loop(y, sums))
+        for t, value in enumerate(sums):
+            f.store(value, f.gep(self.buffer, i64(t * self.lanes * self.size)), self.size)
 
-    def _sums(self, source: Value, weights: Value, present: Callable[[Value, int], Value]) -> None:
-        """The sums over all taps for some positions, to the buffer."""
-        f = self.f
-        zero = const(self.type, 0)
-        start = [zero] * self.together
-        loop = f.loop(i64(0), self.slot("taps"), i64(1), [self.taps, weights, *start])
-        tap, w, *sums = loop.values
-        here = f.gep(source, f.load(tap, "i64", 8))
+    def _offset(self, axis: int, tap: Value) -> Value:
+        """Bytes from a position to what a tap sees, along an axis."""
+        f, (first, delta, _) = self.f, self.numbers["zyx"[axis]]
+        return f.mul(f.add(first, f.mul(tap, delta)), self.strides[axis])
+
+    def _tap(self, here: Value, w: Value, sums: list[Value], left: Value) -> list[Value]:
+        f, out = self.f, list(sums)
         factors = []
         for _ in range(self.share.inputs):
             factors.append(f.load(w, self.type, self.size))
             w = f.gep(w, self.slot("row"))
-        for t in range(self.together):
+        for t in range(len(out)):
             address = f.gep(here, f.mul(self.step, i64(t)))
-            values = self.share.load(f, self.element, address, self.lanes, present(tap, t))
+            values = self.share.load(f, self.element, address, self.lanes, left)
             for value, factor in zip(values, factors, strict=True):
-                sums[t] = multiply_add(f, value, factor, sums[t], host().has_fma)
-        _, _, *sums = f.end_loop(loop, [f.gep(tap, i64(TAP), "i64"), w, *sums])
-        for t, value in enumerate(sums):
-            f.store(value, f.gep(self.buffer, i64(t * self.lanes * self.size)), self.size)
+                out[t] = multiply_add(f, value, factor, out[t], host().has_fma)
+        return out
 
     def _store(self, row: Value, count: Value, col: Value, left: Value) -> None:
         f = self.f
@@ -200,27 +236,20 @@ def plan_channelwise(
     found = places_of(primitive, x.shape[1:-1], kernel)
     out = []
     for phase in phases_of(primitive, found, kernel):
-        taps = [
-            ((a, b, c), (z, y, at))
-            for a, z in phase.axes[0].taps
-            for b, y in phase.axes[1].taps
-            for c, at in phase.axes[2].taps
-        ]
+        z, y, along = ([tap for tap, _ in line.taps] for line in phase.axes)
+        taps = list(product(z, y, along))
+        place = Pointer(0)
         if taps:
-            row = row_bytes(other.shape[0], accumulate)
-            place = scratch(len(taps) * inputs * row)
-            out.append(pack_rows(other, [number for number, _ in taps], accumulate, place))
-        else:
-            place = Pointer(0)
-        seen = [at for _, at in taps]
+            place = scratch(len(taps) * inputs * row_bytes(other.shape[0], accumulate))
+            out.append(pack_rows(other, taps, accumulate, place))
         places = spatial((0, *found, 0))
-        out.append(_product(x, other, phase, seen, places, (share, epilogue, accumulate), place,
-                            workers))  # fmt: skip
+        how = share, epilogue, accumulate
+        out.append(_product(x, other, phase, len(taps), places, how, place, workers))
     return out
 
 
 def _product(
-    x: Operand, w: Operand, phase: Phase, seen: list[Any], places: tuple[int, int, int],
+    x: Operand, w: Operand, phase: Phase, taps: int, places: tuple[int, int, int],
     how: tuple[Share, Epilogue, str], place: Pointer, workers: int,
 ) -> Command:  # fmt: skip
     share, epilogue, accumulate = how
@@ -230,23 +259,22 @@ def _product(
     whole = (height * width, width, 1)
     start = sum(line.first * s for line, s in zip(phase.axes, whole, strict=True))
     steps = [line.every * s for line, s in zip(phase.axes, whole, strict=True)]
-    lows = [min((at[axis] for at in seen), default=0) for axis in range(3)]
-    highs = [max((at[axis] for at in seen), default=0) for axis in range(3)]
     counts = phase.counts
     lines = x.shape[0] * counts[0] * counts[1]
-    work = max(counts[2] * outputs * max(len(seen), 1) * share.inputs, 1)
+    work = max(counts[2] * outputs * max(taps, 1) * share.inputs, 1)
     each = max(1, min(_TASK * 4 // work, -(-lines // (4 * workers))))
     extra = list(epilogue.consts)
-    table: list[int] = []
-    for at in seen:
-        table += [sum(a * s for a, s in zip(at, strides, strict=True)), *at]
+    axes: list[int] = []
+    for line in phase.axes:
+        at = [place for _, place in line.taps] or [0]
+        axes += [at[0], at[1] - at[0] if len(at) > 1 else 1, len(line.taps)]
     # In the order of SLOTS.
     head = [
         *x.pointer.consts, *place.consts, outputs, row_bytes(outputs, accumulate), lines, each,
-        start, prod(places), *steps, *lows, *highs, len(seen), PLACE + _PLACES + len(extra),
+        start, prod(places), *steps,
     ]  # fmt: skip
     item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
     spec = ChannelwiseSpec(x.dtype, accumulate, share, epilogue)
-    command = Command(spec, [*head, *item, *extra, *table], -(-lines // each))
-    command.flops = 2 * lines * counts[2] * outputs * len(seen) * share.inputs
+    command = Command(spec, [*head, *item, *axes, *extra], -(-lines // each))
+    command.flops = 2 * lines * counts[2] * outputs * taps * share.inputs
     return command
