@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.compiler.fuse import Fusion
-from mlx.compiler.groups import Group, is_map, reduction_space
+from mlx.compiler.groups import Group, reduction_space
 from mlx.compiler.loops import loops_of
 from mlx.compiler.nest import (
     Access,
@@ -147,9 +147,9 @@ class ExpressionBuilder:
         if primitive.family in ("view", "pick"):
             return args[0]
         if isinstance(primitive, Reduction):
-            if is_map(node):
-                return self._add(Fold(primitive, args, node.dtype))
-            return self._add(Reduce(primitive, args[0], node.dtype))
+            if node in self.fusion.group_of[node].reductions:
+                return self._add(Reduce(primitive, args[0], node.dtype))
+            return self._add(Fold(primitive, args, node.dtype))
         assert isinstance(primitive, Elementwise)
         return self._add(Apply(primitive, args, node.dtype))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlx.compiler.groups import Group, elements, is_map, is_short_fold, producer, reduction_space
+from mlx.compiler.groups import Group, elements, is_map, is_short, producer, reduction_space
 from mlx.compiler.nest import CHUNK
 from mlx.compiler.stores import Stores
 from mlx.compiler.uses import (
@@ -63,16 +63,26 @@ class Fusion:
         uses = [self.uses.of(i) for i in (node.inputs if same is None else (same,))]
         if family == "view":
             uses = [use.through((node,)) for use in uses]
-        if family == "reduction" and is_short_fold(node):
+        short = is_short(node) and self._is_apart(node, uses[0])
+        if short:
             uses = [uses[0].through(views) for views in elements(node)]
         self.operands[node] = uses
-        if is_map(node):
+        if short or is_map(node):
             self._place_map(node, uses)
         elif family == "reduction":
             self._place_reduction(node, uses[0])
         else:
             kind = "gemm" if family == "contraction" else "opaque"
             self._join(self._new(kind, 0 if node.dtype is None else node.size), node, uses)
+
+    def _is_apart(self, node: Node, use: Use) -> bool:
+        """Whether no kernel that makes an operand could also fold it; or the operand is cheap."""
+        home = self.group_of.get(producer(use.node))
+        if home is None or home.kind not in ("rows", "columns"):
+            return True
+        size = node.inputs[0].size
+        aligned = alignment(use, None, size) == "full"
+        return not aligned or getattr(use.node.primitive, "cheap", False)
 
     def _new(self, kind: str, size: int) -> Group:
         group = Group(len(self.groups), kind, size)

@@ -56,28 +56,19 @@ def reduction_space(node: Node) -> tuple[int, int, int]:
 
 
 def is_map(node: Node) -> bool:
-    """Elementwise, or a copy: a view or source that needs memory, a fold of few elements."""
+    """Elementwise, or a copy: a view or source that needs memory, a fold of one element."""
     family = node.primitive.family
     if family == "reduction":
-        return reduction_space(node)[1] == 1 or is_short_fold(node)
+        return reduction_space(node)[1] == 1
     return family in ("elementwise", "view", "source", "pick")
 
 
-def is_short_fold(node: Node) -> bool:
-    """Whether to read the elements of a fold over an outer axis side by side: there are few, and
-    nothing before it would share a kernel that takes them one by one."""
-    _, depth, inner = reduction_space(node)
-    before = node.inputs[0]
-    if not 1 < depth <= SHORT or inner == 1:
+def is_short(node: Node) -> bool:
+    """Whether it folds a few elements over an outer axis, which can be read side by side."""
+    if node.primitive.family != "reduction":
         return False
-    while (
-        before.data is None and before.primitive is not None and before.primitive.family == "view"
-    ):
-        before = before.inputs[0]
-    if before.data is not None or before.primitive is None:
-        return True
-    shares = before.primitive.family in ("elementwise", "reduction")
-    return not shares or getattr(before.primitive, "cheap", False)
+    _, depth, inner = reduction_space(node)
+    return 1 < depth <= SHORT and inner > 1
 
 
 def elements(node: Node) -> list[tuple[Node, Node]]:
