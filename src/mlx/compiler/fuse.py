@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlx.compiler.groups import Group, is_map, producer, reduction_space
+from mlx.compiler.groups import Group, elements, is_map, is_short, producer, reduction_space
 from mlx.compiler.nest import CHUNK
 from mlx.compiler.stores import Stores
 from mlx.compiler.uses import (
@@ -65,8 +65,11 @@ class Fusion:
             uses = [use.through((node,)) for use in uses]
         if getattr(node.primitive, "reads_narrow", False):
             uses = self._before_casts(uses)
+        short = is_short(node) and self._is_apart(node, uses[0])
+        if short:
+            uses = [uses[0].through(views) for views in elements(node)]
         self.operands[node] = uses
-        if is_map(node):
+        if short or is_map(node):
             self._place_map(node, uses)
         elif family == "reduction":
             self._place_reduction(node, uses[0])
@@ -90,6 +93,15 @@ class Fusion:
         source = self.uses.of(use.node.inputs[0])
         there = source.node.data is not None or producer(source.node) in self.group_of
         return source.through(use.chain) if there else use
+
+    def _is_apart(self, node: Node, use: Use) -> bool:
+        """Whether no kernel that makes an operand could also fold it; or the operand is cheap."""
+        home = self.group_of.get(producer(use.node))
+        if home is None or home.kind not in ("rows", "columns"):
+            return True
+        size = node.inputs[0].size
+        aligned = alignment(use, None, size) == "full"
+        return not aligned or getattr(use.node.primitive, "cheap", False)
 
     def _new(self, kind: str, size: int) -> Group:
         group = Group(len(self.groups), kind, size)
@@ -232,7 +244,8 @@ class Fusion:
 
     def _fits_tile(self, group: Group, uses: list[Use]) -> bool:
         """An epilogue addresses its operands by batch, row and column strides."""
-        root = group.members[0].shape
+        contraction = group.members[0]
+        root, _ = contraction.primitive.tiling(contraction)
         for use in uses:
             if self.group_of.get(use.node) is group or use.node.dtype is None:
                 continue

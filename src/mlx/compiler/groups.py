@@ -6,6 +6,10 @@ from math import prod
 
 from mlx.compiler.uses import passed_through
 from mlx.graph.node import Node
+from mlx.primitives.views import Reshape, Slice
+
+SHORT = 8
+"""Elements up to which a fold is a map of as many operands."""
 
 
 class Group:
@@ -57,6 +61,27 @@ def is_map(node: Node) -> bool:
     if family == "reduction":
         return reduction_space(node)[1] == 1
     return family in ("elementwise", "view", "source", "pick")
+
+
+def is_short(node: Node) -> bool:
+    """Whether it folds a few elements over an outer axis, which can be read side by side."""
+    if node.primitive.family != "reduction":
+        return False
+    _, depth, inner = reduction_space(node)
+    return 1 < depth <= SHORT and inner > 1
+
+
+def elements(node: Node) -> list[tuple[Node, Node]]:
+    """For each element of a short fold, the views that pick it from the operand."""
+    (x,) = node.inputs
+    axis, shape = node.primitive.axis, node.shape
+    picked = (*shape[:axis], 1, *shape[axis:])
+    out = []
+    for at in range(x.shape[axis]):
+        starts = tuple(at if a == axis else 0 for a in range(x.ndim))
+        one = Slice(starts, (1,) * x.ndim, picked)(x)
+        out.append((one, Reshape(shape)(one)))
+    return out
 
 
 def producer(node: Node) -> Node:

@@ -53,8 +53,9 @@ class NestStep:
 
 @dataclass(slots=True)
 class GemmStep:
-    """A matrix product with its epilogue: values over [batch..., row, column]."""
+    """A contraction with its epilogue: ``shape`` and values over [batch..., row, column]."""
 
+    primitive: Any
     a: Strided
     b: Strided
     shape: tuple[int, ...]
@@ -266,9 +267,9 @@ class _Planner:
         stored = [n for n in group.members if n in self.fusion.stored]
         if not stored:
             return
-        left = self.strided(a, node.inputs[0].shape)
-        right = self.strided(b, node.inputs[1].shape)
-        builder = ExpressionBuilder(self.fusion, group, self.place, self.argument, node.shape)
+        left, right = (self._readable(node, at, use) for at, use in enumerate((a, b)))
+        root, order = node.primitive.tiling(node)
+        builder = ExpressionBuilder(self.fusion, group, self.place, self.argument, root)
         stores = []
         for member in stored:
             value = builder.value(Use(member, ()))
@@ -279,16 +280,18 @@ class _Planner:
             if strides is None:
                 raise Unresolvable(operand.culprit or node)
             buffer = -1 if operand.buffer is None else operand.buffer
+            *outer, inner = (strides[axis] for axis in order)
             accesses.append(
-                Access(buffer, operand.layout.offset, strides[:-1], strides[-1], operand.dtype)
+                Access(buffer, operand.layout.offset, tuple(outer), inner, operand.dtype)
             )
         label = "+".join(n.primitive.name for n in group.members[:6])
         self.result.steps.append(
             GemmStep(
+                node.primitive,
                 left,
                 right,
-                node.shape,
-                node.inputs[0].shape[-1],
+                tuple(root[axis] for axis in order),
+                node.primitive.depth(node),
                 builder.values,
                 accesses,
                 stores,
@@ -296,6 +299,14 @@ class _Planner:
                 label,
             )
         )
+
+    def _readable(self, node: Node, position: int, use: Use) -> Strided:
+        """An operand of a contraction, written out where its kernel can't read it."""
+        shape = node.inputs[position].shape
+        found = self.strided(use, shape)
+        if not node.primitive.reads(position, shape, found.strides):
+            raise Unresolvable(use.chain[-1])
+        return found
 
     def _opaque(self, group: Group) -> None:
         node = group.members[0]

@@ -12,6 +12,7 @@ from math import prod
 from mlx.backend.llvm import columns, opaque, staging
 from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
+from mlx.backend.llvm.convolution import plan_contraction
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
 from mlx.backend.llvm.expressions import AccessClass, Structure, accumulator
 from mlx.backend.llvm.gemm import Matrix, plan_gemm
@@ -301,23 +302,25 @@ class _Lowering:
             tuple(self.first_scalar + a for a in step.arguments),
             tuple(batch),
         )
-        commands = plan_gemm(
-            self._matrix(step.a),
-            self._matrix(step.b),
-            m,
-            n,
-            step.depth,
-            tuple(batch),
-            epilogue,
-            accumulate_in(step.a.dtype.name),
-            self.scratch,
-            self.workers,
-        )
+        accumulate = accumulate_in(step.a.dtype.name)
+        if step.primitive.form == "matrix":
+            left, right = self._matrix(step.a), self._matrix(step.b)
+            commands = plan_gemm(
+                left, right, m, n, step.depth, tuple(batch), epilogue, accumulate,
+                self.scratch, self.workers,
+            )  # fmt: skip
+        else:
+            operands = self._operand(step.a), self._operand(step.b)
+            commands = plan_contraction(
+                step.primitive, *operands, step.shape, epilogue, accumulate,
+                self.scratch, self.workers,
+            )  # fmt: skip
         if commands:
             commands[-1].bytes = (
                 sum(prod(o.shape) * o.dtype.size for o in (step.a, step.b))
                 + prod(step.shape) * step.a.dtype.size
             )
+        if commands and step.primitive.form == "matrix":
             commands[-1].flops = 2 * prod(step.shape) * step.depth
         self.commands += commands
 
