@@ -68,9 +68,7 @@ def check_ahead(plan: Plan) -> None:
         for buffer in _written_by(step):
             written[buffer] = at
     plan.steps = [
-        step
-        for at, after in enumerate(plan.steps)
-        for step in (*checks.get(at, ()), after)
+        step for at, after in enumerate(plan.steps) for step in (*checks.get(at, ()), after)
     ]
 
 

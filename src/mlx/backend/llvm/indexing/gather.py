@@ -263,7 +263,9 @@ def _commands(
     consts += [loop.size for loop in outer]
     for loop in (*outer, last):
         consts += loop.strides
-    return [Command(spec, consts, -(-items // each) * chunks)]
+    touched = 0 if check else 2 * items * last.size * size
+    touched += sum(prod(i.shape) * dtype_named(i.dtype).size for i in indices)
+    return [Command(spec, consts, -(-items // each) * chunks, bytes=touched)]
 
 
 def plan_check(
