@@ -335,7 +335,9 @@ class _Lowering:
         inputs = [self._operand(o) for o in step.inputs]
         outputs = [self._operand(o) for o in step.outputs]
         if step.primitive.family == "library":
-            self.commands.append(HostCall(step.primitive, inputs, outputs))
+            native = opaque.native(step.primitive, inputs, outputs, self.scratch, self.workers)
+            call = HostCall(step.primitive, inputs, outputs)
+            self.commands += [call] if native is None else native
             return
         commands = opaque.lower(step.primitive, inputs, outputs, self.scratch, self.workers)
         touched = sum(prod(o.shape) * o.dtype.size for o in (*step.inputs, *step.outputs))
