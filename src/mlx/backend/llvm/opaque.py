@@ -7,7 +7,7 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.argreduce import plan_argreduce
-from mlx.backend.llvm.fourier import plan_fourier
+from mlx.backend.llvm.fourier import plan_fourier, plan_real_fourier
 from mlx.backend.llvm.indexing import plan_indexing
 from mlx.backend.llvm.quantized import plan_quantized
 from mlx.backend.llvm.scan import plan_scan
@@ -37,7 +37,10 @@ def lower(
     return planner(primitive, inputs, outputs, scratch, workers)
 
 
-NATIVE: dict[str, Callable[..., list[Command] | None]] = {"Fourier": plan_fourier}
+NATIVE: dict[str, Callable[..., list[Command] | None]] = {
+    "Fourier": plan_fourier,
+    "RealFourier": plan_real_fourier,
+}
 
 
 def native(

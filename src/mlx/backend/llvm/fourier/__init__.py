@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -40,10 +41,37 @@ def plan_fourier(
         return None
     commands: list[Command] = []
     for axis in primitive.axes:
-        view = along(axis, [x, out])
-        commands += _transform(view, primitive.inverse, scratch, workers)
+        form = _Form(primitive.inverse, False, x.shape[axis])
+        commands += _transform(along(axis, [x, out]), form, scratch, workers)
         x = out
     return commands
+
+
+def plan_real_fourier(
+    primitive: Any,
+    inputs: Sequence[Operand],
+    outputs: Sequence[Operand],
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command] | None:
+    """Commands of the first half of a transform of real numbers, or None."""
+    (x,), (out,) = inputs, outputs
+    axis = primitive.axis
+    if _split(x.shape[axis]) is None:
+        return None
+    form = _Form(False, True, out.shape[axis])
+    return _transform(along(axis, [x, out]), form, scratch, workers)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What a transform takes and gives: ``kept`` elements of the result."""
+
+    inverse: bool
+    real: bool
+    kept: int
+    whole: int = 0
+    """If not 0, its elements are multiplied by powers of a root of this order."""
 
 
 def radices(n: int) -> list[int] | None:
@@ -67,14 +95,14 @@ def _split(n: int) -> tuple[int, int] | None:
     return (large, small) if large <= LONGEST else None
 
 
-def _transform(view: Along, inverse: bool, scratch: Any, workers: int) -> list[Command]:
+def _transform(view: Along, form: _Form, scratch: Any, workers: int) -> list[Command]:
     n, rows = view.size, view.rows
     if not n or not rows:
         return []
     first, second = _split(n) or (n, 1)
     if n <= LONGEST and (rows >= LANES or n < SHORTEST):
         lined = view if view.loops else _with_loop(view)
-        return [_command(lined, inverse, 0, scratch, workers)]
+        return [_command(lined, form, (form.kept, LANES * lined.loops[-1]), scratch, workers)]
     x, out = view.views
     middle = scratch(rows * n * 8)
     strides = _row_major(view.loops, n * 8)
@@ -94,15 +122,22 @@ def _transform(view: Along, inverse: bool, scratch: Any, workers: int) -> list[C
             View(out.pointer, (*out.strides, out.step), out.step * first),
         ),
     )
+    kept = -(-form.kept // first)
     return [
-        _command(into, inverse, n, scratch, workers),
-        _command(back, inverse, 0, scratch, workers),
+        _command(into, replace(form, whole=n), (first, second), scratch, workers),
+        _command(
+            back,
+            replace(form, real=False),
+            (kept, form.kept - first * (kept - 1)),
+            scratch,
+            workers,
+        ),
     ]
 
 
 def _with_loop(view: Along) -> Along:
     """A single transform as one row."""
-    views = tuple(View(v.pointer, (8,), v.step) for v in view.views)
+    views = tuple(View(v.pointer, (v.step,), v.step) for v in view.views)
     return Along((1,), view.size, views)
 
 
@@ -114,22 +149,27 @@ def _row_major(loops: Sequence[int], step: int) -> tuple[int, ...]:
     return tuple(reversed(out))
 
 
-def _command(view: Along, inverse: bool, whole: int, scratch: Any, workers: int) -> Command:
-    """Transforms with the last loop in lanes; ``whole``: times powers of a root of that order."""
+def _command(
+    view: Along, form: _Form, kept: tuple[int, int], scratch: Any, workers: int
+) -> Command:
+    """Transforms with the last loop in lanes, of which ``kept`` elements are stored, the last
+    for so many transforms."""
     outer, count, strides = view.without_last()
     n = view.size
     passes = radices(n)
     assert passes is not None
     ways = tuple(
-        "unit" if stride == 8 or count == 1 else "rows" if v.step == 8 else "strided"
-        for v, stride in zip(view.views, strides, strict=True)
+        "unit" if stride == size or count == 1 else "rows" if v.step == size else "strided"
+        for v, stride, size in zip(view.views, strides, (4 if form.real else 8, 8), strict=True)
     )
-    spec = FourierSpec(inverse, outer.depth, ways, whole > 0)
+    whole, inverse = form.whole, form.inverse
+    spec = FourierSpec(inverse, outer.depth, ways, whole > 0, form.real)
     blocks = -(-count // LANES)
     each = scratch_bytes(n)
     area = scratch(each * workers)
     shift = (whole.bit_length() + 1) // 2
-    consts = [count, blocks, n, len(passes), *area.consts, each, shift, *strides, *outer.consts]
+    consts = [count, blocks, n, len(passes), *area.consts, each, shift]
+    consts += [*strides, *kept, *outer.consts]
     consts += [word for p in _passes(n, passes) for word in p]
     consts += _roots(n, n, 1, inverse)
     if whole:

@@ -7,7 +7,7 @@ from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.values import Value, const, i64, vector
-from mlx.base.dtype import complex64
+from mlx.base.dtype import complex64, float32
 
 LANES, SIDE = 16, 8
 NUMBER = 2 * LANES * 4
@@ -15,12 +15,20 @@ _FLOATS, _WORDS = vector(2 * SIDE, "float"), vector(SIDE, "i64")
 
 
 class Block:
-    """``count`` (at most 16) rows ``stride`` apart, whose elements are ``step`` apart."""
+    """``count`` (at most 16) rows ``stride`` apart, whose elements are ``step`` apart; ``real``
+    ones have no imaginary parts."""
 
     def __init__(
-        self, f: Function, way: str, base: Value, stride: Value, step: Value, count: Value
+        self,
+        f: Function,
+        way: str,
+        base: Value,
+        stride: Value,
+        step: Value,
+        count: Value,
+        real: bool = False,
     ) -> None:
-        self.f, self.way, self.base = f, way, base
+        self.f, self.way, self.base, self.real = f, way, base, real
         self.stride, self.step, self.count = stride, step, count
         self.e = LaneEmitter(f, LANES)
 
@@ -32,21 +40,24 @@ class Block:
         f = self.f
         loop = f.loop(i64(0), n, i64(1))
         here = f.gep(self.base, f.mul(loop.index, self.step))
+        dtype = float32 if self.real else complex64
         if self.way == "unit":
-            x = memory.load_unit(self.e, here, complex64, memory.below(f, self.count, LANES))
+            x = memory.load_unit(self.e, here, dtype, memory.below(f, self.count, LANES))
         else:
-            x = memory.load_strided(self.e, self._addresses(here), complex64)
-        self._keep(x.v, x.im, to, loop.index)
+            x = memory.load_strided(self.e, self._addresses(here), dtype)
+        self._keep(x.v, x.im or const(x.v.type, 0), to, loop.index)
         f.end_loop(loop)
 
-    def store(self, n: Value, source: Value) -> None:
-        """The first n elements of each row."""
+    def store(self, n: Value, last: Value, source: Value) -> None:
+        """The first n elements of each row; the last one only of the first ``last`` rows."""
         if self.way == "rows":
             self._store_rows(n, source)
             return
         f = self.f
-        mask = memory.below(f, self.count, LANES)
+        fewer = f.min(self.count, last)
         loop = f.loop(i64(0), n, i64(1))
+        is_last = f.icmp("eq", loop.index, f.sub(n, i64(1)))
+        mask = memory.below(f, f.select(is_last, fewer, self.count), LANES)
         here = f.gep(self.base, f.mul(loop.index, self.step))
         x = Lane(complex64, *self._kept(source, loop.index))
         if self.way == "unit":
@@ -77,16 +88,20 @@ class Block:
         """Where 8 elements of a row are; rows that don't exist repeat the last."""
         f = self.f
         row = f.min(i64(number), f.sub(self.count, i64(1)))
-        return f.gep(f.gep(self.base, f.mul(row, self.stride)), f.mul(first, i64(8)))
+        offset = f.mul(first, i64(4 if self.real else 8))
+        return f.gep(f.gep(self.base, f.mul(row, self.stride)), offset)
 
     def _load_rows(self, n: Value, to: Value) -> None:
         f = self.f
         loop = f.loop(i64(0), n, i64(SIDE))
         mask = memory.below(f, f.sub(n, loop.index), SIDE)
-        zero = const(_WORDS, 0)
+        type = vector(SIDE, "i32") if self.real else _WORDS
         rows = [
-            f.masked_load(self._row(r, loop.index), _WORDS, mask, 4, zero) for r in range(LANES)
+            f.masked_load(self._row(r, loop.index), type, mask, 4, const(type, 0))
+            for r in range(LANES)
         ]
+        if self.real:
+            rows = [f.cast("zext", row, "i64") for row in rows]  # zeros for imaginary parts
         halves = [_transposed(f, rows[:SIDE]), _transposed(f, rows[SIDE:])]
         for j, (low, high) in enumerate(zip(*halves, strict=True)):
             a, b = f.bitcast(low, _FLOATS), f.bitcast(high, _FLOATS)

@@ -32,7 +32,7 @@ def scratch_bytes(n: int) -> int:
 class FourierSpec:
     """Consts: transforms in lanes, blocks of them, size, passes; base, offset and bytes a worker
     of scratch; bits of the lower part of a power; strides of x and of the result along the lanes;
-    both along the axis; (radix, groups, stride) of each pass; roots of order n; with ``turns``,
+    elements to keep, and transforms whose last one to keep; both along the axis; (radix, groups, stride) of each pass; roots of order n; with ``turns``,
     the roots that also multiply the result, lower and upper parts of their powers.
     """
 
@@ -42,10 +42,13 @@ class FourierSpec:
     """How lanes lie in x and in the result: ``unit``, ``rows`` (far apart, but the transforms'
     own elements side by side) or ``strided``."""
     turns: bool
+    real: bool
+    """Whether x has no imaginary parts."""
 
     @property
     def key(self) -> str:
-        return f"fourier {self.inverse:d} {self.depth} {','.join(self.ways)} {self.turns:d}"
+        kind = f"{self.inverse:d}{self.turns:d}{self.real:d}"
+        return f"fourier {kind} {self.depth} {','.join(self.ways)}"
 
     def emit(self, module: Module, name: str) -> None:
         _Fourier(self, Kernel(module, name)).emit()
@@ -60,12 +63,12 @@ class _Fourier:
         k, f, spec = self.k, self.f, self.spec
         count, blocks, self.n, passes = (k.const(i) for i in range(4))
         self.shift = k.const(7)
-        code = RowCode(k, 10, spec.depth, 2)
+        code = RowCode(k, 12, spec.depth, 2)
         area = f.gep(k.pointer(4), f.mul(k.worker, k.const(6)))
         half = f.mul(f.add(self.n, i64(8)), i64(NUMBER))
         first, second = area, f.gep(area, half)
         self.powers = f.gep(second, half)
-        table = 10 + code.count
+        table = 12 + code.count
         self.passes = f.gep(k.consts, i64(table), "i64")
         self.roots = f.gep(self.passes, f.mul(passes, i64(3)), "i64")
         self.turns = f.gep(self.roots, self.n, "i64")
@@ -75,14 +78,16 @@ class _Fourier:
         source, target = (
             f.gep(p, f.mul(self.lane0, k.const(8 + i))) for i, p in enumerate(code.row(row))
         )
-        Block(f, spec.ways[0], source, k.const(8), code.steps[0], left).load(self.n, first)
+        block = Block(f, spec.ways[0], source, k.const(8), code.steps[0], left, spec.real)
+        block.load(self.n, first)
         loop = f.loop(i64(0), passes, i64(1), [first, second])
         before, after = loop.values
         self._pass(loop.index, before, after)
         result, _ = f.end_loop(loop, [after, before])
         if spec.turns:
             self._turn(result)
-        Block(f, spec.ways[1], target, k.const(9), code.steps[1], left).store(self.n, result)
+        block = Block(f, spec.ways[1], target, k.const(9), code.steps[1], left)
+        block.store(k.const(10), f.sub(k.const(11), self.lane0), result)
         f.ret()
 
     # -- numbers -----------------------------------------------------------------------
