@@ -158,12 +158,13 @@ def _command(
     n = view.size
     passes = radices(n)
     assert passes is not None
-    ways = tuple(
+    sizes = (4 if form.real else 8, 8)
+    way_in, way_out = (
         "unit" if stride == size or count == 1 else "rows" if v.step == size else "strided"
-        for v, stride, size in zip(view.views, strides, (4 if form.real else 8, 8), strict=True)
+        for v, stride, size in zip(view.views, strides, sizes, strict=True)
     )
     whole, inverse = form.whole, form.inverse
-    spec = FourierSpec(inverse, outer.depth, ways, whole > 0, form.real)
+    spec = FourierSpec(inverse, outer.depth, (way_in, way_out), whole > 0, form.real)
     blocks = -(-count // LANES)
     each = scratch_bytes(n)
     area = scratch(each * workers)
@@ -197,4 +198,3 @@ def _roots(order: int, count: int, step: int, inverse: bool) -> list[int]:
     sign = 2j if inverse else -2j
     angles = np.arange(count) * step % order
     return np.exp(sign * np.pi * angles / order).astype(np.complex64).view(np.int64).tolist()
-

@@ -32,8 +32,9 @@ def scratch_bytes(n: int) -> int:
 class FourierSpec:
     """Consts: transforms in lanes, blocks of them, size, passes; base, offset and bytes a worker
     of scratch; bits of the lower part of a power; strides of x and of the result along the lanes;
-    elements to keep, and transforms whose last one to keep; both along the axis; (radix, groups, stride) of each pass; roots of order n; with ``turns``,
-    the roots that also multiply the result, lower and upper parts of their powers.
+    elements to keep, and transforms whose last one to keep; both along the axis; (radix, groups,
+    stride) of each pass; roots of order n; with ``turns``, the roots that also multiply the
+    result, lower and upper parts of their powers.
     """
 
     inverse: bool
