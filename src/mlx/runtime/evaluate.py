@@ -145,11 +145,14 @@ _USUAL = _calibrate()
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     order, calls = _collect(roots)
-    for call in calls:
-        pending = [n for n in call.inputs if n.data is None]
-        if pending:
-            _evaluate(pending, asynchronous)
-        _call_compiled(call, asynchronous)
+    if calls:
+        order.clear()  # references to arrays, and to calls, would keep them from being donated
+        while calls:
+            call = calls.pop(0)
+            _evaluate([n for n in call.inputs if n.data is None], asynchronous)
+            _call_compiled(call, asynchronous)
+        del call
+        order = _collect([n for n in roots if n.data is None])[0]
     while order and _settle(order):
         waiting = [n for n in roots if n.data is None]
         order = _collect(waiting)[0] if waiting else waiting
