@@ -51,15 +51,17 @@ def _check(q: Node, k: Node, v: Node, mask: Node | None) -> None:
 
 @dataclass(frozen=True)
 class Attention(Primitive):
-    """``softmax(scale q k^T + mask) v``, ``[..., T, H, E]``; and each row's log-sum-exp of the
-    scores, ``[..., H, T]``.
+    """``softmax(scale q k^T + mask) v``, ``[..., T, H, E]``; and for each row, ``[..., H, T]``, a
+    level near its largest score (a multiple of 16, hence without derivative) and the log-sum-exp
+    of its scores above that level.  (Their sum would lose what the scores differ by where all
+    are large, as with rows that a mask of -1e9 hides.)
 
     ``causal``: query t sees keys up to ``S - T + t``.  ``masked``, ``sinks``: which optional
     operands follow.
     """
 
     family = "attention"
-    outputs = 2
+    outputs = 3
     scale: float
     causal: bool = False
     masked: bool = False
@@ -78,7 +80,8 @@ class Attention(Primitive):
             raise ValueError(f"[attention] sinks do not fit: {[q, sinks]}.")
         rows: Shape = (*lead, heads, length)
         out: Shape = (*lead, length, heads, v.shape[-1])
-        return ((out, q.dtype), (rows, wide(q.dtype))), None
+        numbers = (rows, wide(q.dtype))
+        return ((out, q.dtype), numbers, numbers), None
 
     def vmap(self, size: int, *inputs: Node) -> Node:
         return self(*inputs)
@@ -89,19 +92,19 @@ class Attention(Primitive):
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         q, k, v, *extra = node.inputs
         mask, sinks = self._optional(extra)
-        of_out, of_sums = cotangents
-        out, sums = Pick(0)(node), Pick(1)(node)
+        of_out, _, of_sums = cotangents
+        out, level, sums = (Pick(i)(node) for i in range(3))
         if of_out is None:
             of_out = zeros_like(out)
         delta = _row_products(of_out, out)
         if of_sums is not None:
             delta = delta - of_sums
-        operands = (q, k, v, of_out, sums, delta, *([] if mask is None else [mask]))
+        operands = (q, k, v, of_out, level, sums, delta, *([] if mask is None else [mask]))
         of_mask = of_sinks = None
         if mask is not None and wanted[3] and mask.dtype.is_inexact:
             of_mask = _Scores(self, *operands).mask_cotangent()
         if sinks is not None and wanted[-1]:
-            shares = Exp()(_along_rows(cast(sinks, sums.dtype), sums) - sums)
+            shares = _shares(sinks, level, sums)
             of_sinks = cast(-Sum(sums.ndim - 1)(shares * delta), sinks.dtype)
         found: list[Node | None] = [None] * 3
         if any(wanted[:3]):
@@ -113,14 +116,14 @@ class Attention(Primitive):
         q, k, v, *extra = node.inputs
         mask, sinks = self._optional(extra)
         of_mask, of_sinks = self._optional(tangents[3:])
-        sums = Pick(1)(node)
-        some = zeros_like(Pick(0)(node))
-        at = _Scores(self, q, k, v, some, sums, zeros_like(sums), *([] if mask is None else [mask]))
+        some, level, sums = zeros_like(Pick(0)(node)), Pick(1)(node), Pick(2)(node)
+        masks = [] if mask is None else [mask]
+        at = _Scores(self, q, k, v, some, level, sums, zeros_like(sums), *masks)
         moved = at.moved(tangents[0], tangents[1], of_mask)
         weights = at.weights
         of_sums = None if moved is None else at.total(weights * moved)
         if of_sinks is not None:
-            shares = Exp()(_along_rows(cast(sinks, sums.dtype), sums) - sums)
+            shares = _shares(sinks, level, sums)
             part = at.rows_of_sums(shares * _along_rows(cast(of_sinks, sums.dtype), sums))
             of_sums = part if of_sums is None else of_sums + part
         changes = []
@@ -132,15 +135,15 @@ class Attention(Primitive):
         of_out = None
         if changes:
             of_out = at.as_queries(sum(changes[1:], changes[0]))
-        return [of_out, None if of_sums is None else at.as_sums(of_sums)]
+        return [of_out, None, None if of_sums is None else at.as_sums(of_sums)]
 
 
 @dataclass(frozen=True)
 class AttentionGradient(Primitive):
     """Cotangents of queries, keys and values.
 
-    Operands: queries, keys, values; the cotangent of the result ``[..., T, H, E]``; log-sum-exps
-    and deltas ``[..., H, T]``; the mask.  With p = exp(scores - sums) and
+    Operands: queries, keys, values; the cotangent of the result ``[..., T, H, E]``; levels,
+    log-sum-exps and deltas ``[..., H, T]``; the mask.  With p = exp(scores - level - sums) and
     ds = p (cotangent v^T - delta), which is 0 where hidden, they are ``scale ds k``,
     ``scale ds^T q`` and ``p^T cotangent``.
     """
@@ -152,7 +155,15 @@ class AttentionGradient(Primitive):
     masked: bool = False
 
     def infer(  # type: ignore[override]
-        self, q: Node, k: Node, v: Node, of_out: Node, sums: Node, delta: Node, *mask: Node
+        self,
+        q: Node,
+        k: Node,
+        v: Node,
+        of_out: Node,
+        level: Node,
+        sums: Node,
+        delta: Node,
+        *mask: Node,
     ) -> tuple[Any, Any]:
         _check(q, k, v, mask[0] if mask else None)
         *lead, length, heads, _ = q.shape
@@ -160,10 +171,9 @@ class AttentionGradient(Primitive):
         if (
             of_out.shape != (*lead, length, heads, v.shape[-1])
             or of_out.dtype is not q.dtype
-            or not sums.shape == delta.shape == rows
-            or not sums.dtype is delta.dtype is wide(q.dtype)
+            or any(x.shape != rows or x.dtype is not wide(q.dtype) for x in (level, sums, delta))
         ):
-            raise ValueError(f"[attention] operands do not fit: {[q, of_out, sums, delta]}.")
+            raise ValueError(f"[attention] operands do not fit: {[q, of_out, level, sums, delta]}.")
         return tuple((x.shape, x.dtype) for x in (q, k, v)), None
 
     def vmap(self, size: int, *inputs: Node) -> Node:
@@ -171,7 +181,8 @@ class AttentionGradient(Primitive):
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
         at = _Scores(self, *node.inputs)
-        of_q, of_k, of_v, of_cotangent, of_sums, of_delta, *of_mask = tangents
+        of_q, of_k, of_v, of_cotangent, of_level, of_sums, of_delta, *of_mask = tangents
+        of_sums = _plus(of_level, of_sums)
         moved = at.moved(of_q, of_k, of_mask[0] if of_mask else None)
         moved = _plus(moved, None if of_sums is None else -at.spread(at.rows_of_sums(of_sums)))
         of_p = None if moved is None else at.weights * moved
@@ -227,12 +238,14 @@ class AttentionGradient(Primitive):
         of_k = (MatMul()(adjoint(of_scores), at.q) + MatMul()(adjoint(ds), a)) * scale
         of_v = MatMul()(adjoint(of_product), at.cotangent)
         of_cotangent = MatMul()(of_product, at.v) + MatMul()(at.weights, c)
+        of_sums = at.as_sums(-at.total(of_exponent))
         return [
             at.as_queries(of_q),
             at.as_columns(of_k),
             at.as_columns(of_v),
             at.as_queries(of_cotangent),
-            at.as_sums(-at.total(of_exponent)),
+            of_sums,
+            of_sums,
             at.as_sums(-at.total(of_product)),
             *([at.as_mask(of_scores)] if self.masked else []),
         ]
@@ -262,6 +275,11 @@ def _along_rows(x: Node, like: Node) -> Node:
     return broadcast_axes(x, like.shape, range(x.ndim))
 
 
+def _shares(sinks: Node, level: Node, sums: Node) -> Node:
+    """The weights of sinks."""
+    return Exp()((_along_rows(cast(sinks, sums.dtype), sums) - level) - sums)
+
+
 class _Scores:
     """The operands of a gradient with the whole matrix of scores, ``[..., G, rows, S]``.
 
@@ -270,7 +288,7 @@ class _Scores:
 
     def __init__(
         self, of: Attention | AttentionGradient, q: Node, k: Node, v: Node, cotangent: Node,
-        sums: Node, delta: Node, mask: Node | None = None,
+        level: Node, sums: Node, delta: Node, mask: Node | None = None,
     ) -> None:  # fmt: skip
         self.lead = q.shape[:-3]
         self.length, self.heads = q.shape[-3:-1]
@@ -286,7 +304,8 @@ class _Scores:
             scores = scores + self._scores_of(cast(mask, self.wide))
         if self.hidden is not None:
             scores = where(self.hidden, full_like(scores, HIDDEN), scores)
-        self.weights = Exp()(scores - self.spread(self.rows_of_sums(sums)))
+        above = scores - self.spread(self.rows_of_sums(level))
+        self.weights = Exp()(above - self.spread(self.rows_of_sums(sums)))
         self.gaps = MatMul()(self.cotangent, adjoint(self.v)) - self.spread(
             self.rows_of_sums(delta)
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlx.backend.llvm import elementary
-from mlx.backend.llvm.attention.blocks import FALSE, SHARED_SLOTS, TRUE, Blocks
+from mlx.backend.llvm.attention.blocks import SHARED_SLOTS, Blocks
 from mlx.backend.llvm.attention.moves import copy_rows
 from mlx.backend.llvm.attention.tile import KEYS
 from mlx.backend.llvm.ir import Module
@@ -18,7 +18,8 @@ from mlx.backend.llvm.values import Value, i64
 
 FORWARD_SLOTS = (
     *SHARED_SLOTS, "sinks_base", "sinks_offset", "sinks_h", "sinks_t", "out_base", "out_offset",
-    "out_h", "out_t", "sums_base", "sums_offset", "sums_h", "sums_t", "block", "blocks",
+    "out_h", "out_t", "level_base", "level_offset", "level_h", "level_t",
+    "sums_base", "sums_offset", "sums_h", "sums_t", "block", "blocks",
     "at_q", "at_out", "at_most", "at_total", "q_panel", "out_panel",
 )  # fmt: skip
 
@@ -56,7 +57,7 @@ class _Forward(Blocks):
         f = self.f
         self.begin()
         item, block = self.split(self.k.task, self.slot("blocks"))
-        names = ("q", "k", "v", "mask", "sinks", "out", "sums")
+        names = ("q", "k", "v", "mask", "sinks", "out", "level", "sums")
         starts = [self.pointer(n) for n in names]
         self.start = {
             n: f.gep(p, o)
@@ -237,7 +238,7 @@ class _Forward(Blocks):
         f.end_loop(loop)
 
     def _finish(self, panel: Value, first: Value, count: Value) -> None:
-        """Divide by the sums, transpose, store; and the log-sum-exps."""
+        """Divide by the sums, transpose, store; and the levels and log-sum-exps."""
         f, out, stage = self.f, self._panel("out", panel), self.region("stage")
         most, total = self._panel("most", panel), self._panel("total", panel)
         inverse = []
@@ -245,8 +246,11 @@ class _Forward(Blocks):
             at = self.lane(total, v)
             sums = self.load(at)
             inverse.append(f.fdiv(self.const(1), sums))
-            logs = elementary.TABLE["log"](f, sums)
-            self.store(f.add(self.load(self.lane(most, v)), logs), at)
+            largest, logs = self.load(self.lane(most, v)), elementary.TABLE["log"](f, sums)
+            sixteenth = f.intrinsic("rint", f.mul(largest, self.const(1 / 16)))
+            level = f.mul(sixteenth, self.const(16))
+            self.store(level, self.lane(most, v))
+            self.store(f.add(f.sub(largest, level), logs), at)
         self._rescale(out, inverse, i64(1))
         pitch = self.slot("value_bytes")
         f.call(
@@ -259,13 +263,11 @@ class _Forward(Blocks):
                 self.put, "void", f.gep(stage, f.mul(at, pitch)), pitch, n, self.slot("value"),
                 self.place(self.start["out"], "out", head, t), self.slot("out_t"), self.one,
             )  # fmt: skip
-            sums = f.gep(total, f.mul(at, i64(self.tile.itemsize)))
-            f.call(
-                self.put_sums, "void", sums, i64(0), i64(1), n,
-                self.place(self.start["sums"], "sums", head, t), i64(0), self.one,
-            )  # fmt: skip
+            for name, numbers in (("level", most), ("sums", total)):
+                f.call(
+                    self.put_sums, "void", f.gep(numbers, f.mul(at, i64(self.tile.itemsize))),
+                    i64(0), i64(1), n, self.place(self.start[name], name, head, t), i64(0),
+                    self.one,
+                )  # fmt: skip
 
         self.segments(first, count, body)
-
-
-__all__ = ["FALSE", "FORWARD_SLOTS", "TRUE", "ForwardSpec"]

@@ -11,6 +11,13 @@ from math import prod
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
+from mlx.backend.llvm.attention.backward import (
+    BACKWARD_SLOTS,
+    FINISH_SLOTS,
+    BackwardSpec,
+    FinishSpec,
+    queries_of,
+)
 from mlx.backend.llvm.attention.blocks import unit_flags
 from mlx.backend.llvm.attention.forward import FORWARD_SLOTS, ForwardSpec
 from mlx.backend.llvm.attention.tile import KEYS, Tile, tile_for
@@ -23,6 +30,7 @@ NOTHING = Operand(Pointer(1), "float32", (), ())
 _FEATURES = 16384  # rows of a task's block times features: what stays in the second-level cache
 _ROWS = 256
 _TASKS = 32
+_GRADIENT_TASKS = 16
 
 
 def plan_attention(
@@ -36,7 +44,8 @@ def plan_attention(
     group = Group(primitive, inputs)
     if not (group.items and group.rows and group.keys):
         return []
-    return forward(group, primitive, inputs, outputs, scratch, workers)
+    plan = backward if primitive.name == "AttentionGradient" else forward
+    return plan(group, primitive, inputs, outputs, scratch, workers)
 
 
 class Strides:
@@ -183,7 +192,8 @@ def forward(
     parts = {
         "q": group.queries(q), "k": group.columns(k), "v": group.columns(v),
         "mask": group.mask(mask), "sinks": group.sinks(sinks),
-        "out": group.queries(outputs[0]), "sums": group.sums(outputs[1]),
+        "out": group.queries(outputs[0]), "level": group.sums(outputs[1]),
+        "sums": group.sums(outputs[2]),
     }  # fmt: skip
     regions = common_regions(group, width, mask is not None)
     q_panel = tile.padded(group.size) * width * tile.itemsize
@@ -203,6 +213,79 @@ def forward(
     strides = [p.batch for p in parts.values()]
     tasks = group.items * blocks
     return [command(spec, FORWARD_SLOTS, values, group.batch, strides, tasks, "attention", flops)]
+
+
+def backward(
+    group: Group, primitive: Any, inputs: Sequence[Operand], outputs: Sequence[Operand],
+    scratch: Scratch, workers: int,
+) -> list[Command]:  # fmt: skip
+    q, k, v, cotangent, level, sums, delta, *extra = inputs
+    mask = extra[0] if primitive.masked else None
+    parts = {
+        "q": group.queries(q), "k": group.columns(k), "v": group.columns(v),
+        "mask": group.mask(mask), "cotangent": group.queries(cotangent),
+        "level": group.sums(level), "sums": group.sums(sums), "delta": group.sums(delta),
+        "dk": group.columns(outputs[1]), "dv": group.columns(outputs[2]),
+    }  # fmt: skip
+    width, size = queries_of(group.dtype), group.tile.itemsize
+    q_block = group.tile.padded(group.size) * width * size
+    part = -(-group.rows // width) * q_block
+    run, runs = _runs(group)
+    sums_of_parts = scratch(group.items * runs * part)
+    base, offset = sums_of_parts.consts
+    shared = {"part": part, "q_block": q_block, "parts_base": base, "parts_offset": offset}
+    regions = _backward_regions(group, width, mask is not None)
+    values = group.named(**parts) | group.sizes() | regions.place(scratch, workers)
+    spec = BackwardSpec(
+        group.dtype, _units(parts), "" if mask is None else mask.dtype, primitive.causal
+    )
+    features = 3 * group.size + 2 * group.value
+    flops = 2 * group.items * group.rows * group.keys * features
+    main = command(
+        spec, BACKWARD_SLOTS, values | shared | {"run": run, "runs": runs}, group.batch,
+        [p.batch for p in parts.values()], group.items * runs, "attention gradient", flops,
+    )  # fmt: skip
+    finish = _finish(group, outputs[0], runs, shared, scratch, workers)
+    return [main, finish]
+
+
+def _runs(group: Group) -> tuple[int, int]:
+    """Keys of a task and tasks of a group: groups are divided only where they are few."""
+    blocks = -(-group.keys // KEYS)
+    runs = min(blocks, max(1, _GRADIENT_TASKS // group.items))
+    each = -(-blocks // runs)
+    return each * KEYS, -(-blocks // each)
+
+
+def _backward_regions(group: Group, width: int, mask: bool) -> Regions:
+    tile, regions = group.tile, common_regions(group, width, mask)
+    size, value = (tile.padded(n) * tile.itemsize for n in (group.size, group.value))
+    keys = min(KEYS, round_up(group.keys, tile.lanes))
+    numbers = (width + tile.lanes) * tile.itemsize
+    for name, nbytes in (
+        ("q", width * size), ("turned_q", width * size),
+        ("o", width * value), ("turned_o", width * value),
+        ("gaps", keys * width * tile.itemsize), ("level", numbers), ("sums", numbers),
+        ("delta", numbers), ("dk", keys * size), ("dv", keys * value),
+    ):  # fmt: skip
+        regions.add(name, nbytes)
+    return regions
+
+
+def _finish(
+    group: Group, dq: Operand, runs: int, shared: dict[str, int], scratch: Scratch, workers: int
+) -> Command:
+    result = group.queries(dq)
+    width = queries_of(group.dtype)
+    regions = Regions()
+    regions.add("stage", width * group.tile.padded(group.size) * group.tile.itemsize)
+    blocks = -(-group.rows // width)
+    values = group.named(dq=result) | group.sizes() | regions.place(scratch, workers) | shared
+    values |= {"parts": runs, "blocks": blocks, "item_bytes": runs * shared["part"]}
+    return command(
+        FinishSpec(group.dtype), FINISH_SLOTS, values, group.batch, [result.batch],
+        group.items * blocks, "attention gradient of queries", 0,
+    )  # fmt: skip
 
 
 def _units(parts: dict[str, Strides]) -> str:
