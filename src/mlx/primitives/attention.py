@@ -25,8 +25,9 @@ from mlx.primitives.reductions import Sum, broadcast_axes
 from mlx.primitives.transcendental import Exp
 from mlx.primitives.views import reshape, transpose
 
-HIDDEN = -3e38
-"""What a hidden score counts as: finite, so that a row without any key is a mean, not NaN."""
+HIDDEN = -(2.0**127)
+"""What a hidden score counts as: finite, so that a row without any key is a mean, not NaN; and the
+same number in every dtype."""
 
 
 def wide(dtype: Dtype) -> Dtype:
@@ -41,6 +42,7 @@ def _check(q: Node, k: Node, v: Node, mask: Node | None) -> None:
         lead == same
         and k.shape == (*lead, keys, groups, size)
         and q.dtype is k.dtype is v.dtype
+        and keys > 0
         and groups > 0
         and heads % groups == 0
         and (mask is None or mask.shape == (*lead, heads, length, keys))

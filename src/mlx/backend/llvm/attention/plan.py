@@ -42,10 +42,11 @@ def plan_attention(
 ) -> list[Command]:
     """Commands of Attention and AttentionGradient."""
     group = Group(primitive, inputs)
-    if not (group.items and group.rows and group.keys):
+    if primitive.name == "AttentionGradient":
+        return backward(group, primitive, inputs, outputs, scratch, workers) if group.items else []
+    if not (group.items and group.rows):
         return []
-    plan = backward if primitive.name == "AttentionGradient" else forward
-    return plan(group, primitive, inputs, outputs, scratch, workers)
+    return forward(group, primitive, inputs, outputs, scratch, workers)
 
 
 class Strides:
@@ -246,7 +247,7 @@ def backward(
         [p.batch for p in parts.values()], group.items * runs, "attention gradient", flops,
     )  # fmt: skip
     finish = _finish(group, outputs[0], runs, shared, scratch, workers)
-    return [main, finish]
+    return [main, finish] if group.rows else [main]
 
 
 def _runs(group: Group) -> tuple[int, int]:
