@@ -19,6 +19,7 @@ from mlx.backend.llvm.attention.backward import (
     queries_of,
 )
 from mlx.backend.llvm.attention.blocks import unit_flags
+from mlx.backend.llvm.attention.few import FEW_SLOTS, JOIN_SLOTS, FewSpec, JoinSpec
 from mlx.backend.llvm.attention.forward import FORWARD_SLOTS, ForwardSpec
 from mlx.backend.llvm.attention.tile import KEYS, Tile, tile_for
 from mlx.backend.llvm.gemm.elements import SIZES
@@ -31,6 +32,8 @@ _FEATURES = 16384  # rows of a task's block times features: what stays in the se
 _ROWS = 256
 _TASKS = 32
 _GRADIENT_TASKS = 16
+FEW = 8
+"""Rows up to which keys are read where they lie."""
 
 
 def plan_attention(
@@ -46,7 +49,8 @@ def plan_attention(
         return backward(group, primitive, inputs, outputs, scratch, workers) if group.items else []
     if not (group.items and group.rows):
         return []
-    return forward(group, primitive, inputs, outputs, scratch, workers)
+    plan = few if group.rows <= FEW else forward
+    return plan(group, primitive, inputs, outputs, scratch, workers)
 
 
 class Strides:
@@ -287,6 +291,61 @@ def _finish(
         FinishSpec(group.dtype), FINISH_SLOTS, values, group.batch, [result.batch],
         group.items * blocks, "attention gradient of queries", 0,
     )  # fmt: skip
+
+
+def few(
+    group: Group, primitive: Any, inputs: Sequence[Operand], outputs: Sequence[Operand],
+    scratch: Scratch, workers: int,
+) -> list[Command]:  # fmt: skip
+    q, k, v, *extra = inputs
+    mask = extra[0] if primitive.masked else None
+    sinks = extra[-1] if primitive.sinks else None
+    tile = group.tile
+    parts = {
+        "q": group.queries(q), "k": group.columns(k), "v": group.columns(v),
+        "mask": group.mask(mask),
+    }  # fmt: skip
+    together = 1 << (group.rows - 1).bit_length()
+    run = max(2 * KEYS, round_up(-(-group.keys * group.items // _TASKS), KEYS))
+    runs = -(-group.keys // run)
+    most = together * tile.padded(group.value) * tile.itemsize
+    numbers = round_up(group.rows * tile.itemsize, 64)
+    part = most + 2 * numbers
+    base, offset = scratch(group.items * runs * part).consts
+    shared = {
+        "parts_base": base, "parts_offset": offset, "part": part, "runs": runs, "most": most,
+        "total": most + numbers,
+    }  # fmt: skip
+    units = _units(parts)
+    direct = "v" in units and group.value % tile.lanes == 0
+    regions = Regions()
+    regions.add("k", KEYS * tile.padded(group.size) * tile.itemsize if "k" not in units else 0)
+    regions.add("v", 0 if direct else KEYS * tile.padded(group.value) * tile.itemsize)
+    regions.add("scores", together * KEYS * tile.itemsize)
+    regions.add("mask", group.rows * KEYS * tile.itemsize)
+    regions.add("q", group.rows * tile.padded(group.size) * tile.itemsize)
+    for unused in ("stage", "limits"):
+        regions.add(unused, 0)
+    values = group.named(**parts) | group.sizes() | regions.place(scratch, workers) | shared
+    spec = FewSpec(
+        group.dtype, units, "" if mask is None else mask.dtype, primitive.causal, direct, together
+    )
+    flops = 2 * group.items * group.rows * group.keys * (group.size + group.value)
+    main = command(
+        spec, FEW_SLOTS, values | {"run": run}, group.batch, [p.batch for p in parts.values()],
+        group.items * runs, "attention of few", flops,
+    )  # fmt: skip
+    ends = {
+        "sinks": group.sinks(sinks), "out": group.queries(outputs[0]),
+        "level": group.sums(outputs[1]), "sums": group.sums(outputs[2]),
+    }  # fmt: skip
+    values = group.named(**ends) | group.sizes() | shared
+    join = command(
+        JoinSpec(group.dtype, "" if sinks is None else sinks.dtype), JOIN_SLOTS, values,
+        group.batch, [e.batch for e in ends.values()], group.items * group.rows,
+        "attention runs", 0,
+    )  # fmt: skip
+    return [main, join]
 
 
 def _units(parts: dict[str, Strides]) -> str:
