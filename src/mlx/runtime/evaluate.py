@@ -299,7 +299,7 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
     wanted = {at for n in roots if (at := index.get(n, -1)) >= 0}
     live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
     if whole := _wanted_whole(order, live, roots):
-        del key, leaves, scalars  # references that would make nodes look needed
+        del key, leaves, scalars, index  # references that would make nodes look needed
         _evaluate_whole(order, roots, whole, asynchronous)
         return
     live = [i for i in live if order[i].dtype is not None]
