@@ -263,6 +263,12 @@ def _shapes_change(key: list[Any]) -> bool:
     return False
 
 
+def _remember(key: Any, program: Executable) -> None:
+    _programs[key] = program
+    if len(_programs) > PROGRAMS:
+        _programs.popitem(last=False)
+
+
 _PASSING = frozenset({"custom", "barrier", "compiled"})
 
 
@@ -279,18 +285,18 @@ def _wanted_whole(order: list[Node], live: list[int], roots: set[Node]) -> list[
 
 
 def _evaluate_whole(
-    order: list[Node], roots: set[Node], whole: list[Node], asynchronous: bool
+    order: list[Node], roots: set[Node], several: list[Node], asynchronous: bool
 ) -> None:
     """Evaluate a region and every output of some of its nodes, which keep them as their data."""
-    outputs = outputs_of(whole, order)
+    outputs = outputs_of(several, order)
     results = [node for made in outputs.values() for node in made]
     inside = set(order)
     order += [node for node in results if node not in inside]
     del inside
-    _evaluate_region(order, roots | set(whole) | set(results), asynchronous)
+    _evaluate_region(order, roots | set(several) | set(results), asynchronous)
     for source, made in outputs.items():
         source.data = tuple([node.data for node in made])
-    trace.evaluated(whole)
+    trace.evaluated(several)
 
 
 def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) -> None:
@@ -298,9 +304,9 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
     live = _outside(order, edges, _USUAL)
     wanted = {at for n in roots if (at := index.get(n, -1)) >= 0}
     live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
-    if whole := _wanted_whole(order, live, roots):
+    if several := _wanted_whole(order, live, roots):
         del key, leaves, scalars, index  # references that would make nodes look needed
-        _evaluate_whole(order, roots, whole, asynchronous)
+        _evaluate_whole(order, roots, several, asynchronous)
         return
     live = [i for i in live if order[i].dtype is not None]
     del index
@@ -316,9 +322,7 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
             return
         counters["programs"] += 1
         program = build_executable(order, live, leaves, scalars, threads, team.Program, check_size)
-        _programs[whole] = program
-        if len(_programs) > PROGRAMS:
-            _programs.popitem(last=False)
+        _remember(whole, program)
     else:
         _programs.move_to_end(whole)
     outputs = [order[i] for i in live]

@@ -49,35 +49,37 @@ def dots(module: Module, tile: Tile, dtype: str) -> str:
         f = module.function(name, params, internal=True)
         k, row, keys, size, q, out = f.params
         lanes = tile.lanes
-        whole = f.sub(size, f.op("urem", size, i64(lanes)))
         last = f.sub(keys, i64(1))
         group = f.loop(i64(0), keys, i64(lanes))
         lines = [
             f.gep(k, f.mul(f.min(f.add(group.index, i64(i)), last), row)) for i in range(lanes)
         ]
-        sums = [const(tile.type, 0)] * lanes
-        for start, stop, masked in ((i64(0), whole, False), (whole, size, True)):
-            loop = f.loop(start, stop, i64(lanes), sums)
-            at = f.mul(loop.index, i64(element.size))
-            left = f.sub(size, loop.index) if masked else None
-            right = f.load(
-                f.gep(q, f.mul(loop.index, i64(tile.itemsize))), tile.type, tile.itemsize
-            )
-            sums = f.end_loop(
-                loop,
-                [
-                    multiply_add(
-                        f, element.load_run(f, f.gep(line, at), lanes, left)[0], right, s,
-                        tile.fused,
-                    )
-                    for line, s in zip(lines, loop.values, strict=True)
-                ],
-            )  # fmt: skip
+        sums = _along_features(f, tile, element, lines, size, q)
         place = f.gep(out, f.mul(group.index, i64(tile.itemsize)))
         f.store(_sums_of_lanes(f, sums), place, tile.itemsize)
         f.end_loop(group)
         f.ret()
     return name
+
+
+def _along_features(
+    f: Function, tile: Tile, element: Element, lines: list[Value], size: Value, q: Value
+) -> list[Value]:
+    """For each line the products with q, element by element, added up by lane."""
+    sums = [const(tile.type, 0)] * len(lines)
+    whole = f.sub(size, f.op("urem", size, i64(tile.lanes)))
+    for start, stop, masked in ((i64(0), whole, False), (whole, size, True)):
+        loop = f.loop(start, stop, i64(tile.lanes), sums)
+        at = f.mul(loop.index, i64(element.size))
+        left = f.sub(size, loop.index) if masked else None
+        here = f.gep(q, f.mul(loop.index, i64(tile.itemsize)))
+        right = f.load(here, tile.type, tile.itemsize)
+        added = []
+        for line, total in zip(lines, loop.values, strict=True):
+            (value,) = element.load_run(f, f.gep(line, at), tile.lanes, left)
+            added.append(multiply_add(f, value, right, total, tile.fused))
+        sums = f.end_loop(loop, added)
+    return sums
 
 
 def _sums_of_lanes(f: Function, rows: list[Value]) -> Value:

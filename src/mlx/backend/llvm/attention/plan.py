@@ -318,14 +318,7 @@ def few(
     }  # fmt: skip
     units = _units(parts)
     direct = "v" in units and group.value % tile.lanes == 0
-    regions = Regions()
-    regions.add("k", KEYS * tile.padded(group.size) * tile.itemsize if "k" not in units else 0)
-    regions.add("v", 0 if direct else KEYS * tile.padded(group.value) * tile.itemsize)
-    regions.add("scores", together * KEYS * tile.itemsize)
-    regions.add("mask", group.rows * KEYS * tile.itemsize)
-    regions.add("q", group.rows * tile.padded(group.size) * tile.itemsize)
-    for unused in ("stage", "limits"):
-        regions.add(unused, 0)
+    regions = _few_regions(group, "k" in units, direct, together)
     values = group.named(**parts) | group.sizes() | regions.place(scratch, workers) | shared
     spec = FewSpec(
         group.dtype, units, "" if mask is None else mask.dtype, primitive.causal, direct, together
@@ -335,17 +328,35 @@ def few(
         spec, FEW_SLOTS, values | {"run": run}, group.batch, [p.batch for p in parts.values()],
         group.items * runs, "attention of few", flops,
     )  # fmt: skip
+    return [main, _join(group, sinks, outputs, shared)]
+
+
+def _few_regions(group: Group, direct_k: bool, direct_v: bool, together: int) -> Regions:
+    tile, regions = group.tile, Regions()
+    size, value = (tile.padded(n) * tile.itemsize for n in (group.size, group.value))
+    regions.add("k", 0 if direct_k else KEYS * size)
+    regions.add("v", 0 if direct_v else KEYS * value)
+    regions.add("scores", together * KEYS * tile.itemsize)
+    regions.add("mask", group.rows * KEYS * tile.itemsize)
+    regions.add("q", group.rows * size)
+    for unused in ("stage", "limits"):
+        regions.add(unused, 0)
+    return regions
+
+
+def _join(
+    group: Group, sinks: Operand | None, outputs: Sequence[Operand], shared: dict[str, int]
+) -> Command:
     ends = {
         "sinks": group.sinks(sinks), "out": group.queries(outputs[0]),
         "level": group.sums(outputs[1]), "sums": group.sums(outputs[2]),
     }  # fmt: skip
     values = group.named(**ends) | group.sizes() | shared
-    join = command(
+    return command(
         JoinSpec(group.dtype, "" if sinks is None else sinks.dtype), JOIN_SLOTS, values,
         group.batch, [e.batch for e in ends.values()], group.items * group.rows,
         "attention runs", 0,
     )  # fmt: skip
-    return [main, join]
 
 
 def _units(parts: dict[str, Strides]) -> str:
