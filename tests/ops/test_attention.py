@@ -222,3 +222,31 @@ def test_errors(what: str, run: Any) -> None:
 def test_nothing_to_attend_to() -> None:
     assert attention(X, X[:, :, :0], X[:, :, :0], scale=1.0).tolist() == mx.zeros(X.shape).tolist()
     assert attention(X[:, :, :0], X, X, scale=1.0).shape == (1, 2, 0, 4)
+
+
+_LEAST = """
+import numpy as np
+import mlx.core as mx
+draw = np.random.default_rng(0).standard_normal
+for dtype in (mx.float64, mx.float32):
+    for length in (2, 40):
+        q, k, v = (mx.array(draw((1, 2, n, s)), dtype=dtype)
+                   for n, s in ((length, 20), (130, 20), (130, 33)))
+        mask = mx.array(draw((length, 130)), dtype=dtype)
+        fused = lambda *x: mx.fast.scaled_dot_product_attention(*x, scale=0.2, mask=mask)
+        plain = lambda q, k, v: mx.softmax(0.2 * q @ k.swapaxes(-1, -2) + mask, axis=-1) @ v
+        pair = [[f(q, k, v), *mx.vjp(f, [q, k, v], [q @ mx.ones((20, 33), dtype=dtype)])[1]]
+                for f in (fused, plain)]
+        for got, want in zip(*pair):
+            np.testing.assert_allclose(got, want, 1e-5, 1e-4 if dtype == mx.float32 else 1e-12)
+"""
+
+
+def test_code_for_the_least_processor() -> None:
+    """Where a tile has more rows than a vector has lanes."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LEAST],
+        env={**os.environ, "MLX_ISA": "baseline"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

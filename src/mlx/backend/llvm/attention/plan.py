@@ -173,7 +173,7 @@ def common_regions(group: Group, width: int, mask: bool) -> Regions:
     """The parts that every kernel has."""
     tile, regions = group.tile, Regions()
     features = max(tile.padded(group.size), tile.padded(group.value))
-    keys = min(KEYS, round_up(group.keys, tile.lanes))
+    keys = min(KEYS, tile.padded(group.keys))
     regions.add("k", keys * tile.padded(group.size) * tile.itemsize)
     regions.add("v", keys * tile.padded(group.value) * tile.itemsize)
     regions.add("scores", keys * width * tile.itemsize)
@@ -265,7 +265,7 @@ def _runs(group: Group) -> tuple[int, int]:
 def _backward_regions(group: Group, width: int, mask: bool) -> Regions:
     tile, regions = group.tile, common_regions(group, width, mask)
     size, value = (tile.padded(n) * tile.itemsize for n in (group.size, group.value))
-    keys = min(KEYS, round_up(group.keys, tile.lanes))
+    keys = min(KEYS, tile.padded(group.keys))
     numbers = (width + tile.lanes) * tile.itemsize
     for name, nbytes in (
         ("q", width * size), ("turned_q", width * size),

@@ -49,8 +49,9 @@ class Tile:
         return Element("uint8" if dtype == "bool" else dtype, self.accumulate)
 
     def padded(self, count: int) -> int:
-        """Elements of a row that whole vectors fill."""
-        return max(round_up(count, self.lanes), self.lanes)
+        """Elements of a row, or rows, that whole vectors and whole tiles fill."""
+        step = max(self.lanes, self.rows)
+        return max(round_up(count, step), step)
 
 
 @cache
