@@ -293,9 +293,12 @@ def _evaluate_whole(
     inside = set(order)
     order += [node for node in results if node not in inside]
     del inside
-    _evaluate_region(order, roots | set(several) | set(results), asynchronous)
-    for source, made in outputs.items():
-        source.data = tuple([node.data for node in made])
+    try:
+        _evaluate_region(order, roots | set(several) | set(results), asynchronous)
+    finally:  # interrupted behind the program, the results are there
+        for source, made in outputs.items():
+            if all(node.data is not None for node in made):
+                source.data = tuple([node.data for node in made])
     trace.evaluated(several)
 
 
