@@ -49,7 +49,7 @@ def plan_attention(
         return backward(group, primitive, inputs, outputs, scratch, workers) if group.items else []
     if not (group.items and group.rows):
         return []
-    plan = few if group.rows <= FEW else forward
+    plan = few if group.is_few else forward
     return plan(group, primitive, inputs, outputs, scratch, workers)
 
 
@@ -130,6 +130,13 @@ class Group:
             "size_bytes": tile.padded(self.size) * tile.itemsize,
             "value_bytes": tile.padded(self.value) * tile.itemsize,
         }  # fmt: skip
+
+    @property
+    def is_few(self) -> bool:
+        """Whether rows are so few that reading the keys is what counts; or that only runs of
+        keys give tasks enough."""
+        alone = self.items * 4 < _TASKS and self.keys >= 16 * KEYS
+        return self.rows <= (4 * FEW if alone else FEW)
 
     def block(self, width: int) -> int:
         """Rows of a task: as many as stay in cache, yet enough tasks."""
@@ -305,10 +312,11 @@ def few(
         "q": group.queries(q), "k": group.columns(k), "v": group.columns(v),
         "mask": group.mask(mask),
     }  # fmt: skip
-    together = 1 << (group.rows - 1).bit_length()
+    together = min(1 << (group.rows - 1).bit_length(), tile.rows)
+    lines = round_up(group.rows, together)
     run = max(2 * KEYS, round_up(-(-group.keys * group.items // _TASKS), KEYS))
     runs = -(-group.keys // run)
-    most = together * tile.padded(group.value) * tile.itemsize
+    most = lines * tile.padded(group.value) * tile.itemsize
     numbers = round_up(group.rows * tile.itemsize, 64)
     part = most + 2 * numbers
     base, offset = scratch(group.items * runs * part).consts
@@ -318,7 +326,7 @@ def few(
     }  # fmt: skip
     units = _units(parts)
     direct = "v" in units and group.value % tile.lanes == 0
-    regions = _few_regions(group, "k" in units, direct, together)
+    regions = _few_regions(group, "k" in units, direct, lines)
     values = group.named(**parts) | group.sizes() | regions.place(scratch, workers) | shared
     spec = FewSpec(
         group.dtype, units, "" if mask is None else mask.dtype, primitive.causal, direct, together
@@ -331,12 +339,12 @@ def few(
     return [main, _join(group, sinks, outputs, shared)]
 
 
-def _few_regions(group: Group, direct_k: bool, direct_v: bool, together: int) -> Regions:
+def _few_regions(group: Group, direct_k: bool, direct_v: bool, lines: int) -> Regions:
     tile, regions = group.tile, Regions()
     size, value = (tile.padded(n) * tile.itemsize for n in (group.size, group.value))
     regions.add("k", 0 if direct_k else KEYS * size)
     regions.add("v", 0 if direct_v else KEYS * value)
-    regions.add("scores", together * KEYS * tile.itemsize)
+    regions.add("scores", lines * KEYS * tile.itemsize)
     regions.add("mask", group.rows * KEYS * tile.itemsize)
     regions.add("q", group.rows * size)
     for unused in ("stage", "limits"):
