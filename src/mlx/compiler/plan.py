@@ -138,10 +138,15 @@ class _Planner:
         self.places: dict[Node, Place] = {}
         self.scalar_at: dict[Node, int] = {}
         self.picks: dict[Node, dict[int, Node]] = {}
+        self.first_pick: dict[Node, Node] = {}
+        """For a pick of what another picks too: that one, whose place it shares."""
         for node in nodes:
             if node.primitive is not None and node.primitive.family == "pick":
-                index = node.primitive.index
-                self.picks.setdefault(node.inputs[0], {})[index] = node
+                known = self.picks.setdefault(node.inputs[0], {})
+                first = known.setdefault(node.primitive.index, node)
+                if first is not node:
+                    self.first_pick[node] = first
+        self.results = {self.first_pick.get(n, n) for n in self.wanted}
         self.at = 0
 
     def plan(self) -> Plan:
@@ -172,6 +177,7 @@ class _Planner:
 
     def place(self, node: Node) -> Place:
         """Where a stored node or leaf lies; also notes that it is used now."""
+        node = self.first_pick.get(node, node)
         place = self.places.get(node)
         if place is None:
             place = self.places[node] = self._new_place(node)
@@ -188,7 +194,7 @@ class _Planner:
             plan.leaves.append(node)
             buffer = BufferPlan("leaf", nbytes, len(plan.leaves) - 1)
         else:
-            buffer = BufferPlan("output" if node in self.wanted else "temp", nbytes)
+            buffer = BufferPlan("output" if node in self.results else "temp", nbytes)
         plan.buffers.append(buffer)
         return Place(len(plan.buffers) - 1, contiguous(node.shape))
 
