@@ -141,7 +141,7 @@ def all(a: Operand, /, axis: Axes = None, keepdims: bool = False, *, stream: Any
 
 
 def count_nonzero(
-    a: Operand, /, *, axis: Axes = None, keepdims: bool = False, stream: Any = None
+    a: Operand, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None
 ) -> array:
     """The number of nonzero elements, as int32.
 
