@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -327,7 +327,7 @@ def _pad_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> Node:
     return x
 
 
-_EXTEND = {
+_EXTEND: dict[str, Callable[[Node, int, int, int], Node]] = {
     "edge": _pad_edge,
     "reflect": partial(_pad_mirrored, edge=1),
     "symmetric": partial(_pad_mirrored, edge=0),
