@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mlx.core as mx
@@ -137,6 +138,24 @@ def test_shapeless_layers(path: str) -> None:
                     mx.random.normal(shape, key=mx.random.key(1)))  # fmt: skip
     with pytest.raises(ValueError, match=r"\[any, any, 8\]"):
         g(mx.ones((2, 3, 9)))
+
+
+def test_what_only_python_knows_about_sizes_is_fixed(path: str) -> None:
+    causal = lambda x: x + mx.array(np.triu(np.ones((x.shape[0], 3), np.float32)))  # noqa: E731
+    g = through(path, causal, mx.ones((4, 3)), shapeless=True)
+    assert same(g(mx.ones((4, 3))), causal, mx.ones((4, 3)))
+    with pytest.raises(ValueError, match=r"there is \(float32\[4, 3\]\)"):
+        g(mx.ones((2, 3)))
+
+
+def test_shapeless_random_numbers(path: str) -> None:
+    mx.random.seed(3)
+    noisy = lambda x: x + mx.random.normal((3,))  # noqa: E731
+    g = through(path, noisy, mx.zeros((2, 3)), shapeless=True)
+    after = mx.random.uniform()
+    mx.random.seed(3)
+    assert same(g(mx.zeros((5, 3))), noisy, mx.zeros((5, 3)))
+    assert mx.array_equal(after, mx.random.uniform())
 
 
 def test_exporter(path: str) -> None:

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mlx.array import array, wrap
 from mlx.array.values import numpy_of
 from mlx.graph.node import Node
 from mlx.graph.trace import Trace, placeholder
+from mlx.ops import random
 from mlx.runtime import io
 
 
@@ -33,22 +35,31 @@ class _Traced:
         given = [*call[0], *call[1].values()]
         self.dtypes = [a.dtype for a in given]
         shapes = [a.shape for a in given]
-        self.constants: list[Node] = []
-        self.graph = self._graph(shapes)
+        keys = list(random.state)
+        self.shapes = shapes
+        self.graph, self.constants = self._trace(shapes)
         self.groups: list[Group] = []
         if shapeless:
-            values = self.constants
+            later = list(random.state)
             try:
-                self.graph, self.groups = parametrize(self._graph, shapes)
+                self.graph, self.groups = parametrize(partial(self._again, keys), shapes)
             except Unrelated as error:
                 raise ValueError(
                     f"[export_function] {_named(fun)} has no shapeless form: in its graph {error}. "
                     "Export one trace for each shape with mx.exporter instead."
                 ) from None
-            self.constants = values
-        self.shapes = shapes
+            finally:
+                random.state[:] = later
 
-    def _graph(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
+    def _again(self, keys: list[Any], shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
+        """The graph at other shapes, which must have the same constants."""
+        random.state[:] = keys
+        graph, constants = self._trace(shapes)
+        if len(constants) != len(self.constants) or not all(map(_equal, constants, self.constants)):
+            raise Unrelated("arrays made while it ran depend on sizes")
+        return graph
+
+    def _trace(self, shapes: Sequence[tuple[int, ...]]) -> tuple[dict[str, Any], list[Node]]:
         with Trace("export_function") as opened:
             stands = [placeholder(opened, s, d) for s, d in zip(shapes, self.dtypes, strict=True)]
             handles = [wrap(node) for node in stands]
@@ -60,8 +71,7 @@ class _Traced:
                     "[export_function] Outputs can be either a single array, a tuple, or a list of "
                     f"arrays, but {_named(self.fun)} returned {type(result).__name__}."
                 )
-            graph, self.constants = portable(stands, [r._node for r in found], opened.start)
-        return graph
+            return portable(stands, [r._node for r in found], opened.start)
 
     @property
     def signature(self) -> Any:
@@ -77,6 +87,15 @@ class _Traced:
         return (
             about | {"example": [self.shapes[g[0][0]][g[0][1]] for g in self.groups]} | self.graph
         )
+
+
+def _equal(a: Node, b: Node) -> bool:
+    """Whether two constants are the same bytes."""
+    if a is b:
+        return True
+    if a.shape != b.shape or a.dtype is not b.dtype:
+        return False
+    return numpy_of(a).tobytes() == numpy_of(b).tobytes()
 
 
 def _named(fun: Any) -> str:
