@@ -182,10 +182,11 @@ def uniform(
     kind = _real_dtype("random.uniform", dtype)
     bounds = [operand("random.uniform", b) for b in (low, high)]
     sizes = _sizes("random.uniform", shape, *bounds)
-    return wrap(_uniform(bounds, sizes, kind, key_node(key)))
+    return wrap(uniform_node(bounds, sizes, kind, key_node(key)))
 
 
-def _uniform(bounds: Sequence[Any], shape: Shape, dtype: Dtype, key: Node) -> Node:
+def uniform_node(bounds: Sequence[Any], shape: Shape, dtype: Dtype, key: Node) -> Node:
+    """Uniform numbers between two bounds."""
     if not any(isinstance(b, Node) for b in bounds):
         low, high = (dtype.numpy.type(b) for b in bounds)
         width = float(dtype.numpy.type(high - low))
@@ -215,7 +216,7 @@ def randint(
         raise ValueError(f"[random.randint] Needs an integer dtype or bool, got {kind.name}.")
     bounds = [operand("random.randint", b) for b in (low, high)]
     sizes = _sizes("random.randint", shape, *bounds)
-    drawn = _uniform(bounds, sizes, dt.float32, key_node(key))
+    drawn = uniform_node(bounds, sizes, dt.float32, key_node(key))
     return wrap(cast(Floor()(drawn), kind))
 
 
