@@ -92,6 +92,12 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "unique", lambda: mx.unique(mx.zeros(0), 2)),
     (ValueError, "conv", lambda: mx.conv1d(mx.ones((1, 5, 2)), mx.ones((4, 3, 3)))),
     (ValueError, "conv", lambda: mx.conv1d(mx.ones((1, 2, 2)), mx.ones((4, 3, 2)))),
+    (ValueError, "stride must be positive", lambda: mx.conv1d(
+        mx.ones((1, 5, 2)), mx.ones((4, 3, 2)), stride=0)),
+    (ValueError, "dilation must be positive", lambda: mx.conv_transpose1d(
+        mx.ones((1, 5, 2)), mx.ones((4, 3, 2)), dilation=0)),
+    (ValueError, "conv", lambda: mx.conv1d(
+        mx.ones((1, 5, 2), mx.int32), mx.ones((4, 3, 2), mx.int32))),
     (ValueError, "rope", lambda: mx.fast.rope(
         mx.ones((1, 2, 4)), 3, traditional=True, base=1.0, scale=1.0, offset=0)),
     (ValueError, "layer_norm", lambda: mx.fast.layer_norm(X, mx.ones(2), None, 1e-5)),
