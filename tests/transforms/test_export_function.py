@@ -39,6 +39,8 @@ def test_calls(path: str) -> None:
     g = through(path, f, X, Y)
     for result in (g(X, Y), g((X, Y)), g([X, Y])):
         assert type(result) is tuple and same(result, f, X, Y)
+    for result in (g(X, y=Y), g(y=Y, x=X)):
+        assert same(result, f, X, Y)
     mx.export_function(path, f, (X,), {"y": Y})
     g = mx.import_function(path)
     for result in (g(X, y=Y), g((X,), {"y": Y})):

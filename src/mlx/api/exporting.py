@@ -8,6 +8,7 @@ in it is ever unpickled or run as Python, and every graph is checked before it i
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import os
@@ -84,9 +85,18 @@ class _Traced:
     def described(self) -> dict[str, Any]:
         """What the file's JSON says."""
         about = {"positional": self.count, "keywords": self.keywords, "free": self.groups}
-        return (
-            about | {"example": [self.shapes[g[0][0]][g[0][1]] for g in self.groups]} | self.graph
-        )
+        about["names"] = _names(self.fun)[: self.count]
+        about["example"] = [self.shapes[g[0][0]][g[0][1]] for g in self.groups]
+        return about | self.graph
+
+
+def _names(fun: Callable[..., Any]) -> list[str]:
+    """Parameters that may be given by position and by name."""
+    try:
+        found = inspect.signature(fun).parameters.values()
+    except ValueError:  # some built-in functions have none
+        return []
+    return [p.name for p in found if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def _equal(a: Node, b: Node) -> bool:

@@ -35,9 +35,9 @@ class ImportedFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[array, ...]:
         positional, keywords = array_arguments("import_function::call", args, kwargs)
-        given = [*positional, *keywords.values()]
         for at, trace in enumerate(self._traces):
-            if len(positional) != trace["positional"] or [*keywords] != trace["keywords"]:
+            given = _placed(trace, positional, keywords)
+            if given is None:
                 continue
             sizes = _sizes(trace, given)
             if sizes is None:
@@ -46,7 +46,7 @@ class ImportedFunction:
             if all(a.shape == x.shape for a, x in zip(given, recorded.inputs, strict=True)):
                 return recorded([a._node for a in given])
         known = [_signature(t["positional"], t["keywords"], t["inputs"]) for t in self._traces]
-        called = [[a.shape, a.dtype.name] for a in given]
+        called = [[a.shape, a.dtype.name] for a in (*positional, *keywords.values())]
         raise ValueError(
             "[import_function::call] No imported function found which matches the given "
             f"positional and keyword arguments {_signature(len(positional), [*keywords], called)}; "
@@ -88,6 +88,18 @@ def _signature(positional: int, keywords: Sequence[str], types: Sequence[Any]) -
         sizes = ", ".join("any" if isinstance(n, dict) else str(n) for n in shape)
         texts.append(f"{name}{dtype}[{sizes}]")
     return f"({', '.join(texts)})"
+
+
+def _placed(
+    trace: Mapping[str, Any], positional: list[array], keywords: Mapping[str, array]
+) -> list[array] | None:
+    """Arguments in a trace's order; names may stand for positions, as in the exported function."""
+    rest = trace["names"][len(positional) : trace["positional"]]
+    count = len(positional) + len(rest) * all(name in keywords for name in rest)
+    named = sorted(keywords.keys() - set(rest))
+    if count != trace["positional"] or named != trace["keywords"]:
+        return None
+    return [*positional, *(keywords[name] for name in (*rest, *named))]
 
 
 def _sizes(trace: Mapping[str, Any], given: Sequence[array]) -> tuple[int, ...] | None:

@@ -84,6 +84,10 @@ def _reshaped(self: array, *shape: Any, stream: Any = None) -> array:
     return shapes.reshape(self, shape)
 
 
+for _function, _name in ((_transposed, "transpose"), (_reshaped, "reshape")):
+    _function.__name__, _function.__qualname__ = _name, f"array.{_name}"  # as messages say it
+
+
 def install() -> None:
     """Give ``array`` its operators and methods."""
     special: dict[str, Any] = {name: f for name, f in _OPERATORS.items()} | _COMPARISONS

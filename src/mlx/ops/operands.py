@@ -23,6 +23,7 @@ Operand = Any
 """An array, a Python scalar, or what array() makes an array of (but no list)."""
 
 _SCALARS = (bool, int, float, complex)
+_OPERANDS = (array, *_SCALARS, np.generic)
 _RANGES = {
     d: (-(2 ** (8 * d.size - 1)), 2 ** (8 * d.size - 1) - 1)
     if d.is_signed
@@ -50,7 +51,7 @@ def operand(name: str, x: Operand) -> Node | Scalar:
 
 def is_operand(x: Any) -> bool:
     """Whether ``x`` is a number, an array, or of a foreign array's type."""
-    return isinstance(x, (array, *_SCALARS, np.generic)) or any(
+    return isinstance(x, _OPERANDS) or any(
         [hasattr(x, name) for name in ("__mlx_array__", "__dlpack__", "__array__")]
     )
 
