@@ -71,6 +71,8 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "addmm", lambda: mx.addmm(mx.ones(4), X, X.T)),
     (ValueError, "tensordot", lambda: mx.tensordot(X, X, 1)),
     (ValueError, "inner", lambda: mx.inner(X, mx.ones(2))),
+    (ValueError, r"\[index\] Cannot broadcast array of shape \(3,\) into shape \(2,\)",
+     lambda: mx.zeros(2).__setitem__(slice(None), mx.ones(3))),
     (RuntimeError, "bitwise_and", lambda: X & X),
     (TypeError, "arange", lambda: mx.arange()),
     (TypeError, "sum", lambda: mx.sum([1.0])),

@@ -19,7 +19,7 @@ from mlx.ops.indices import (
     subscript,
 )
 from mlx.ops.joining import stack
-from mlx.ops.operands import broadcast_shape, scalar_node
+from mlx.ops.operands import can_broadcast, scalar_node
 from mlx.primitives.arithmetic import Maximum, Minimum
 from mlx.primitives.base import full
 from mlx.primitives.elementwise import Add, Divide, Multiply, Negative, Select, cast
@@ -74,7 +74,7 @@ def _spread(value: Node, shape: Shape) -> Node:
     """The value broadcast to a shape; leading axes of size one beyond it don't count."""
     while value.ndim > len(shape) and value.shape[0] == 1:
         value = reshape(value, value.shape[1:])
-    if broadcast_shape(value.shape, shape) != shape:
+    if not can_broadcast(value.shape, shape):
         raise ValueError(
             f"[index] Cannot broadcast array of shape {value.shape} into shape {shape}."
         )
