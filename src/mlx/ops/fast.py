@@ -92,7 +92,6 @@ def _check_rank(name: str, x: Node, least: int = 1) -> None:
 
 def rope(
     a: array,
-    /,
     dims: int,
     *,
     traditional: bool,

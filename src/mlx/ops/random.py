@@ -182,13 +182,21 @@ def uniform(
     kind = _real_dtype("random.uniform", dtype)
     bounds = [operand("random.uniform", b) for b in (low, high)]
     sizes = _sizes("random.uniform", shape, *bounds)
-    return wrap(_uniform(bounds, sizes, kind, key_node(key), lambda u: u))
+    return wrap(uniform_node(bounds, sizes, kind, key_node(key)))
 
 
-def _uniform(
-    bounds: Sequence[Any], shape: Shape, dtype: Dtype, key: Node, of: Callable[[Node], Node]
+def _itself(u: Node) -> Node:
+    return u
+
+
+def uniform_node(
+    bounds: Sequence[Any],
+    shape: Shape,
+    dtype: Dtype,
+    key: Node,
+    of: Callable[[Node], Node] = _itself,
 ) -> Node:
-    """A function of uniform numbers between bounds."""
+    """A function of uniform numbers between two bounds."""
     if not any(isinstance(b, Node) for b in bounds):
         low, high = (dtype.numpy.type(b) for b in bounds)
         width = float(dtype.numpy.type(high - low))
@@ -196,7 +204,7 @@ def _uniform(
             return _unit(shape, key, dtype, of)
         return _unit(shape, key, dtype, lambda u: of(u * width + float(low)))
     low_node, high_node = (fitted(b, shape, dtype) for b in bounds)
-    unit = _unit(shape, key, dtype, lambda u: u)
+    unit = _unit(shape, key, dtype, _itself)
     return of(unit * (high_node - low_node) + low_node)
 
 
@@ -218,7 +226,8 @@ def randint(
         raise ValueError(f"[random.randint] Needs an integer dtype or bool, got {kind.name}.")
     bounds = [operand("random.randint", b) for b in (low, high)]
     sizes = _sizes("random.randint", shape, *bounds)
-    drawn = _uniform(bounds, sizes, dt.float32, key_node(key), lambda u: cast(Floor()(u), kind))
+    source = key_node(key)
+    drawn = uniform_node(bounds, sizes, dt.float32, source, lambda u: cast(Floor()(u), kind))
     return wrap(drawn)
 
 

@@ -16,7 +16,7 @@ from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import layers, pieces
-from mlx.runtime.execute import Failed, counters, number_bits, run, unsettled
+from mlx.runtime.execute import Failed, counters, number_bits, run, spoil, unsettled
 from mlx.runtime.memory import check_size
 
 PROGRAMS = 2048
@@ -341,7 +341,6 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
     try:
         run(program, leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
-        for node in outputs:
-            node.data = Failed(error)
+        spoil(order, outputs, error)
         raise
     trace.evaluated(outputs)
