@@ -315,6 +315,20 @@ def _argsort(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
     return np.argsort(x, p.axis, kind="stable")
 
 
+@reference("ArgSelect")
+def _argselect(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    order = np.moveaxis(np.argsort(x, p.axis, kind="stable"), p.axis, -1)
+    cut = order.shape[-1] - p.count if p.largest else p.count
+    low, high = np.sort(order[..., :cut]), np.sort(order[..., cut:])
+    if not p.rest:
+        return np.moveaxis(high if p.largest else low, -1, p.axis)
+    worst = order[..., cut : cut + 1] if p.largest else order[..., cut - 1 : cut]
+    chosen = high if p.largest else low
+    others = chosen[chosen != worst].reshape(*chosen.shape[:-1], p.count - 1)
+    parts = [low, worst, others] if p.largest else [others, worst, high]
+    return np.moveaxis(np.concatenate(parts, -1), -1, p.axis)
+
+
 @reference("Threefry")
 def _threefry(p: Any, node: Any, *words: np.ndarray) -> np.ndarray:
     """In Python's integers, one element at a time."""

@@ -116,6 +116,18 @@ def _argsort() -> list[Sample]:
     return _ordered(ordering.ArgSort)
 
 
+@given("ArgSelect")
+def _argselect() -> list[Sample]:
+    select = ordering.ArgSelect
+    return [
+        *each(select(1, 5, True), 3, 41, dtypes=_ORDERED),
+        *each(select(1, 5, False), 3, 41, dtypes=_ORDERED),
+        *each(select(0, 17, True), 17, 3, dtypes=(dt.float32, dt.int16)),
+        *each(select(0, 4, False, rest=True), 17, 3, dtypes=(dt.float32, dt.int16)),
+        *each(select(1, 9, True, rest=True), 2, 70),
+    ]
+
+
 def _ordered(make: Any) -> list[Sample]:
     return [
         *each(make(1), 3, 41, dtypes=_ORDERED),

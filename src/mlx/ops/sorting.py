@@ -15,7 +15,7 @@ from mlx.ops.operands import array_node, axes_of, axis_of, integer
 from mlx.ops.reductions import kept, widened
 from mlx.ops.shape import narrow
 from mlx.primitives.elementwise import NotEqual, cast, where
-from mlx.primitives.ordering import ArgSort, Sort
+from mlx.primitives.ordering import ArgSelect, ArgSort, Sort, take_along
 from mlx.primitives.views import reshape, transpose
 
 
@@ -47,10 +47,24 @@ def argsort(a: array, /, axis: int | None = -1, *, stream: Any = None) -> array:
     return wrap(ArgSort(at)(x))
 
 
-def _check_kth(name: str, kth: Any, x: Node, axis: int) -> None:
-    size = x.shape[axis]
-    if not -size <= integer(name, "kth", kth) < size:
-        raise ValueError(f"[{name}] Invalid kth {kth} for axis {axis} of shape {x.shape}.")
+def _selects(count: int, size: int) -> bool:
+    """Whether to select: faster than sorting where few of many are wanted."""
+    return 0 < count <= size // 4 and size > 128
+
+
+def _partition(name: str, a: array, kth: Any, axis: int | None) -> tuple[Node, Node | None, int]:
+    """The node, the indices that partition it unless it should be sorted, and the axis."""
+    x, at = _axis(name, a, axis)
+    size = x.shape[at]
+    place = integer(name, "kth", kth)
+    if not -size <= place < size:
+        raise ValueError(f"[{name}] Invalid kth {kth} for axis {at} of shape {x.shape}.")
+    place %= size
+    largest = size - place < place + 1
+    count = size - place if largest else place + 1
+    if not _selects(count, size):
+        return x, None, at
+    return x, ArgSelect(at, count, largest, rest=True)(x), at
 
 
 def partition(a: array, /, kth: int, axis: int | None = -1, *, stream: Any = None) -> array:
@@ -59,16 +73,14 @@ def partition(a: array, /, kth: int, axis: int | None = -1, *, stream: Any = Non
     >>> mx.partition(mx.array([3, 1, 2]), 1)[1]
     array(2, dtype=int32)
     """
-    x, at = _axis("partition", a, axis)
-    _check_kth("partition", kth, x, at)
-    return wrap(Sort(at)(x))
+    x, indices, at = _partition("partition", a, kth, axis)
+    return wrap(Sort(at)(x) if indices is None else take_along(x, indices, at))
 
 
 def argpartition(a: array, /, kth: int, axis: int | None = -1, *, stream: Any = None) -> array:
     """Indices (uint32) that partition an axis, see :func:`partition`."""
-    x, at = _axis("argpartition", a, axis)
-    _check_kth("argpartition", kth, x, at)
-    return wrap(ArgSort(at)(x))
+    x, indices, at = _partition("argpartition", a, kth, axis)
+    return wrap(ArgSort(at)(x) if indices is None else indices)
 
 
 def topk(a: array, /, k: int, axis: int | None = -1, *, stream: Any = None) -> array:
@@ -83,6 +95,8 @@ def topk(a: array, /, k: int, axis: int | None = -1, *, stream: Any = None) -> a
     count, size = integer("topk", "k", k), x.shape[at]
     if not 0 <= count <= size:
         raise ValueError(f"[topk] Invalid k={k} for axis {at} of shape {x.shape}.")
+    if _selects(count, size):
+        return wrap(Sort(at)(take_along(x, ArgSelect(at, count, True)(x), at)))
     return wrap(narrow(Sort(at)(x), at, size - count, size))
 
 

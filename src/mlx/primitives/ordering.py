@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from mlx.base import dtype as dt
@@ -84,6 +84,29 @@ class ArgSort(Positions):
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         return x.shape, dt.uint32
+
+
+@dataclass(frozen=True)
+class ArgSelect(Positions):
+    """Indices of the ``count`` largest or smallest elements of an axis, in ascending order.
+
+    They are the last or first ``count`` of :class:`ArgSort`.  With ``rest`` the indices of all
+    other elements stand in front of the largest or behind the smallest, in ascending order, and
+    next to them the chosen one that a sort would put there.
+    """
+
+    family = "ordering"
+    axis: int
+    count: int
+    largest: bool
+    rest: bool = False
+
+    def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        size = x.shape[self.axis] if self.rest else self.count
+        return (*x.shape[: self.axis], size, *x.shape[self.axis + 1 :]), dt.uint32
+
+    def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
+        return replace(self, axis=self.axis + 1)(x)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import Along, along, split_rows
-from mlx.backend.llvm.sorting import network
+from mlx.backend.llvm.sorting import network, select
 from mlx.backend.llvm.sorting import rows as row_sort
 from mlx.backend.llvm.sorting.large import CountSpec, MoveSpec, PlaceSpec, SignSpec
 from mlx.backend.llvm.sorting.network import NetworkSpec
 from mlx.backend.llvm.sorting.records import Record
 from mlx.backend.llvm.sorting.rows import RowSortSpec
+from mlx.backend.llvm.sorting.select import MERGE, PART, WHOLE, SelectSpec
 from mlx.base.dtype import dtype_named
 
 LARGE = 1 << 16
@@ -28,8 +29,10 @@ def plan_sort(
     scratch: Callable[[int], Pointer],
     workers: int,
 ) -> list[Command]:
-    """Commands of Sort or ArgSort."""
+    """Commands of Sort, ArgSort or ArgSelect."""
     (x,), (out,) = inputs, outputs
+    if primitive.name == "ArgSelect":
+        return _select(primitive, x, out, scratch, workers)
     view = along(primitive.axis, [x, out])
     if not view.rows or not view.size:
         return []
@@ -89,3 +92,31 @@ def _large(record: Record, view: Along, scratch: Any, workers: int) -> list[Comm
         consts = [n, chunks, *view.consts, *flags.consts]
         commands.append(Command(SignSpec(record, view.depth), consts, rows))
     return commands
+
+
+def _select(
+    primitive: Any, x: Operand, out: Operand, scratch: Callable[[int], Pointer], workers: int
+) -> list[Command]:
+    view = along(primitive.axis, [x, out])
+    rows, n, count = view.rows, view.size, primitive.count
+    if not rows:
+        return []
+    record = Record(dtype_named(x.dtype), "index")
+    unit = view.views[0].step == record.dtype.size
+    divided = n >= max(LARGE, 16 * workers * count) and rows < 2 * workers and workers > 1
+    chunk = -(-n // -(-4 * workers // rows)) if divided else n
+    chunks = -(-n // chunk)
+    candidates = (chunks - 1) * count + min(count, n - (chunks - 1) * chunk)
+    plane = select.plane_bytes(record, count)
+    each = 1 if divided else split_rows(rows, n, workers)
+    consts = [rows, each, n, count, select.capacity(count), chunk, chunks, candidates]
+    consts += [*view.consts, *scratch(2 * plane * workers).consts, 2 * plane, plane]
+
+    def spec(stage: str) -> SelectSpec:
+        return SelectSpec(record, view.depth, primitive.largest, unit, primitive.rest, stage)
+
+    if not divided:
+        return [Command(spec(WHOLE), consts, -(-rows // each))]
+    for size in (8 if record.key_bits == 64 else 4, 4):
+        consts += scratch(rows * candidates * size).consts
+    return [Command(spec(PART), consts, rows * chunks), Command(spec(MERGE), consts, rows)]
