@@ -12,7 +12,7 @@ from mlx.backend.llvm.expressions import accumulator
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.scan.common import TOTALS, WHOLE, Scan, ScanSpec
-from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
+from mlx.backend.llvm.values import Value, const, element_of, i64, lane_consts, vector
 from mlx.base.dtype import dtype_named
 from mlx.compiler.nest import CHUNK
 
@@ -142,6 +142,8 @@ class RowScan(Scan):
         f, lanes = self.f, self.e.lanes
         whole = f.add(k0, f.op("and", f.sub(k1, k0), i64(-lanes)))
         carry = self.identity
+        if self.spec.mode == TOTALS and self.spec.units[0]:
+            k0, carry = self._squares(pointers[0], k0, k1)
         for begin, end in ((k0, whole), (whole, k1)):
             loop = f.loop(begin, end, i64(lanes), carry.parts)
             mask = self._mask(f.sub(k1, loop.index)) if begin is whole else None
@@ -149,6 +151,47 @@ class RowScan(Scan):
             total = self._block(pointers, loop.index, mask, carry, offset)
             carry = Lane(self.acc, *f.end_loop(loop, self.combine(carry, total).parts))
         return carry
+
+    def _squares(self, pointer: Value, k0: Value, k1: Value) -> tuple[Value, Lane]:
+        """Totals of as many blocks as a vector has lanes, all at once; where they end, and their
+        fold.  The last lane of a scan by doubling is a tree over neighbours, so these trees give
+        the same bits for a fraction of the shuffles."""
+        f, lanes = self.f, self.e.lanes
+        size = lanes * lanes
+        end = f.add(k0, f.op("and", f.sub(k1, k0), i64(-size)))
+        place = f.alloca("i8", 2 * 64)
+        loop = f.loop(k0, end, i64(size), self.identity.parts)
+        totals = self._tree(pointer, loop.index, lanes)
+        for i, part in enumerate(totals.parts):
+            f.store(part, f.gep(place, i64(64 * i)), 64)
+        each = f.loop(i64(0), i64(lanes), i64(1), loop.values)
+        parts = [
+            f.splat(f.load(f.gep(f.gep(place, i64(64 * i)), each.index, element), element), lanes)
+            for i, element in enumerate(element_of(part.type) for part in totals.parts)
+        ]
+        following = self.combine(Lane(self.acc, *each.values), Lane(self.acc, *parts))
+        return end, Lane(self.acc, *f.end_loop(loop, f.end_loop(each, following.parts)))
+
+    def _tree(self, pointer: Value, k: Value, blocks: int) -> Lane:
+        """Folds over neighbours of consecutive blocks, side by side in one vector."""
+        f, lanes = self.f, self.e.lanes
+        if blocks == 1:
+            at = f.sub(f.sub(self.size, k), i64(lanes)) if self.reverse else k
+            parts = self._load(pointer, at, None).parts
+            if self.reverse:
+                parts = [f.shuffle(p, None, range(lanes - 1, -1, -1)) for p in parts]
+            return Lane(self.acc, *parts)
+        half = blocks // 2
+        first = self._tree(pointer, k, half)
+        second = self._tree(pointer, f.add(k, i64(half * lanes)), half)
+        pairs = [
+            [
+                f.shuffle(p, q, range(start, 2 * lanes, 2))
+                for p, q in zip(first.parts, second.parts, strict=True)
+            ]
+            for start in (0, 1)
+        ]
+        return self.combine(Lane(self.acc, *pairs[0]), Lane(self.acc, *pairs[1]))
 
     def _mask(self, count: Value) -> Value:
         """The lanes of ``count`` remaining elements: the first ones, reversed the last."""
