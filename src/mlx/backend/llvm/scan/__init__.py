@@ -55,7 +55,8 @@ def _rows(primitive: Any, dtype: str, view: Along, scratch: Any, workers: int) -
     acc, width = accumulator(dtype_named(dtype)), dtype_named(dtype).size
     units = tuple(v.step == width for v in view.views)
     chunks = -(-size // CHUNK)
-    stream = _streams(view, width) and width == acc.size
+    ends = (size * width, *view.views[-1].strides)
+    stream = width == acc.size and _streams(view, width, *ends)
 
     def spec(mode: str) -> RowScanSpec:
         return RowScanSpec(primitive, dtype, view.depth, units, mode, chunks > 1, stream)
@@ -75,12 +76,10 @@ def _rows(primitive: Any, dtype: str, view: Along, scratch: Any, workers: int) -
     return commands
 
 
-def _streams(view: Along, width: int) -> bool:
-    """Whether to write around the caches: a large result, aligned rows."""
-    out = view.views[-1]
-    offsets = (out.pointer.offset, view.size * width, *out.strides)
+def _streams(view: Along, width: int, *offsets: int) -> bool:
+    """Whether to write around the caches: a large result, vectors aligned."""
     large = view.rows * view.size * width >= STREAM_BYTES
-    return large and all(o % 64 == 0 for o in offsets)
+    return large and all(o % 64 == 0 for o in (view.views[-1].pointer.offset, *offsets))
 
 
 def _columns(primitive: Any, dtype: str, view: Along, scratch: Any, workers: int) -> list[Command]:
@@ -100,7 +99,11 @@ def _columns(primitive: Any, dtype: str, view: Along, scratch: Any, workers: int
     consts += [*strides, *scratch(each * workers).consts, each, *totals.consts]
     tasks = inner.rows * blocks * chunks
     modes = (TOTALS, PART) if chunks > 1 else (WHOLE,)
+    out = inner.views[-1]
+    stream = units[-1] and width == acc.size and _streams(view, width, out.step, *out.strides)
     return [
-        Command(ColumnScanSpec(primitive, dtype, inner.depth, units, mode), consts, tasks)
+        Command(
+            ColumnScanSpec(primitive, dtype, inner.depth, units, mode, stream=stream), consts, tasks
+        )
         for mode in modes
     ]

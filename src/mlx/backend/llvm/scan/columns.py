@@ -16,6 +16,9 @@ from mlx.backend.llvm.values import Value, i64
 BLOCK, STRIDED_BLOCK = 1024, 64
 """Most columns of a task."""
 
+AHEAD = 16
+"""Rows between a prefetch and its use."""
+
 
 @dataclass(frozen=True)
 class ColumnScanSpec(ScanSpec):
@@ -26,12 +29,20 @@ class ColumnScanSpec(ScanSpec):
     of scratch; base and offset of totals [chunk, row, column].
     """
 
+    stream: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{super().key} {self.stream}"
+
     def emit(self, module: Module, name: str) -> None:
         ColumnScan(self, Kernel(module, name)).emit()
 
 
 class ColumnScan(Scan):
     """Emission of one column scan: a row of carries in scratch, and one of offsets."""
+
+    spec: ColumnScanSpec
 
     def __init__(self, spec: ColumnScanSpec, kernel: Kernel) -> None:
         super().__init__(spec, kernel, 2 * host().lanes)
@@ -114,16 +125,28 @@ class ColumnScan(Scan):
     def _load(self, operand: int, row: Value, j: Value, mask: Value | None) -> Lane:
         f, e = self.f, self.e
         if self.spec.units[operand]:
-            return memory.load_unit(e, f.gep(row, self.scaled(j)), self.dtype, mask)
+            here = f.gep(row, self.scaled(j))
+            if mask is None:
+                self._prefetch(operand, here)
+            return memory.load_unit(e, here, self.dtype, mask)
         last = None if mask is None else f.sub(self.count, i64(1))
         stride = self.strides[operand]
         addresses = memory.strided_addresses(f, row, j, stride, e.lanes, last)
         return memory.load_strided(e, addresses, self.dtype)
 
+    def _prefetch(self, operand: int, here: Value) -> None:
+        """What this vector meets some rows on, which processors don't foresee over pages."""
+        f = self.f
+        rows = -AHEAD if self.spec.primitive.reverse else AHEAD
+        there = f.gep(here, f.mul(self.code.steps[operand], i64(rows)))
+        for offset in range(0, self.e.lanes * self.dtype.size, 64):
+            memory.prefetch(f, f.gep(there, i64(offset)))
+
     def _store(self, y: Lane, row: Value, j: Value, mask: Value | None) -> None:
         f, e = self.f, self.e
         if self.spec.units[-1]:
-            memory.store_unit(e, y, f.gep(row, self.scaled(j)), mask)
+            stream = self.spec.stream and mask is None
+            memory.store_unit(e, y, f.gep(row, self.scaled(j)), mask, stream)
             return
         addresses = memory.strided_addresses(f, row, j, self.strides[-1], e.lanes, None)
         memory.store_strided(e, y, addresses, mask)
