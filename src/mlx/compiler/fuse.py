@@ -63,6 +63,8 @@ class Fusion:
         uses = [self.uses.of(i) for i in (node.inputs if same is None else (same,))]
         if family == "view":
             uses = [use.through((node,)) for use in uses]
+        if getattr(node.primitive, "reads_narrow", False):
+            uses = self._before_casts(uses)
         short = is_short(node) and self._is_apart(node, uses[0])
         if short:
             uses = [uses[0].through(views) for views in elements(node)]
@@ -74,6 +76,23 @@ class Fusion:
         else:
             kind = "gemm" if family == "contraction" else "opaque"
             self._join(self._new(kind, 0 if node.dtype is None else node.size), node, uses)
+
+    def _before_casts(self, uses: list[Use]) -> list[Use]:
+        """Operands as they were before an exact cast, which a product repeats as it reads them.
+
+        Not both of one dtype: their product might come from other instructions.
+        """
+        narrow = [self._before_cast(use) for use in uses]
+        same = narrow[0].node.dtype is narrow[1].node.dtype
+        return [uses[0], narrow[1]] if same else narrow
+
+    def _before_cast(self, use: Use) -> Use:
+        exact = getattr(use.node.primitive, "is_exact", None)
+        if use.node.data is not None or exact is None or not exact(use.node.inputs[0].dtype):
+            return use
+        source = self.uses.of(use.node.inputs[0])
+        there = source.node.data is not None or producer(source.node) in self.group_of
+        return source.through(use.chain) if there else use
 
     def _is_apart(self, node: Node, use: Use) -> bool:
         """Whether no kernel that makes an operand could also fold it; or the operand is cheap."""

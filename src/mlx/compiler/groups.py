@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from mlx.compiler.uses import passed_through
 from mlx.graph.node import Node
+from mlx.primitives.base import picks
 from mlx.primitives.views import Reshape, Slice
 
 SHORT = 8
@@ -89,3 +91,13 @@ def producer(node: Node) -> Node:
     if node.primitive is not None and node.primitive.family == "pick" and node.inputs:
         return node.inputs[0] if passed_through(node) is None else node
     return node
+
+
+def outputs_of(several: Sequence[Node], order: Sequence[Node]) -> dict[Node, list[Node]]:
+    """A pick for every output of nodes with several outputs: those of ``order``, others new."""
+    found = {node: picks(node) for node in several}
+    for node in order:
+        made = found.get(node.inputs[0]) if node.inputs else None
+        if made is not None and node.primitive.family == "pick":
+            made[node.primitive.index] = node
+    return found

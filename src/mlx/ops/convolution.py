@@ -31,7 +31,12 @@ def _per_axis(name: str, what: str, value: Any, ndim: int) -> list[int]:
         values *= ndim
     if len(values) != ndim:
         raise ValueError(f"[{name}] {what} needs {ndim} numbers, got {value}.")
+    if what in _POSITIVE and min(values) < 1:
+        raise ValueError(f"[{name}] {what} must be positive, got {value}.")
     return values
+
+
+_POSITIVE = ("stride", "dilation", "kernel_dilation", "input_dilation")
 
 
 def _check(x: Node, w: Node, groups: int) -> int:
@@ -42,9 +47,10 @@ def _check(x: Node, w: Node, groups: int) -> int:
             "[conv] Needs an input (N, spatial..., C) with 1 to 3 spatial axes and weights "
             f"(O, spatial..., C / groups), got {x.shape} and {w.shape}."
         )
-    for node in (x, w):
-        if not node.dtype.is_inexact:
-            raise ValueError(f"[conv] Needs floating-point arrays, got {node.dtype.name}.")
+    if not promote(x.dtype, w.dtype).is_inexact:
+        raise ValueError(
+            f"[conv] Needs floating-point arrays, got {x.dtype.name} and {w.dtype.name}."
+        )
     if x.shape[-1] != w.shape[-1] * groups or w.shape[0] % groups:
         raise ValueError(
             f"[conv] Channels of input {x.shape} and weights {w.shape} do not fit {groups} groups."
@@ -209,7 +215,10 @@ def _transposed(
     shape = array_node(name, x).shape
     if len(shape) != spatial + 2:
         raise ValueError(f"[{name}] Needs {spatial + 2} dimensions, got shape {shape}.")
-    stride, padding, dilation, extra = (_per_axis(name, "an option", s, spatial) for s in steps)
+    names = ("stride", "padding", "dilation", "output_padding")
+    stride, padding, dilation, extra = (
+        _per_axis(name, what, s, spatial) for what, s in zip(names, steps, strict=True)
+    )
     kernel = array_node(name, w).shape[1:-1]
     if len(kernel) != spatial:
         raise ValueError(f"[{name}] Weights need {spatial + 2} dimensions, got {w.shape}.")

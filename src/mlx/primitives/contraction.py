@@ -17,6 +17,8 @@ class Contraction(Primitive):
     """Sums of products of two operands; what follows it may work on tiles of its result."""
 
     family = "contraction"
+    reads_narrow: ClassVar[bool] = False
+    """Whether a kernel may read operands as they were before an exact cast."""
     form: ClassVar[str]
     """Which kernels compute it: matrix, convolution or correlation."""
 
@@ -39,6 +41,7 @@ class MatMul(Contraction):
     """``a[..., m, k] @ b[..., k, n]`` with equal leading (batch) axes and dtypes."""
 
     form = "matrix"
+    reads_narrow = True
 
     def tiling(self, node: Node) -> tuple[Shape, tuple[int, ...]]:
         return node.shape, tuple(range(node.ndim))

@@ -14,7 +14,7 @@ from mlx.backend.llvm.convolution.forward import Tiled
 from mlx.backend.llvm.convolution.patches import BLOCK
 from mlx.backend.llvm.gemm.elements import first_lanes, llvm_type
 from mlx.backend.llvm.gemm.operand import Epilogue
-from mlx.backend.llvm.gemm.pack import a_format, pack_a
+from mlx.backend.llvm.gemm.pack import pack_a
 from mlx.backend.llvm.gemm.tile import tile_for
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, bits_of, const, element_of, i64, vector
@@ -49,7 +49,7 @@ class _Correlation(Tiled):
     names = SLOTS
 
     def __init__(self, spec: CorrelationSpec, module: Module, name: str) -> None:
-        super().__init__(spec, module, name, a_format(spec.layout))
+        super().__init__(spec, module, name, tile_for(spec.accumulate).a_format(spec.layout))
         self.pack_a = pack_a(module, self.tile, self.a, spec.layout)
 
     def emit(self) -> None:
