@@ -16,7 +16,7 @@ from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.loops import loops_of
 from mlx.compiler.nest import Access, Expression, Literal, Load, Nest
-from mlx.compiler.steps import CheckStep, CopyStep, Strided
+from mlx.compiler.steps import CheckStep, CopyStep, GemmStep, Strided
 from mlx.compiler.updates import Overwritten, check_uses, is_whole, takeovers
 from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
@@ -39,22 +39,6 @@ class NestStep:
     """A rows or columns kernel."""
 
     nest: Nest
-    label: str = ""
-
-
-@dataclass(slots=True)
-class GemmStep:
-    """A contraction with its epilogue: ``shape`` and values over [batch..., row, column]."""
-
-    primitive: Any
-    a: Strided
-    b: Strided
-    shape: tuple[int, ...]
-    depth: int
-    values: list[Expression]
-    accesses: list[Access]
-    stores: list[tuple[int, int]]
-    arguments: list[int]
     label: str = ""
 
 

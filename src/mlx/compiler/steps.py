@@ -1,9 +1,11 @@
-"""Operands of kernels that are no nests, and the steps that updates in place are made of."""
+"""Steps of contractions and of updates in place, and operands of kernels that are no nests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from mlx.compiler.nest import Access, Expression
 
 
 @dataclass(slots=True)
@@ -39,3 +41,19 @@ class CheckStep:
     indices: list[Strided]
     bounds: list[tuple[int, int]]
     label: str = "check"
+
+
+@dataclass(slots=True)
+class GemmStep:
+    """A contraction with its epilogue: ``shape`` and values over [batch..., row, column]."""
+
+    primitive: Any
+    a: Strided
+    b: Strided
+    shape: tuple[int, ...]
+    depth: int
+    values: list[Expression]
+    accesses: list[Access]
+    stores: list[tuple[int, int]]
+    arguments: list[int]
+    label: str = ""

@@ -20,8 +20,8 @@ from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.compiler.nest import CHUNK, Access, Nest, Reduce
-from mlx.compiler.plan import GemmStep, NestStep, OpaqueStep, Plan
-from mlx.compiler.steps import CheckStep, CopyStep, Strided
+from mlx.compiler.plan import NestStep, OpaqueStep, Plan
+from mlx.compiler.steps import CheckStep, CopyStep, GemmStep, Strided
 
 ZERO, ARENA, FIRST = 1, 2, 3
 STREAM_BYTES = 24 << 20
