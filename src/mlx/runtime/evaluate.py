@@ -10,6 +10,7 @@ from typing import Any
 
 from mlx.backend.llvm.programs import Executable, build_executable
 from mlx.base.tree import picker
+from mlx.compiler.equal import equal_numbers
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, team
@@ -145,11 +146,14 @@ _USUAL = _calibrate()
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     order, calls = _collect(roots)
-    for call in calls:
-        pending = [n for n in call.inputs if n.data is None]
-        if pending:
-            _evaluate(pending, asynchronous)
-        _call_compiled(call, asynchronous)
+    if calls:
+        order.clear()  # references to arrays, and to calls, would keep them from being donated
+        while calls:
+            call = calls.pop(0)
+            _evaluate([n for n in call.inputs if n.data is None], asynchronous)
+            _call_compiled(call, asynchronous)
+        del call
+        order = _collect([n for n in roots if n.data is None])[0]
     while order and _settle(order):
         waiting = [n for n in roots if n.data is None]
         order = _collect(waiting)[0] if waiting else waiting
@@ -270,7 +274,7 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
     live = [i for i in live if order[i].dtype is not None]
     del index
     threads = team.num_threads()
-    whole = (tuple(key), tuple(live), threads)
+    whole = (tuple(key), tuple(live), equal_numbers(scalars), threads)
     program = _programs.get(whole)
     if program is None:
         parts = layers(order) if len(order) >= MANY and _shapes_change(key) else []
