@@ -11,7 +11,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.errors import AxisError
 from mlx.graph.node import Node, Shape
-from mlx.ops.operands import array_node, axis_of, broadcast_shape, integer, integers
+from mlx.ops.operands import array_node, axis_of, broadcast_shape, can_broadcast, integer, integers
 from mlx.primitives.elementwise import cast
 from mlx.primitives.indexing import Gather, Scatter
 from mlx.primitives.reductions import broadcast
@@ -135,7 +135,7 @@ def _fit(name: str, value: Node, shape: Shape) -> Node:
     """A value broadcast to a shape; leading axes of size one beyond it don't count."""
     while value.ndim > len(shape) and value.shape[0] == 1:
         value = reshape(value, value.shape[1:])
-    if broadcast_shape(value.shape, shape) != shape:
+    if not can_broadcast(value.shape, shape):
         raise ValueError(f"[{name}] Cannot broadcast values of shape {value.shape} to {shape}.")
     return broadcast(value, shape)
 

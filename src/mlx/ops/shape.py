@@ -39,7 +39,7 @@ from mlx.primitives.views import Reshape, Slice, Transpose
 Axes = int | Sequence[int] | None
 
 
-def astype(a: array, dtype: Dtype, *, stream: Any = None) -> array:
+def astype(a: array, dtype: Dtype, stream: Any = None) -> array:
     """a in another dtype: complex numbers lose their imaginary part, floats their fraction.
 
     >>> mx.astype(mx.array([1.7, -1.7]), mx.int32)
@@ -321,7 +321,6 @@ def narrow(x: Node, axis: int, start: int, stop: int) -> Node:
 
 def diagonal(
     a: array,
-    /,
     offset: int = 0,
     axis1: int = 0,
     axis2: int = 1,

@@ -11,12 +11,13 @@ from typing import Any
 from mlx.backend.llvm.programs import Executable, build_executable
 from mlx.base.tree import picker
 from mlx.compiler.equal import equal_numbers
+from mlx.compiler.groups import outputs_of
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import layers, pieces
-from mlx.runtime.execute import Failed, counters, number_bits, run, unsettled
+from mlx.runtime.execute import Failed, counters, number_bits, run, spoil, unsettled
 from mlx.runtime.memory import check_size
 
 PROGRAMS = 2048
@@ -266,11 +267,54 @@ def _shapes_change(key: list[Any]) -> bool:
     return False
 
 
+def _remember(key: Any, program: Executable) -> None:
+    _programs[key] = program
+    if len(_programs) > PROGRAMS:
+        _programs.popitem(last=False)
+
+
+_PASSING = frozenset({"custom", "barrier", "compiled"})
+
+
+def _wanted_whole(order: list[Node], live: list[int], roots: set[Node]) -> list[Node]:
+    """Nodes with several outputs that something outside refers to: it may ask for any of them,
+    and their operands are only here now.  Those in ``roots`` are being taken care of."""
+    return [
+        node
+        for i in live
+        if (node := order[i]).dtype is None
+        and node.primitive.family not in _PASSING
+        and node not in roots
+    ]
+
+
+def _evaluate_whole(
+    order: list[Node], roots: set[Node], several: list[Node], asynchronous: bool
+) -> None:
+    """Evaluate a region and every output of some of its nodes, which keep them as their data."""
+    outputs = outputs_of(several, order)
+    results = [node for made in outputs.values() for node in made]
+    inside = set(order)
+    order += [node for node in results if node not in inside]
+    del inside
+    try:
+        _evaluate_region(order, roots | set(several) | set(results), asynchronous)
+    finally:  # interrupted behind the program, the results are there
+        for source, made in outputs.items():
+            if all(node.data is not None for node in made):
+                source.data = tuple([node.data for node in made])
+    trace.evaluated(several)
+
+
 def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) -> None:
     key, leaves, scalars, edges, uses, index = _describe(order)
     live = _outside(order, edges, _USUAL)
     wanted = {at for n in roots if (at := index.get(n, -1)) >= 0}
     live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
+    if several := _wanted_whole(order, live, roots):
+        del key, leaves, scalars, index  # references that would make nodes look needed
+        _evaluate_whole(order, roots, several, asynchronous)
+        return
     live = [i for i in live if order[i].dtype is not None]
     del index
     threads = team.num_threads()
@@ -285,9 +329,7 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
             return
         counters["programs"] += 1
         program = build_executable(order, live, leaves, scalars, threads, team.Program, check_size)
-        _programs[whole] = program
-        if len(_programs) > PROGRAMS:
-            _programs.popitem(last=False)
+        _remember(whole, program)
     else:
         _programs.move_to_end(whole)
     outputs = [order[i] for i in live]
@@ -300,7 +342,6 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
     try:
         run(program, leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
-        for node in outputs:
-            node.data = Failed(error)
+        spoil(order, outputs, error)
         raise
     trace.evaluated(outputs)

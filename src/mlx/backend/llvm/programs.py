@@ -12,7 +12,7 @@ from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lower import lower
 from mlx.backend.llvm.target import host
-from mlx.compiler.donate import donations, may_fail
+from mlx.compiler.donate import check_ahead, donations, may_fail
 from mlx.compiler.plan import Plan, make_plan
 from mlx.graph.node import Node
 
@@ -78,6 +78,7 @@ def assemble(
     plan: Plan, order: Sequence[Node], live: Sequence[int], leaves: Any, scalars: Any, workers: int
 ) -> Executable:
     """Lower and compile a plan."""
+    check_ahead(plan)
     lowered = lower(plan, workers)
     result = Executable()
     result.commands = lowered.commands

@@ -6,6 +6,7 @@ import os
 from functools import cache
 
 from mlx.backend.llvm.lazy import binding
+from mlx.backend.llvm.permission import TILE_FEATURES, tiles_permitted
 
 _LEVELS = {
     "avx2": "+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt,+movbe,+sse4.2,+cx16",
@@ -49,6 +50,11 @@ class Target:
     def has_fma(self) -> bool:
         return self.has("fma") or self.has("neon") or self.has("avx512f")
 
+    @property
+    def converts_half(self) -> bool:
+        """Whether there are instructions from float16 to float32 and back."""
+        return not self.triple.startswith(("x86", "i")) or self.has("f16c") or self.avx512
+
     def attributes(self) -> str:
         """Function attributes that make LLVM use this target in full."""
         text = f'"prefer-vector-width"="{self.vector_bytes * 8}" "min-legal-vector-width"="512"'
@@ -59,6 +65,8 @@ class Target:
 
 def host_features() -> str:
     features = binding().get_host_cpu_features()
+    if features.get("amx-tile") and not tiles_permitted():
+        features |= dict.fromkeys(TILE_FEATURES, False)
     return ",".join(("+" if on else "-") + name for name, on in sorted(features.items()))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlx.backend.llvm.gemm.pack import UNIT_ROW
+from mlx.backend.llvm.gemm.tile import UNIT_ROW
 from mlx.backend.llvm.gemm.vector_columns import Columns
 from mlx.backend.llvm.gemm.vector_form import CHUNK, MAX_BLOCK, SLOTS, VectorProblem
 from mlx.backend.llvm.gemm.vector_rows import Rows
