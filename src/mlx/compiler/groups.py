@@ -21,6 +21,7 @@ class Group:
     size: iterations of its space; rows: how many rows it is split into, once a reduction says.
     closed: its reductions are complete only when the kernel ends (split, columns).
     movable: a map of leaves alone, which may still be merged into any group, even an earlier one.
+    early: once movable, and read by a group before it: it runs first and stays a map of leaves.
     sealed: one node whose strides fit no other's loops.
     """
 
@@ -36,7 +37,13 @@ class Group:
         self.reductions: set[Node] = set()
         self.reads: set[Node] = set()
         self.movable = False
+        self.early = False
         self.sealed = False
+
+    @property
+    def order(self) -> int:
+        """Groups run in this order (early ones among themselves in any)."""
+        return -1 if self.early else self.index
 
     @property
     def closed(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlx.backend.llvm.programs import Executable, build_executable
 from mlx.base.tree import picker
+from mlx.compiler.equal import equal_numbers
 from mlx.compiler.groups import outputs_of
 from mlx.graph import trace
 from mlx.graph.node import Node
@@ -317,7 +318,7 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
     live = [i for i in live if order[i].dtype is not None]
     del index
     threads = team.num_threads()
-    whole = (tuple(key), tuple(live), threads)
+    whole = (tuple(key), tuple(live), equal_numbers(scalars), threads)
     program = _programs.get(whole)
     if program is None:
         parts = layers(order) if len(order) >= MANY and _shapes_change(key) else []
