@@ -62,8 +62,8 @@ class Primitive:
         return token
 
     @property
-    def size_values(self) -> tuple[Any, ...]:
-        """The fields left out of the token that the result's shape does not say."""
+    def size_values(self) -> tuple[int, ...]:
+        """The sizes left out of the token that the result's shape does not say."""
         return ()
 
     @property

@@ -35,6 +35,10 @@ class Indexing(Primitive):
     batch: int
     window: Shape | None
 
+    @property
+    def size_values(self) -> tuple[int, ...]:
+        return self.window or ()
+
     def rest_axes(self, ndim: int) -> list[int]:
         """The array's axes that are part of rest."""
         kept = range(self.batch, ndim)
@@ -266,7 +270,7 @@ class SliceUpdate(Primitive):
     steps: tuple[int, ...]
 
     @property
-    def size_values(self) -> tuple[Any, ...]:
+    def size_values(self) -> tuple[int, ...]:
         return self.starts
 
     def _slice(self, shape: Shape) -> Slice:

@@ -108,7 +108,7 @@ class Slice(View):
     shape: Shape
 
     @property
-    def size_values(self) -> tuple[Any, ...]:
+    def size_values(self) -> tuple[int, ...]:
         return self.starts
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
@@ -139,7 +139,7 @@ class Embed(Primitive):
     shape: Shape
 
     @property
-    def size_values(self) -> tuple[Any, ...]:
+    def size_values(self) -> tuple[int, ...]:
         return self.starts
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from mlx.backend.llvm.programs import Executable, build_executable
+from mlx.backend.llvm.programs import build_executable
 from mlx.base.tree import picker
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
-from mlx.runtime.cut import layers, pieces
+from mlx.runtime.cut import pieces
 from mlx.runtime.execute import Failed, counters, number_bits, run, unsettled
 from mlx.runtime.memory import check_size
+from mlx.runtime.structures import Programs, Region
 
-PROGRAMS = 2048
 collector.calm()
 _lock = team.planning
-_programs: OrderedDict[Any, Executable] = OrderedDict()
+_programs = Programs()
 
 
 def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
@@ -80,47 +79,70 @@ def _settle(order: Sequence[Node]) -> bool:
 _serial = operator.attrgetter("serial")
 
 
-def _describe(
-    order: list[Node],
-) -> tuple[list[Any], list[Node], list[Node], list[int], list[int], dict[Node, int]]:
-    """(key, leaves, run-time numbers, in-region references to nodes and to leaves, positions)."""
-    index: dict[Node, int] = {}
-    key: list[Any] = []
-    leaves: list[Node] = []
-    scalars: list[Node] = []
-    edges = [0] * len(order)
-    uses: list[int] = []
-    find = index.get
-    for position, node in enumerate(order):
-        primitive = node.primitive
-        index[node] = position
-        part = primitive.__dict__.get("_key_part")
-        if part is None:
-            part = primitive.key_part
-        dtype = node.dtype
-        if dtype is not None:
-            key += (part, node.shape, dtype.index)
-        else:
-            key.append(part)
-        inputs = node.inputs
-        if not inputs:
-            if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
-                scalars.append(node)
-                edges[position] += 1  # by ``scalars`` itself
-            continue
-        for source in inputs:
-            at = find(source)
-            if at is None:
-                leaves.append(source)
-                at = index[source] = -len(leaves)
-                uses.append(1)
-                key.append((source.shape, source.dtype.index))
-            elif at >= 0:
-                edges[at] += 1
+_SHAPE = 1 << 40
+"""Added to the number of a tuple of sizes in a key, which no token or position reaches."""
+
+
+class _Shapes(dict[tuple[int, ...], int]):
+    """Numbers for the different tuples of sizes of a region, in the order in which it has them."""
+
+    def __missing__(self, sizes: tuple[int, ...]) -> int:
+        number = self[sizes] = _SHAPE + len(self)
+        return number
+
+
+class _Described:
+    """A region as a key says it: ``key`` is the structure, ``shapes`` the tuples of sizes.
+
+    edges: in-region references to each node; uses: to each leaf; index: positions of nodes.
+    """
+
+    __slots__ = ("edges", "index", "key", "leaves", "scalars", "shapes", "uses")
+
+    def __init__(self, order: list[Node]) -> None:
+        self.index = index = dict[Node, int]()
+        self.key = key = list[int]()
+        self.leaves = leaves = list[Node]()
+        self.scalars = scalars = list[Node]()
+        self.shapes = shapes = _Shapes()
+        self.edges = edges = [0] * len(order)
+        self.uses = uses = list[int]()
+        find = index.get
+        for position, node in enumerate(order):
+            primitive = node.primitive
+            index[node] = position
+            part = primitive.__dict__.get("_key_part")
+            if part is None:
+                part = primitive.key_part
+            if part.__class__ is tuple:
+                token, sizes = part
+                key += (token, shapes[sizes])
             else:
-                uses[-1 - at] += 1
-            key.append(at)
-    return key, leaves, scalars, edges, uses, index
+                key.append(part)
+            dtype = node.dtype
+            inputs = node.inputs
+            if dtype is not None:
+                key += (shapes[node.shape], dtype.index)
+            else:
+                key += (-_SHAPE, len(inputs), *[shapes[sizes] for sizes, _ in node.shape])
+            if not inputs:
+                if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
+                    scalars.append(node)
+                    edges[position] += 1  # by ``scalars`` itself
+                continue
+            for source in inputs:
+                at = find(source)
+                if at is None:
+                    leaves.append(source)
+                    at = index[source] = -len(leaves)
+                    uses.append(1)
+                    key += (at, shapes[source.shape], source.dtype.index)
+                    continue
+                if at >= 0:
+                    edges[at] += 1
+                else:
+                    uses[-1 - at] += 1
+                key.append(at)
 
 
 def _outside(order: list[Node], edges: list[int], usual: int) -> list[int]:
@@ -214,7 +236,8 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
     roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
     order = _collect_recorded(roots)
-    _, leaves, scalars, _, _, index = _describe(order)
+    described = _Described(order)
+    leaves, scalars, index = described.leaves, described.scalars, described.index
     graph.results = [
         ("input", position[n])
         if n in position
@@ -246,46 +269,24 @@ def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
     return sorted(seen, key=_serial)
 
 
-MANY = 256
-"""Regions of fewer nodes are always planned whole."""
-_structures: OrderedDict[int, None] = OrderedDict()
-
-
-def _shapes_change(key: list[Any]) -> bool:
-    """Whether a region of the same structure, but other shapes, was planned before."""
-    structure = hash(tuple([part for part in key if type(part) is int]))
-    if structure in _structures:
-        return True
-    _structures[structure] = None
-    if len(_structures) > PROGRAMS:
-        _structures.popitem(last=False)
-    return False
-
-
 def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) -> None:
-    key, leaves, scalars, edges, uses, index = _describe(order)
-    live = _outside(order, edges, _USUAL)
-    wanted = {at for n in roots if (at := index.get(n, -1)) >= 0}
+    described = _Described(order)
+    live = _outside(order, described.edges, _USUAL)
+    find = described.index.get
+    wanted = {at for n in roots if (at := find(n, -1)) >= 0}
     live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
     live = [i for i in live if order[i].dtype is not None]
-    del index
+    del find, described.index
+    leaves, scalars, uses = described.leaves, described.scalars, described.uses
     threads = team.num_threads()
-    whole = (tuple(key), tuple(live), threads)
-    program = _programs.get(whole)
+    shapes = tuple(described.shapes)
+    key = (tuple(described.key), tuple(map(len, shapes)), tuple(live), threads)
+    structure, program = _programs.find(key, shapes)
     if program is None:
-        parts = layers(order) if len(order) >= MANY and _shapes_change(key) else []
-        if parts:
-            del leaves, scalars  # references that would make nodes look needed
-            for part in parts:
-                _evaluate_region(part, roots, asynchronous)
-            return
         counters["programs"] += 1
-        program = build_executable(order, live, leaves, scalars, threads, team.Program, check_size)
-        _programs[whole] = program
-        if len(_programs) > PROGRAMS:
-            _programs.popitem(last=False)
-    else:
-        _programs.move_to_end(whole)
+        region = Region(order, live, leaves, scalars, shapes, threads)
+        program = _programs.make(structure, region)
+        del region
     outputs = [order[i] for i in live]
     numbers = [number_bits(scalars[i]) for i in program.scalar_order]
 

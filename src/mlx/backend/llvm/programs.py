@@ -10,7 +10,7 @@ from mlx.backend.llvm import jit
 from mlx.backend.llvm.abi import Command, HostCall, KernelSpec
 from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.lower import lower
+from mlx.backend.llvm.lower import lower, place_temps
 from mlx.backend.llvm.target import host
 from mlx.compiler.donate import donations, may_fail
 from mlx.compiler.plan import Plan, make_plan
@@ -45,13 +45,12 @@ class Executable:
     """A bound program: native commands, and how leaves and outputs map to its bases."""
 
     __slots__ = (
-        "arena_bytes", "can_fail", "commands", "donations", "donors", "leaf_order",
+        "_commands", "arena_bytes", "can_fail", "donations", "donors", "leaf_order",
         "output_bytes", "results", "scalar_order", "segments",
     )  # fmt: skip
 
     segments: list[Any]
     """Native programs and host calls, in order."""
-    commands: list[Command | HostCall]
     arena_bytes: int
     output_bytes: list[int]
     leaf_order: list[int]
@@ -64,6 +63,18 @@ class Executable:
     results: list[tuple[str, int, int]]
     """For each output: ("leaf" or "output", which, byte offset)."""
 
+    @property
+    def commands(self) -> list[Command | HostCall]:
+        """The kernels' launches and the host calls, in order."""
+        if callable(self._commands):
+            self._commands = self._commands()
+        return self._commands
+
+    @commands.setter
+    def commands(self, commands: Any) -> None:
+        """Set them, or what makes them when somebody looks."""
+        self._commands = commands
+
     def error(self, status: Sequence[int]) -> Exception:
         """The exception for a status block that a kernel filled."""
         code, index, size, width = status
@@ -75,10 +86,16 @@ class Executable:
 
 
 def assemble(
-    plan: Plan, order: Sequence[Node], live: Sequence[int], leaves: Any, scalars: Any, workers: int
+    plan: Plan,
+    order: Sequence[Node],
+    live: Sequence[int],
+    leaves: Sequence[Node],
+    scalars: Sequence[Node],
+    workers: int,
+    place: Callable[[Plan], int] = place_temps,
 ) -> Executable:
-    """Lower and compile a plan."""
-    lowered = lower(plan, workers)
+    """Lower a plan; its kernels are not looked up yet."""
+    lowered = lower(plan, workers, place)
     result = Executable()
     result.commands = lowered.commands
     result.arena_bytes = lowered.arena_bytes
@@ -134,7 +151,12 @@ def build_executable(
         libraries.append(library)
         table.append((library.address("kernel"), command.consts, command.tasks))
     if table:
-        cost = sum(c.bytes + c.flops // 8 for c in result.commands if isinstance(c, Command))
-        small = cost < SMALL_COST and not result.segments
+        small = is_small(result.commands) and not result.segments
         result.segments.append(make_program(table, small, libraries))
     return result
+
+
+def is_small(commands: Sequence[Command | HostCall]) -> bool:
+    """Whether a program takes less time than waking threads would."""
+    cost = sum(c.bytes + c.flops // 8 for c in commands if isinstance(c, Command))
+    return cost < SMALL_COST
