@@ -18,6 +18,7 @@ class MatMul(Primitive):
     """``a[..., m, k] @ b[..., k, n]`` with equal leading (batch) axes and dtypes."""
 
     family = "contraction"
+    shared = True
 
     def infer(self, a: Node, b: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         if a.dtype is not b.dtype or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2]:

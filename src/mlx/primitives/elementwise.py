@@ -23,6 +23,7 @@ class Elementwise(Primitive):
     """
 
     family = "elementwise"
+    shared = True
     partials: ClassVar[tuple[Partial | None, ...]] = ()
     cheap: ClassVar[bool] = False
     """Whether recomputing it costs less than storing and loading it."""

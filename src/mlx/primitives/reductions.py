@@ -68,6 +68,7 @@ class Reduction(Primitive):
     """
 
     family = "reduction"
+    shared = True
     axis: int
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]

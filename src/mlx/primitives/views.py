@@ -21,6 +21,7 @@ class View(Primitive):
     """
 
     family = "view"
+    shared = True
 
     def transpose(self, cotangent: Node, x: Node) -> Node:
         raise TypeError(f"[{self.name}] declares no transpose rule.")
@@ -102,6 +103,7 @@ def moveaxis(x: Node, source: int, destination: int) -> Node:
 class Slice(View):
     """``x[starts[i] :: steps[i]]``, shape[i] elements along each axis; steps may be negative."""
 
+    shared = False  # too many different ones
     sizes = frozenset({"starts", "shape"})
     starts: tuple[int, ...]
     steps: tuple[int, ...]
@@ -167,6 +169,7 @@ class Concatenate(Primitive):
     """Inputs one after another along an axis."""
 
     family = "join"
+    shared = True
     axis: int
 
     def infer(self, *inputs: Node) -> tuple[Shape, Dtype]:

@@ -33,13 +33,16 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
         waiting = [node for node in nodes if node.data is None]
         if waiting and not _evaluate_calls(waiting, asynchronous):
             _evaluate(waiting, asynchronous)
+        late = []
         for node in nodes:
-            if type(node.data) is not Buffer:
-                raise node.data.error()
+            data = node.data
+            if type(data) is not Buffer:
+                raise data.error()
+            if data.ticket is not None:
+                late.append(data)
     if not asynchronous:
-        for node in nodes:
-            if (data := node.data).ticket is not None:
-                data.wait()
+        for data in late:
+            data.wait()
 
 
 def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node]]:
@@ -65,6 +68,7 @@ def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node]]:
 def _settle(order: Sequence[Node]) -> bool:
     """Give the outputs of finished compiled calls their data; whether there were any."""
     settled = []
+    keep = trace.any_open()
     for node in order:
         inputs = node.inputs
         if inputs and (source := inputs[0]).dtype is None and (data := source.data) is not None:
@@ -72,11 +76,15 @@ def _settle(order: Sequence[Node]) -> bool:
                 raise data.error()
             node.data = data[node.primitive.index]
             settled.append(node)
-    trace.evaluated(settled)
+            if not keep:
+                node.inputs = ()
+    if keep:
+        trace.evaluated(settled)
     return bool(settled)
 
 
 _serial = operator.attrgetter("serial")
+_COMPUTED = {Buffer}
 
 
 _SHAPE = 1 << 40
@@ -188,7 +196,7 @@ def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
     for call in calls:
         if call.dtype is not None or call.primitive.family != "compiled":
             return False
-        if call.data is None and not all([type(node.data) is Buffer for node in call.inputs]):
+        if call.data is None and not {type(n.data) for n in call.inputs} <= _COMPUTED:
             return False
     for call in sorted(calls, key=_serial):
         if call.data is None:

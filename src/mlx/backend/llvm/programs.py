@@ -19,6 +19,8 @@ from mlx.graph.node import Node
 KERNELS = 8192
 _CHECKED = {GATHER: "gather", SCATTER: "scatter"}
 SMALL_COST = 150_000
+DONATED_BYTES = 4096
+"""Smaller outputs get memory of their own: finding out who refers to a leaf costs more."""
 _kernels: OrderedDict[str, jit.Library] = OrderedDict()
 
 
@@ -46,7 +48,7 @@ class Executable:
 
     __slots__ = (
         "_commands", "arena_bytes", "can_fail", "donations", "donors", "leaf_order",
-        "output_bytes", "results", "scalar_order", "segments",
+        "output_bytes", "plain", "results", "scalar_order", "segments",
     )  # fmt: skip
 
     segments: list[Any]
@@ -62,6 +64,8 @@ class Executable:
     """The leaves that ``donations`` names, each once."""
     results: list[tuple[str, int, int]]
     """For each output: ("leaf" or "output", which, byte offset)."""
+    plain: bool
+    """Whether the outputs are just the output buffers, in their order."""
 
     @property
     def commands(self) -> list[Command | HostCall]:
@@ -107,6 +111,7 @@ def assemble(
     result.donations = [
         (lowered.output_index[buffer], [leaf_at[plan.leaves[p]] for p in positions])
         for buffer, positions in donations(plan)
+        if plan.buffers[buffer].nbytes >= DONATED_BYTES
     ]
     result.donors = sorted({leaf for _, positions in result.donations for leaf in positions})
     result.can_fail = any(may_fail(step) for step in plan.steps)
@@ -118,6 +123,8 @@ def assemble(
             result.results.append(("leaf", leaf_at[plan.leaves[info.position]], offset))
         else:
             result.results.append(("output", lowered.output_index[buffer], offset))
+    whole = [("output", i, 0) for i in range(len(result.output_bytes))]
+    result.plain = result.results == whole
     return result
 
 

@@ -116,7 +116,7 @@ class Template:
             (kind, number, offset)
             for (kind, number, _), offset in zip(like.results, offsets, strict=True)
         ]
-        result.can_fail = like.can_fail
+        result.can_fail, result.plain = like.can_fail, like.plain
         result.donations = like.donations
         result.donors = like.donors
         result.leaf_order = like.leaf_order
