@@ -2,19 +2,18 @@
 
 Planning a region with a ``Size`` in place of each size that changes from run to run gives the
 plan for *all* sizes that take the same decisions: what is computed of sizes is kept as an
-expression, and every comparison that planning branched on as a guard.  ``function`` turns
-expressions and guards into Python code that yields the same numbers for other sizes, or None
-where a decision would differ.  Whatever needs a plain integer (an index, a range, a text) gets
-the present one, guarded: a plan can be too special, but not wrong.
+expression (see ``recipe``), and every comparison that planning branched on as a guard.  Whatever
+needs a plain integer (an index, a range, a text) gets the present one, guarded: a plan can be
+too special, but not wrong.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-_UNBOUNDED = -(1 << 80)
+UNBOUNDED = -(1 << 80)
 _COMPARISONS: dict[str, Callable[[int, int], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -31,14 +30,13 @@ class Size:
     """An integer of a trace: its present value, and how it follows from the variables.
 
     It is ``factor`` times the product of ``atoms``: variables, and results of operations
-    other than products.  It is known to be at least ``low``.
+    other than products.  It is known to be at least ``low``.  ``text`` computes it from
+    ``inputs``; ``of`` is the Recipe that it belongs to.
     """
 
     __slots__ = ("atoms", "factor", "inputs", "low", "name", "of", "text", "value")
 
-    def __init__(
-        self, of: Trace, text: str, inputs: tuple[Size, ...], value: int, low: int
-    ) -> None:
+    def __init__(self, of: Any, text: str, inputs: tuple[Size, ...], value: int, low: int) -> None:
         self.of = of
         self.text = text
         self.inputs = inputs
@@ -162,161 +160,11 @@ class Size:
         return repr(self.__index__())
 
 
-class Trace:
-    """The sizes of one plan: ``variables`` stand for these values, all different, at least 2."""
-
-    def __init__(self, values: Sequence[int]) -> None:
-        self.is_open = True
-        self.sizes: dict[str, Size] = {}
-        self.guards: dict[tuple[str, str, str], tuple[str, tuple[Size, ...]]] = {}
-        self.hashed: dict[str, Size] = {}
-        self._made: dict[str, Size] = {}
-        self._products: dict[tuple[int, tuple[str, ...]], Size] = {}
-        self.variables = [self._variable(value, 2) for value in values]
-        self.places: list[Size] = []
-        self._distinct = {v.name for v in self.variables}
-
-    def _variable(self, value: int, low: int) -> Size:
-        size = Size(self, "", (), value, low)
-        self._products[1, size.atoms] = size
-        return size
-
-    def place(self, value: int) -> Size:
-        """A number that becomes known only when all sizes are: a place in memory."""
-        size = self._variable(value, 0)
-        self.places.append(size)
-        return size
-
-    def made(self, text: str, inputs: tuple[Size, ...], value: int, low: int) -> Size:
-        """The result of an operation; the same text is the same size."""
-        size = self._made.get(text)
-        if size is None:
-            size = self._made[text] = Size(self, text, inputs, value, low)
-            self._products[1, size.atoms] = size
-        return size
-
-    def product(
-        self, factor: int, atoms: tuple[str, ...], text: str, inputs: tuple[Size, ...], value: int
-    ) -> Number:
-        """``factor`` times ``atoms``, which ``text`` computes."""
-        if not atoms or not factor:
-            return factor
-        size = self._products.get((factor, atoms))
-        if size is None:
-            low = factor
-            for atom in atoms:
-                low *= self.sizes[atom].low
-            is_bounded = factor > 0 and all(self.sizes[atom].low >= 0 for atom in atoms)
-            size = Size(self, text, inputs, value, low if is_bounded else _UNBOUNDED)
-            size.factor, size.atoms = factor, atoms
-            self._products[factor, atoms] = size
-        return size
-
-    def guard(self, comparison: str, a: Size, b: Number, outcome: bool) -> None:
-        """A decision that planning took."""
-        other = _name(b)
-        key = (comparison, a.name, other)
-        if key not in self.guards:
-            test = f"{a.name} {comparison} {other}"
-            self.guards[key] = (test if outcome else f"not {test}", _sizes(a, b))
-
-    def is_variable(self, size: Size) -> bool:
-        return size.name in self._distinct
-
-    def close(self) -> None:
-        """End planning: what dictionaries told apart must stay apart, and equal equal."""
-        by_value: dict[int, Size] = {}
-        for size in self.hashed.values():
-            first = by_value.setdefault(size.value, size)
-            if first is not size:
-                self.guard("==", size, first, True)
-            elif size.value in (0, 1):
-                self.guard("==", size, size.value, True)
-        self.is_open = False
-        apart = tuple(size for value, size in by_value.items() if value not in (0, 1))
-        if len(apart) > 1 and not all(self.is_variable(size) for size in apart):
-            names = ", ".join(s.name for s in apart)
-            self.guards["distinct", "", ""] = (f"len({{0, 1, {names}}}) == {len(apart) + 2}", apart)
-
-    # -- code --------------------------------------------------------------------------
-
-    def function(
-        self,
-        arguments: str,
-        needed: Sequence[Number],
-        placing: str,
-        outputs: Sequence[tuple[str, Number]],
-        end: str,
-    ) -> Callable[..., Any]:
-        """Code that is given the variables (``sizes``) and returns None where a guard fails.
-
-        The numbers ``needed`` come before the line ``placing``, which yields the places; then
-        each of ``outputs`` is assigned, then comes ``end``.  Texts name numbers in braces: {0}.
-        """
-        writer = _Writer(self)
-        late = []
-        writer.unpack([v.name for v in self.variables], "sizes")
-        for test, inputs in self.guards.values():
-            if writer.compute(inputs):
-                writer.lines.append(f"if not ({test}): return None")
-            else:
-                late.append((test, inputs))
-        if self.places:
-            writer.compute(_sizes(*needed))
-            listed = "".join(f"{_name(n)}, " for n in needed)
-            writer.unpack([p.name for p in self.places], placing.format(f"({listed})"))
-            writer.late.clear()
-        for test, inputs in late:
-            writer.compute(inputs)
-            writer.lines.append(f"if not ({test}): return None")
-        for target, number in outputs:
-            writer.compute(_sizes(number))
-            writer.lines.append(f"{target} = {_name(number)}")
-        source = f"def bind({arguments}):\n    " + "\n    ".join([*writer.lines, end])
-        scope: dict[str, Any] = {}
-        exec(compile(source, "<template>", "exec"), scope)
-        return scope["bind"]
-
-
-class _Writer:
-    """Lines of code, each size computed once, before its first use."""
-
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
-        self.known: set[str] = set()
-        self.late: set[str] = {p.name for p in trace.places}
-        self.lines: list[str] = []
-
-    def unpack(self, names: list[str], value: str) -> None:
-        self.known.update(names)
-        if names:
-            self.lines.append(f"{', '.join(names)}, = {value}")
-
-    def compute(self, sizes: Iterable[Size]) -> bool:
-        """Write what the sizes need; False if some need places that aren't known."""
-        stack = list(sizes)
-        while stack:
-            size = stack[-1]
-            if size.name in self.known:
-                stack.pop()
-                continue
-            if size.name in self.late or any(i.name in self.late for i in size.inputs):
-                self.late.add(size.name)
-                return False
-            missing = [i for i in size.inputs if i.name not in self.known]
-            if missing:
-                stack += missing
-                continue
-            self.known.add(stack.pop().name)
-            self.lines.append(f"{size.name} = {size.text}")
-        return True
-
-
-def _name(number: Number) -> str:
+def name_of(number: Number) -> str:
     return number.name if type(number) is Size else f"({number})" if number < 0 else str(number)
 
 
-def _sizes(*numbers: Number) -> tuple[Size, ...]:
+def sizes_in(*numbers: Number) -> tuple[Size, ...]:
     return tuple([n for n in numbers if type(n) is Size])
 
 
@@ -336,14 +184,14 @@ def most(a: Number, b: Number) -> Number:
 
 
 def _extreme(name: str, choose: Callable[..., int], a: Number, b: Number) -> Number:
-    sizes = _sizes(a, b)
+    sizes = sizes_in(a, b)
     value = choose(value_of(a), value_of(b))
     if not sizes or not sizes[0].of.is_open:
         return value
     if a is b:
         return a
     low = choose(*[n.low if type(n) is Size else n for n in (a, b)])
-    return sizes[0].of.made(f"{name}({_name(a)}, {_name(b)})", sizes, value, low)
+    return sizes[0].of.made(f"{name}({name_of(a)}, {name_of(b)})", sizes, value, low)
 
 
 def _product(a: Size, b: Number) -> Number:
@@ -360,7 +208,7 @@ def _product(a: Size, b: Number) -> Number:
         return a.value * b
     if b == 1:
         return a
-    return of.product(a.factor * b, a.atoms, f"{a.name} * {_name(b)}", (a,), a.value * b)
+    return of.product(a.factor * b, a.atoms, f"{a.name} * {name_of(b)}", (a,), a.value * b)
 
 
 def _sum(a: Size, b: Number) -> Number:
@@ -376,7 +224,7 @@ def _sum(a: Size, b: Number) -> Number:
         return of.made(text, (a, b), a.value + other, a.low + b.low)
     if b == 0:
         return a
-    return of.made(f"{a.name} + {_name(b)}", (a,), a.value + b, a.low + b)
+    return of.made(f"{a.name} + {name_of(b)}", (a,), a.value + b, a.low + b)
 
 
 def _difference(a: Size, b: Number) -> Number:
@@ -388,7 +236,7 @@ def _difference(a: Size, b: Number) -> Number:
     text = f"{a.name} - {b.name}"
     if a.atoms == b.atoms:
         return of.product(a.factor - b.factor, a.atoms, text, (a, b), a.value - b.value)
-    return of.made(text, (a, b), a.value - b.value, _UNBOUNDED)
+    return of.made(text, (a, b), a.value - b.value, UNBOUNDED)
 
 
 def _without(atoms: tuple[str, ...], taken: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -405,7 +253,7 @@ def _parts(number: Number) -> tuple[int, tuple[str, ...]]:
     return (number.factor, number.atoms) if type(number) is Size else (number, ())
 
 
-def _divisible(of: Trace, a: Number, b: Number) -> tuple[int, tuple[str, ...]] | None:
+def _divisible(of: Any, a: Number, b: Number) -> tuple[int, tuple[str, ...]] | None:
     """The quotient as factor and atoms where ``b`` certainly divides ``a``."""
     if type(b) is Size and b.low < 1:
         of.guard(">", b, 0, b.value > 0)
@@ -417,30 +265,30 @@ def _divisible(of: Trace, a: Number, b: Number) -> tuple[int, tuple[str, ...]] |
 
 
 def _quotient(a: Number, b: Number) -> Number:
-    sizes = _sizes(a, b)
+    sizes = sizes_in(a, b)
     of, value = sizes[0].of, value_of(a) // value_of(b)
     if not of.is_open:
         return value
     if b is not sizes[0] and b == 1:
         return a
-    text = f"{_name(a)} // {_name(b)}"
+    text = f"{name_of(a)} // {name_of(b)}"
     exact = _divisible(of, a, b)
     if exact is not None:
         return of.product(*exact, text, sizes, value)
     low, divisor = (n.low if type(n) is Size else n for n in (a, b))
     bound = 0 if type(b) is Size else low // divisor
-    return of.made(text, sizes, value, bound if low >= 0 and divisor > 0 else _UNBOUNDED)
+    return of.made(text, sizes, value, bound if low >= 0 and divisor > 0 else UNBOUNDED)
 
 
 def _remainder(a: Number, b: Number) -> Number:
-    sizes = _sizes(a, b)
+    sizes = sizes_in(a, b)
     of, value = sizes[0].of, value_of(a) % value_of(b)
     if not of.is_open:
         return value
     if _divisible(of, a, b) is not None:
         return 0
     positive = (b.low if type(b) is Size else b) > 0
-    return of.made(f"{_name(a)} % {_name(b)}", sizes, value, 0 if positive else _UNBOUNDED)
+    return of.made(f"{name_of(a)} % {name_of(b)}", sizes, value, 0 if positive else UNBOUNDED)
 
 
 def _compared(comparison: str, a: Size, b: Any) -> Any:

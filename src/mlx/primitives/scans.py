@@ -24,6 +24,7 @@ class Scan(Primitive):
     """
 
     family = "scan"
+    shared = True
     axis: int
     reverse: bool
     inclusive: bool

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mlx.backend.llvm.programs import build_executable
+from mlx.backend.llvm.programs import Executable
 from mlx.base.tree import picker
 from mlx.graph import trace
 from mlx.graph.node import Node
@@ -15,7 +15,6 @@ from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import pieces
 from mlx.runtime.execute import Failed, counters, number_bits, run, unsettled
-from mlx.runtime.memory import check_size
 from mlx.runtime.structures import Programs, Region
 
 collector.calm()
@@ -254,9 +253,7 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     ]
     if len(roots) == len(graph.outputs):
         graph.results = None
-    live = [index[n] for n in roots]
-    counters["programs"] += 1
-    program = build_executable(order, live, leaves, scalars, threads, team.Program, check_size)
+    program = _program(described, order, [index[n] for n in roots], threads)
     graph.values = tuple(leaf for leaf in leaves if leaf not in position)
     position |= {leaf: len(graph.inputs) + i for i, leaf in enumerate(graph.values)}
     sources = [position[leaf] for leaf in leaves]
@@ -277,6 +274,19 @@ def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
     return sorted(seen, key=_serial)
 
 
+def _program(described: _Described, order: list[Node], live: list[int], threads: int) -> Executable:
+    """The program of a region: met before, bound to new sizes, or planned."""
+    shapes = tuple(described.shapes)
+    key = (tuple(described.key), tuple(map(len, shapes)), tuple(live), threads)
+    structure, program = _programs.find(key, shapes)
+    if program is None:
+        counters["programs"] += 1
+        leaves, scalars = described.leaves, described.scalars
+        region = Region(order, live, leaves, scalars, shapes, threads)
+        program = _programs.make(structure, region)
+    return program
+
+
 def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) -> None:
     described = _Described(order)
     live = _outside(order, described.edges, _USUAL)
@@ -286,15 +296,7 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
     live = [i for i in live if order[i].dtype is not None]
     del find, described.index
     leaves, scalars, uses = described.leaves, described.scalars, described.uses
-    threads = team.num_threads()
-    shapes = tuple(described.shapes)
-    key = (tuple(described.key), tuple(map(len, shapes)), tuple(live), threads)
-    structure, program = _programs.find(key, shapes)
-    if program is None:
-        counters["programs"] += 1
-        region = Region(order, live, leaves, scalars, shapes, threads)
-        program = _programs.make(structure, region)
-        del region
+    program = _program(described, order, live, team.num_threads())
     outputs = [order[i] for i in live]
     numbers = [number_bits(scalars[i]) for i in program.scalar_order]
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from mlx.backend.llvm.programs import Executable, build_executable
 from mlx.backend.llvm.template import Named, Template
+from mlx.compiler.recipe import Recipe
 from mlx.compiler.shadow import Fixed
-from mlx.compiler.sizes import Trace
 from mlx.graph.node import Node
 from mlx.runtime import team
 from mlx.runtime.memory import check_size
@@ -55,10 +55,10 @@ class Region:
             self.order, self.live, self.leaves, self.scalars, self.threads, team.Program, check_size
         )
 
-    def template(self, trace: Trace, named: Named) -> Template:
+    def template(self, recipe: Recipe, named: Named) -> Template:
         """A template for other sizes."""
         return Template(
-            trace, named, self.order, self.live, self.leaves, self.scalars, self.threads
+            recipe, named, self.order, self.live, self.leaves, self.scalars, self.threads
         )
 
 
@@ -109,8 +109,8 @@ class Structure:
         if len(known) >= VARIANTS or self._made > 4 * VARIANTS:
             return _planned(region)
         self._made += 1
-        trace = Trace(values)
-        variables = dict(zip(values, trace.variables, strict=True))
+        recipe = Recipe(values)
+        variables = dict(zip(values, recipe.variables, strict=True))
         is_open = set(self._open)
         flat = [variables.get(n, n) if i in is_open else n for i, n in enumerate(sizes)]
         named: Named = {}
@@ -119,7 +119,7 @@ class Structure:
             named[shape] = tuple(flat[start : start + len(shape)])
             start += len(shape)
         try:
-            template = region.template(trace, named)
+            template = region.template(recipe, named)
         except Fixed:
             self._made += VARIANTS
             return _planned(region)

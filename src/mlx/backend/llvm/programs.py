@@ -51,6 +51,7 @@ class Executable:
         "output_bytes", "plain", "results", "scalar_order", "segments",
     )  # fmt: skip
 
+    _commands: Any
     segments: list[Any]
     """Native programs and host calls, in order."""
     arena_bytes: int

@@ -16,8 +16,9 @@ from mlx.backend.llvm.abi import Command
 from mlx.backend.llvm.lower import ALIGN, arrange, temporaries
 from mlx.backend.llvm.programs import Executable, assemble, is_small
 from mlx.compiler.plan import Plan, make_plan
+from mlx.compiler.recipe import Recipe
 from mlx.compiler.shadow import Fixed, shadow
-from mlx.compiler.sizes import Size, Trace, value_of
+from mlx.compiler.sizes import Size, value_of
 from mlx.graph.node import Node
 
 Named = dict[tuple[int, ...], tuple[Any, ...]]
@@ -28,7 +29,7 @@ class Template:
 
     def __init__(
         self,
-        trace: Trace,
+        recipe: Recipe,
         named: Named,
         order: Sequence[Node],
         live: list[int],
@@ -36,9 +37,9 @@ class Template:
         scalars: list[Node],
         workers: int,
     ) -> None:
-        """Plan a region whose tuples of sizes have the ``named`` values, sizes of ``trace``.
+        """Plan a region whose tuples of sizes have the ``named`` values, sizes of ``recipe``.
         Raises Fixed where that can't be done."""
-        self._trace = trace
+        self._recipe = recipe
         nodes, stand_ins = shadow(order, leaves, named)
         at = {node: i for i, node in enumerate(order)}
         numbers = [nodes[at[node]] for node in scalars]
@@ -49,20 +50,20 @@ class Template:
             raise Fixed("a host call")
         self._small = is_small(commands)
         self._libraries = [programs.kernel(c.spec) for c in commands]
-        trace.close()
+        recipe.close()
         self._like = like
         self._commands = commands
         self._fill(plan)
 
-    def _place(self, plan: Plan) -> Size:
+    def _place(self, plan: Plan) -> Any:
         """Every temporary at a place of its own that is yet unknown; the size of the arena."""
         temps = temporaries(plan)
         self._lives = [(b.first, b.last) for b in temps]
         self._sizes = [b.nbytes for b in temps]
         *places, total = arrange([value_of(n) for n in self._sizes], self._lives)
         for buffer, place in zip(temps, places, strict=True):
-            buffer.position = self._trace.place(place) * ALIGN
-        return self._trace.place(total) * ALIGN
+            buffer.position = self._recipe.place(place) * ALIGN
+        return self._recipe.place(total) * ALIGN
 
     def _fill(self, plan: Plan) -> None:
         """The tables as they are now, and the function that changes them."""
@@ -75,7 +76,7 @@ class Template:
             self._starts.append(len(numbers))
         self._consts = array("q", map(value_of, numbers))
         self._table = array("q", map(value_of, table))
-        outputs = [
+        outputs: list[tuple[str, Any]] = [
             (f"{name}[{i}]", number)
             for name, numbers_of in (("consts", numbers), ("table", table))
             for i, number in enumerate(numbers_of)
@@ -87,11 +88,10 @@ class Template:
         outputs += [("arena", like.arena_bytes)]
         sizes = "".join(f"bytes_{i}, " for i in range(len(like.output_bytes)))
         offsets = "".join(f"offset_{i}, " for i in range(len(like.results)))
-        placing = "place({0}, lives, check)"
-        self._bind = self._trace.function(
+        self._bind = self._recipe.function(
             "sizes, consts, table, place, lives, check",
-            self._sizes,
-            placing,
+            [*self._sizes, *like.output_bytes],
+            "place({0}, lives, check)",
             outputs,
             f"return arena, [{sizes}], ({offsets})",
         )
@@ -110,8 +110,6 @@ class Template:
             return None
         result = Executable()
         result.arena_bytes, result.output_bytes, offsets = found
-        for nbytes in result.output_bytes:
-            check_size(nbytes)
         result.results = [
             (kind, number, offset)
             for (kind, number, _), offset in zip(like.results, offsets, strict=True)
@@ -136,7 +134,7 @@ class Template:
         for i, command in enumerate(self._commands):
             traffic += [(f"bytes_{i}", command.bytes), (f"flops_{i}", command.flops)]
             names.append(f"(bytes_{i}, flops_{i}), ")
-        measure = self._trace.function(
+        measure = self._recipe.function(
             "sizes, place, lives, check",
             self._sizes,
             "place({0}, lives, check)",
@@ -155,6 +153,7 @@ class Template:
 def _placed(
     sizes: Sequence[int], lives: Sequence[tuple[int, int]], check: Callable[[int], None]
 ) -> list[int]:
+    """The places of as many buffers as have ``lives``; the sizes behind theirs are outputs'."""
     if sizes:
         check(max(sizes))
-    return arrange(sizes, lives)
+    return arrange(sizes[: len(lives)], lives)
