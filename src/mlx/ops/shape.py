@@ -10,7 +10,6 @@ from math import prod
 from typing import Any
 
 from mlx.array import array, wrap
-from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.errors import AxisError
 from mlx.graph.node import Node, Shape
@@ -31,10 +30,9 @@ from mlx.ops.operands import (
     shape_of,
 )
 from mlx.primitives import views
-from mlx.primitives.base import full, iota, picks
+from mlx.primitives.base import picks
 from mlx.primitives.custom import Barrier, StopGradient
 from mlx.primitives.elementwise import cast
-from mlx.primitives.indexing import Gather
 from mlx.primitives.views import Slice
 
 Axes = int | Sequence[int] | None
@@ -374,33 +372,3 @@ def _diagonal(x: Node, offset: int) -> Node:
     flat = views.reshape(x, (*lead, rows * columns))
     starts = (*[0] * len(lead), first * columns + first + offset)
     return Slice(starts, (*[1] * len(lead), columns + 1), (*lead, count))(flat)
-
-
-def as_strided(
-    a: array,
-    /,
-    shape: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
-    offset: int = 0,
-    *,
-    stream: Any = None,
-) -> array:
-    """Element (i, j, ...) is element ``offset + i strides[0] + j strides[1] + ...`` of a.
-
-    a is taken in row-major order; strides count elements and default to row-major ones.  An
-    element out of bounds raises IndexError on evaluation.
-
-    >>> mx.as_strided(mx.arange(6), (2, 2), (1, 2), 1)
-    array([[1, 3],
-           [2, 4]], dtype=int32)
-    """
-    x = array_node("as_strided", a)
-    sizes = x.shape if shape is None else shape_of("as_strided", shape)
-    steps = [prod(sizes[i + 1 :]) for i in range(len(sizes))] if strides is None else strides
-    steps = integers("as_strided", "a stride", steps)
-    if len(steps) != len(sizes):
-        raise ValueError(f"[as_strided] {len(sizes)} sizes, but strides {tuple(steps)}.")
-    at = full(sizes, dt.int64, integer("as_strided", "offset", offset))
-    for axis, step in enumerate(steps):
-        at = at + iota(sizes, axis, dt.int64) * step
-    return wrap(Gather((0,))(views.reshape(x, (x.size,)), at))

@@ -107,14 +107,18 @@ class _Described:
     __slots__ = ("edges", "index", "key", "leaves", "scalars", "shapes", "uses")
 
     def __init__(self, order: list[Node]) -> None:
-        self.index = index = dict[Node, int]()
-        self.key = key = list[int]()
-        self.leaves = leaves = list[Node]()
-        self.scalars = scalars = list[Node]()
-        self.shapes = shapes = _Shapes()
-        self.edges = edges = [0] * len(order)
-        self.uses = uses = list[int]()
-        find = index.get
+        self.index = dict[Node, int]()
+        self.key = list[int]()
+        self.leaves = list[Node]()
+        self.scalars = list[Node]()
+        self.shapes = _Shapes()
+        self.edges = [0] * len(order)
+        self.uses = list[int]()
+        self._walk(order)
+
+    def _walk(self, order: list[Node]) -> None:
+        index, key, shapes, edges, uses = self.index, self.key, self.shapes, self.edges, self.uses
+        find, leaves = index.get, self.leaves
         for position, node in enumerate(order):
             primitive = node.primitive
             index[node] = position
@@ -122,8 +126,7 @@ class _Described:
             if part is None:
                 part = primitive.key_part
             if part.__class__ is tuple:
-                token, sizes = part
-                key += (token, shapes[sizes])
+                key += (part[0], shapes[part[1]])
             else:
                 key.append(part)
             dtype = node.dtype
@@ -134,7 +137,7 @@ class _Described:
                 key += (-_SHAPE, len(inputs), *[shapes[sizes] for sizes, _ in node.shape])
             if not inputs:
                 if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
-                    scalars.append(node)
+                    self.scalars.append(node)
                     edges[position] += 1  # by ``scalars`` itself
                 continue
             for source in inputs:
