@@ -19,6 +19,7 @@ from typing import Any
 from mlx.backend.llvm.abi import Command, HostCall
 from mlx.backend.llvm.programs import Executable, kernel
 from mlx.runtime import team
+from mlx.runtime.limits import limits
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class KernelTime:
     flops: int
 
     @property
+    def share(self) -> float:
+        """Of the machine's limit: the time that its bytes or flops take at the least, over the
+        time it took.  Operands in caches, or fast instructions for bfloat16, give more than 1."""
+        return limits().share(self.seconds, self.bytes, self.flops)
+
+    @property
     def row(self) -> tuple[str, ...]:
         rate = self.bytes / self.seconds / 1e9 if self.seconds else 0.0
         work = self.flops / self.seconds / 1e9 if self.seconds and self.flops else 0.0
@@ -44,10 +51,11 @@ class KernelTime:
             f"{self.bytes / 1e6:.2f}",
             f"{rate:.1f}",
             f"{work:.1f}" if work else "",
+            f"{self.share:.0%}",
         )
 
 
-HEAD = ("kernel", "kind", "tasks", "us", "MB", "GB/s", "GFLOP/s")
+HEAD = ("kernel", "kind", "tasks", "us", "MB", "GB/s", "GFLOP/s", "of limit")
 
 
 @dataclass
@@ -74,7 +82,7 @@ class Explanation:
         arena = sum(self.arena_bytes) / 1e6
         lines.append(
             f"{len(self.kernels)} kernels, {self.seconds * 1e3:.3f} ms, "
-            f"{arena:.2f} MB of temporary memory"
+            f"{arena:.2f} MB of temporary memory; the machine: {limits()}"
         )
         return "\n".join(lines)
 

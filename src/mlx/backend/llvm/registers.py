@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlx.backend.llvm.half import narrow_half, widen_half
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.values import Value, const, element_of, vector
 from mlx.base import dtype as dt
@@ -66,7 +67,7 @@ class Registers:
     def rounded(self, x: Value, dtype: Dtype) -> Lane:
         """A float32 result as the dtype it was computed for."""
         if dtype is dt.float16:
-            return Lane(dtype, self.f.cast("fpext", self.f.cast("fptrunc", x, "half"), "float"))
+            return Lane(dtype, widen_half(self.f, narrow_half(self.f, x)))
         if dtype is dt.bfloat16:
             return Lane(dtype, self._bfloat(x))
         return Lane(dtype, x)
@@ -90,7 +91,7 @@ class Registers:
             return Lane(dtype, f.icmp("ne", raw, const(raw.type, 0)))
         if dtype is dt.float16:
             half = raw if element_of(raw.type) == "half" else f.cast("bitcast", raw, "half")
-            return Lane(dtype, f.cast("fpext", half, "float"))
+            return Lane(dtype, widen_half(f, half))
         if dtype is dt.bfloat16:
             wide = f.cast("zext", raw, "i32")
             return Lane(dtype, f.cast("bitcast", f.op("shl", wide, const(wide.type, 16)), "float"))
@@ -106,7 +107,7 @@ class Registers:
         if d is dt.bool_:
             return f.cast("zext", x.v, "i8")
         if d is dt.float16:
-            return f.cast("fptrunc", x.v, "half")
+            return narrow_half(f, x.v)
         if d is dt.bfloat16:
             bits = f.op("lshr", f.cast("bitcast", x.v, "i32"), const(vector(self.lanes, "i32"), 16))
             return f.cast("trunc", bits, "i16")

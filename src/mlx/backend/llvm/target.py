@@ -49,6 +49,11 @@ class Target:
     def has_fma(self) -> bool:
         return self.has("fma") or self.has("neon") or self.has("avx512f")
 
+    @property
+    def converts_half(self) -> bool:
+        """Whether there are instructions from float16 to float32 and back."""
+        return not self.triple.startswith(("x86", "i")) or self.has("f16c") or self.avx512
+
     def attributes(self) -> str:
         """Function attributes that make LLVM use this target in full."""
         text = f'"prefer-vector-width"="{self.vector_bytes * 8}" "min-legal-vector-width"="512"'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mlx.backend.llvm.half import widen_half
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.values import (
     Value,
@@ -73,6 +74,8 @@ class Element:
             wide = f.cast("zext", value, "i32")
             bits = f.op("shl", wide, const(wide.type, 16))
             return f.cast("bitcast", bits, "float")
+        if source == "half" and self.acc == "float":
+            return widen_half(f, value)
         if is_float(source):
             return f.cast("fpext", value, self.acc)
         if is_float(self.acc):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from mlx.backend.llvm.abi import Kernel, Pointer
 from mlx.backend.llvm.gemm.elements import SIZES, llvm_type
 from mlx.backend.llvm.gemm.pack import GENERAL, UNIT_COL, UNIT_ROW
+from mlx.backend.llvm.half import narrow_half
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.values import (
@@ -179,6 +180,8 @@ class StoreEpilogue:
         if target == "bfloat":  # LLVM's own conversion is a library call on most targets
             emitter = LaneEmitter(f, lanes_of(value.type))
             return emitter.to_memory(emitter.rounded(value, dtype.bfloat16))
+        if target == "half" and source == "float":
+            return narrow_half(f, value)
         if is_float(source):
             return f.cast(
                 "fptrunc" if bits_of(target) < bits_of(source) else "fpext", value, target
