@@ -97,6 +97,17 @@ class Size:
 
     __rand__ = __and__
 
+    def __or__(self, other: int) -> int:
+        return self.__index__() | other
+
+    __ror__ = __or__
+
+    def __pow__(self, other: int) -> int:
+        return int(self.__index__() ** other)
+
+    def __rdivmod__(self, other: int) -> tuple[Number, Number]:
+        return other // self, other % self
+
     def __truediv__(self, other: Number) -> float:
         return self.__index__() / other
 

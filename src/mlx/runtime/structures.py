@@ -25,7 +25,7 @@ PROGRAMS = 2048
 STRUCTURES = 2048
 VARIANTS = 12
 """Templates tried for one pattern of equal sizes."""
-counters = {"planned": 0, "templates": 0, "bound": 0}
+counters = {"planned": 0, "templates": 0, "bound": 0, "refused": 0}
 
 
 class Region:
@@ -121,6 +121,10 @@ class Structure:
         try:
             template = region.template(recipe, named)
         except Fixed:
+            self._made += VARIANTS
+            return _planned(region)
+        except (TypeError, AttributeError):  # a planner insists on plain integers
+            counters["refused"] += 1
             self._made += VARIANTS
             return _planned(region)
         counters["templates"] += 1
