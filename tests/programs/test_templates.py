@@ -42,7 +42,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return program
 
     monkeypatch.setattr(Structure, "executable", checked)
-    monkeypatch.setattr(structures, "VARIANTS", 64)
+    monkeypatch.setattr(structures, "PATIENCE", 64)
     for name in counters:
         counters[name] = 0
     yield

@@ -23,8 +23,10 @@ from mlx.runtime.memory import check_size
 Shapes = tuple[tuple[int, ...], ...]
 PROGRAMS = 2048
 STRUCTURES = 2048
-VARIANTS = 12
+VARIANTS = 64
 """Templates tried for one pattern of equal sizes."""
+PATIENCE = 16
+"""Templates after which more are made only if those there are bind now and then."""
 counters = {"planned": 0, "templates": 0, "bound": 0, "refused": 0}
 
 
@@ -65,7 +67,7 @@ class Region:
 class Structure:
     """All sizes of one structure that were met."""
 
-    __slots__ = ("_first", "_made", "_open", "_pick", "_templates")
+    __slots__ = ("_bound", "_first", "_made", "_open", "_pick", "_templates")
 
     def __init__(self) -> None:
         self._first: tuple[int, ...] | None = None
@@ -73,6 +75,7 @@ class Structure:
         self._pick: Callable[[tuple[int, ...]], tuple[int, ...]] = _nothing
         self._templates: dict[tuple[int, ...], list[Template]] = {}
         self._made = 0
+        self._bound = 0
 
     def executable(self, region: Region) -> Executable:
         """The executable of a region at sizes not met before."""
@@ -90,6 +93,7 @@ class Structure:
                 if at:
                     known.insert(0, known.pop(at))
                 counters["bound"] += 1
+                self._bound += 1
                 return found
         return self._templated(region, sizes, values, known)
 
@@ -106,7 +110,7 @@ class Structure:
         self, region: Region, sizes: tuple[int, ...], values: list[int], known: list[Template]
     ) -> Executable:
         """Make a template of these sizes and bind it to them."""
-        if len(known) >= VARIANTS or self._made > 4 * VARIANTS:
+        if len(known) >= VARIANTS or self._made >= max(PATIENCE, 2 * self._bound):
             return _planned(region)
         self._made += 1
         recipe = Recipe(values)
@@ -121,11 +125,11 @@ class Structure:
         try:
             template = region.template(recipe, named)
         except Fixed:
-            self._made += VARIANTS
+            self._made += 1 << 30
             return _planned(region)
         except (TypeError, AttributeError):  # a planner insists on plain integers
             counters["refused"] += 1
-            self._made += VARIANTS
+            self._made += 1 << 30
             return _planned(region)
         counters["templates"] += 1
         known.insert(0, template)
