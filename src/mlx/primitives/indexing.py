@@ -11,12 +11,12 @@ bounds makes the evaluation raise IndexError.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full, iota
 from mlx.primitives.elementwise import Add, Conjugate, Equal, Multiply, cast, where

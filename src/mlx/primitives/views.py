@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full
 from mlx.primitives.layout import Layout

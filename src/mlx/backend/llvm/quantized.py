@@ -15,7 +15,6 @@ on every target with FMA and on any number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -45,6 +44,7 @@ from mlx.backend.llvm.quantized_panels import (
 )
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts
+from mlx.base.frozen import dataclass
 
 SLOTS = (
     "w_base", "w_offset", "s_base", "s_offset", "b_base", "b_offset", "x_base", "x_offset",

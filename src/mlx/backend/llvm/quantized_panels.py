@@ -7,7 +7,6 @@ meet the codes j of the 16 words; behind all chunks the sums of x over groups.  
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -16,6 +15,7 @@ from mlx.backend.llvm.gemm.elements import SIZES, Element
 from mlx.backend.llvm.gemm.operand import batch_offsets, batch_table
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64, vector
+from mlx.base.frozen import dataclass
 
 LANES = 16
 FLOATS = vector(LANES, "float")
