@@ -60,7 +60,14 @@ class Region:
     def template(self, recipe: Recipe, named: Named) -> Template:
         """A template for other sizes."""
         return Template(
-            recipe, named, self.order, self.live, self.leaves, self.scalars, self.threads
+            recipe,
+            named,
+            self.order,
+            self.live,
+            self.leaves,
+            self.scalars,
+            self.threads,
+            check_size,
         )
 
 

@@ -36,14 +36,19 @@ class Template:
         leaves: Sequence[Node],
         scalars: list[Node],
         workers: int,
+        check_size: Callable[[int], None],
     ) -> None:
         """Plan a region whose tuples of sizes have the ``named`` values, sizes of ``recipe``.
-        Raises Fixed where that can't be done."""
+        Raises Fixed where that can't be done, and what ``check_size`` raises where a buffer
+        can't be allocated."""
         self._recipe = recipe
         nodes, stand_ins = shadow(order, leaves, named)
         at = {node: i for i, node in enumerate(order)}
         numbers = [nodes[at[node]] for node in scalars]
         plan = make_plan(nodes, {nodes[i] for i in live})
+        for buffer in plan.buffers:
+            if buffer.kind != "leaf":
+                check_size(value_of(buffer.nbytes))
         like = assemble(plan, nodes, live, stand_ins, numbers, workers, self._place)
         commands = [c for c in like.commands if isinstance(c, Command)]
         if len(commands) < len(like.commands):
