@@ -108,6 +108,18 @@ def test_b_shared_by_many_blocks(dtype: str, how: str) -> None:
         assert (matmul(a[0], b)[rows] == chain(a[0][rows], b)).all()
 
 
+@pytest.mark.parametrize("how", ["n", "t", "g"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "complex64"])
+def test_both_operands_shared_by_many_blocks(dtype: str, how: str) -> None:
+    a, b = random((2, 600, 501), dtype, 1), random((501, 610), dtype, 2)
+    out = matmul(stored(a, how), stored(b, how))
+    check(out, a, b, dtype)
+    assert (matmul(stored(a[1], how), stored(b, how), workers=4) == out[1]).all()
+    if dtype == "float32":
+        rows = slice(None, None, 97)
+        assert (out[0][rows] == chain(a[0][rows], b)).all()
+
+
 def test_shared_b_without_products() -> None:
     assert (matmul(np.zeros((2000, 0), np.float32), np.zeros((0, 40), np.float32)) == 0).all()
 

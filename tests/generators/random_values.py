@@ -44,6 +44,14 @@ def calls() -> dict[str, str]:
         "categorical_shape": (
             f"mx.random.categorical(mx.random.normal({shapes}, key=k), shape=(2, 4), key=k)"
         ),
+        "categorical_one": "mx.random.categorical(mx.random.normal((1, 50), key=k), key=k)",
+        "categorical_one_num": (
+            "mx.random.categorical(mx.random.normal((50,), key=k), num_samples=40, key=k)"
+        ),
+        "categorical_one_shape": (
+            "mx.random.categorical(mx.random.normal((1, 50), key=k), shape=(3, 7), key=k)"
+        ),
+        "categorical_vector": "mx.random.categorical(mx.random.normal((50,), key=k), key=k)",
         "permutation_rows": "mx.random.permutation(mx.arange(12).reshape(4, 3), key=k)",
         "permutation_columns": "mx.random.permutation(mx.arange(12).reshape(4, 3), 1, key=k)",
     }

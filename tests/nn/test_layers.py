@@ -61,7 +61,7 @@ def test_initial_values_follow_the_random_key(make, expected):
 
 
 def test_step_has_no_gradient_and_two_values():
-    assert nn.Step(0.5)(mx.array([0.4, 0.5, 0.6])).tolist() == [0, 0, 1]
+    assert nn.Step(0.5)(mx.array([0.4, 0.5, 0.6])).tolist() == [0, 1, 1]
 
 
 class TestDropout:

@@ -205,6 +205,13 @@ class TestUpdate:
         assert net.update({"layers": [{"weight": new}], "pair": [{}, {}]}) is net
         assert net.layers[0].weight is new
 
+    def test_functions_among_layers_have_no_parameters(self):
+        net = nn.Sequential(nn.Linear(2, 2), nn.relu, lambda x: x + 1)
+        loss, gradient = nn.value_and_grad(net, lambda x: net(x).sum())(mx.ones((1, 2)))
+        assert gradient["layers"][1:] == [{}, {}]
+        net.set_dtype(mx.float16)
+        assert net.update(net.parameters()).layers[0].weight.dtype is mx.float16
+
     @pytest.mark.parametrize(
         ("parameters", "message"),
         [

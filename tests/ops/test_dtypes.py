@@ -73,8 +73,35 @@ def test_numbers_are_weak(dtype: str, value: Any, expected: str) -> None:
 
 def test_stronger_operands() -> None:
     assert (mx.array(2) + mx.zeros(2, mx.float16)).dtype is mx.float16
-    assert (mx.zeros(2, mx.float16) + np.array([1.0], np.float32)).dtype is mx.float32
     assert mx.add(1, 2.5).dtype is mx.float32 and mx.add(True, 1).dtype is mx.int32
+
+
+@pytest.mark.parametrize(
+    ("dtype", "beside", "expected"),
+    [
+        ("float16", "float32", "float16"), ("bfloat16", "float64", "bfloat16"),
+        ("int8", "int64", "int8"), ("int32", "bool", "int32"), ("float32", "int64", "float32"),
+        ("int32", "float64", "float32"), ("bool_", "int64", "int64"),
+        ("float32", "complex128", "complex64"), ("complex64", "float64", "complex64"),
+    ],
+)  # fmt: skip
+def test_numpy_arrays_take_the_dtype_beside_them(dtype: str, beside: str, expected: str) -> None:
+    x, y = mx.ones(2, getattr(mx, dtype)), np.array([1, 2]).astype(beside)
+    wanted = getattr(mx, expected)
+    for out in (x + y, x * y[:1], mx.maximum(y, x), mx.where(True, x, y), mx.subtract(y, x)):
+        assert out.dtype is wanted
+    assert mx.add(y, y).dtype is mx.array(y).dtype
+
+
+def test_numpy_arrays_keep_what_a_wider_dtype_holds() -> None:
+    found = mx.zeros(1, mx.float64) + np.array([1 / 3])
+    assert found.item() == 1 / 3
+
+
+def test_arange_counts_beyond_32_bits() -> None:
+    assert mx.arange(2**31, 2**31 + 2).dtype is mx.int64
+    assert mx.arange(stop=3).tolist() == [0, 1, 2]
+    assert mx.arange(7.0).dtype is mx.float32 and mx.arange(5).dtype is mx.int32
 
 
 def test_limits() -> None:

@@ -58,7 +58,6 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "repeat", lambda: mx.repeat(X, -1)),
     (ValueError, "pad", lambda: mx.pad(X, -1)),
     (ValueError, "pad", lambda: mx.pad(X, 1, "wrap")),
-    (ValueError, "pad", lambda: mx.pad(X, 5, "reflect")),
     (ValueError, "full", lambda: mx.full((2,), mx.ones(3))),
     (ValueError, "zeros|full", lambda: mx.zeros((-1,))),
     (ValueError, "arange", lambda: mx.arange(0, 10, 0)),
@@ -72,6 +71,15 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "addmm", lambda: mx.addmm(mx.ones(4), X, X.T)),
     (ValueError, "tensordot", lambda: mx.tensordot(X, X, 1)),
     (ValueError, "inner", lambda: mx.inner(X, mx.ones(2))),
+    (ValueError, r"\[index\] Cannot broadcast array of shape \(3,\) into shape \(2,\)",
+     lambda: mx.zeros(2).__setitem__(slice(None), mx.ones(3))),
+    (RuntimeError, "bitwise_and", lambda: X & X),
+    (TypeError, "arange", lambda: mx.arange()),
+    (TypeError, "sum", lambda: mx.sum([1.0])),
+    (ValueError, "add", lambda: mx.add(X, [1.0])),
+    (ValueError, "pad", lambda: mx.pad(mx.zeros(0), 1, mode="symmetric")),
+    (ValueError, "pad", lambda: mx.pad(mx.zeros(1), 1, mode="reflect")),
+    (ValueError, "overflow", lambda: mx.zeros(2, mx.uint8).__setitem__(0, -1)),
     (ValueError, "einsum", lambda: mx.einsum("ij,jk", X, X)),
     (ValueError, "einsum", lambda: mx.einsum("ij", mx.ones(2))),
     (ValueError, "einsum", lambda: mx.einsum("ij->k", X)),
@@ -86,6 +94,12 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "unique", lambda: mx.unique(mx.zeros(0), 2)),
     (ValueError, "conv", lambda: mx.conv1d(mx.ones((1, 5, 2)), mx.ones((4, 3, 3)))),
     (ValueError, "conv", lambda: mx.conv1d(mx.ones((1, 2, 2)), mx.ones((4, 3, 2)))),
+    (ValueError, "stride must be positive", lambda: mx.conv1d(
+        mx.ones((1, 5, 2)), mx.ones((4, 3, 2)), stride=0)),
+    (ValueError, "dilation must be positive", lambda: mx.conv_transpose1d(
+        mx.ones((1, 5, 2)), mx.ones((4, 3, 2)), dilation=0)),
+    (ValueError, "conv", lambda: mx.conv1d(
+        mx.ones((1, 5, 2), mx.int32), mx.ones((4, 3, 2), mx.int32))),
     (ValueError, "rope", lambda: mx.fast.rope(
         mx.ones((1, 2, 4)), 3, traditional=True, base=1.0, scale=1.0, offset=0)),
     (ValueError, "layer_norm", lambda: mx.fast.layer_norm(X, mx.ones(2), None, 1e-5)),

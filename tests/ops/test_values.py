@@ -64,6 +64,18 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: np.pad(M, ((1, 2), (0, 3)), "edge"),
     ),
     "pad reflect": (lambda: mx.pad(m, 2, "reflect"), lambda: np.pad(M, 2, "reflect")),
+    "pad reflect again": (
+        lambda: mx.pad(v, (9, 14), "reflect"),
+        lambda: np.pad(V, (9, 14), "reflect"),
+    ),
+    "pad symmetric": (lambda: mx.pad(m, 2, "symmetric"), lambda: np.pad(M, 2, "symmetric")),
+    "pad symmetric again": (
+        lambda: mx.pad(v, (13, 9), "symmetric"),
+        lambda: np.pad(V, (13, 9), "symmetric"),
+    ),
+    "roll one axis": (lambda: mx.roll(m, (1, 1), 0), lambda: np.roll(M, 2, 0)),
+    "logsumexp of nothing": (lambda: mx.logsumexp(a[:0], -1), lambda: A[:0, :, 0]),
+    "count_nonzero": (lambda: mx.count_nonzero(i, -1), lambda: np.count_nonzero(I, -1)),
     "pad value": (
         lambda: mx.pad(m, (1, 2), constant_values=7),
         lambda: np.pad(M, (1, 2), constant_values=7),
@@ -183,9 +195,16 @@ def test_in_place_operators_rebind_the_handle() -> None:
     np.testing.assert_array_equal(np.array(kept), [1, 2])
 
 
+def test_kinds_of_several_results() -> None:
+    assert type(mx.divmod(i, 4)) is list and type(mx.meshgrid(v, v)) is tuple
+
+
 def test_equality_with_other_things() -> None:
     x = mx.array([1, 2])
     assert (x == "a") is False and (x != [1, 2]) is True
+    assert (x == object()) is False and (object() != x) is True
+    with pytest.raises(TypeError, match="None"):
+        x == None  # noqa: B015, E711
 
 
 def test_half_precision_accumulates_in_float32() -> None:

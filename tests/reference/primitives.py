@@ -6,6 +6,7 @@ Half precision is computed in float32 and rounded once.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -342,3 +343,48 @@ def _quantized(p: Any, node: Any, x: Any, w: Any, scales: Any, biases: Any) -> n
     dense = grouped * scales[..., None] + biases[..., None]
     dense = dense.reshape(*w.shape[:-1], x.shape[-1])
     return x @ dense.swapaxes(-1, -2)
+
+
+def _taps(p: Any, x: np.ndarray, kernel: Any, found: Any, spread: Any) -> Any:
+    """Each tap, and what of x the result's positions see there."""
+    wide = [(n - 1) * e + 1 if n else 0 for n, e in zip(x.shape[1:-1], spread, strict=True)]
+    apart = np.zeros((x.shape[0], *wide, x.shape[-1]), x.dtype)
+    apart[(slice(None), *(slice(None, None, e) for e in spread))] = x
+    for tap in np.ndindex(*kernel):
+        seen = apart
+        for axis, (t, d, s, low, n) in enumerate(
+            zip(tap, p.dilation, p.strides, p.low, found, strict=True), 1
+        ):
+            at = np.arange(n) * s + t * d - low
+            there = (at >= 0) & (at < seen.shape[axis])
+            behind = np.zeros((*seen.shape[:axis], 1, *seen.shape[axis + 1 :]), seen.dtype)
+            padded = np.concatenate([seen, behind], axis)
+            seen = np.take(padded, np.where(there, at, seen.shape[axis]), axis)
+        yield tap, seen
+
+
+def _in_groups(x: np.ndarray, groups: int) -> np.ndarray:
+    return x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+
+
+@reference("Convolution")
+def _convolution(p: Any, node: Any, x: Any, w: Any) -> np.ndarray:
+    out = np.zeros(node.shape, np.result_type(x, w))
+    parts = _in_groups(out, p.groups)
+    weights = w.reshape(p.groups, w.shape[0] // p.groups, *w.shape[1:])
+    for tap, seen in _taps(p, x, w.shape[1:-1], node.shape[1:-1], p.spread):
+        at = weights[(slice(None), slice(None), *tap)]
+        parts += np.einsum("...gc,goc->...go", _in_groups(seen, p.groups), at)
+    return out
+
+
+@reference("Correlation")
+def _correlation(p: Any, node: Any, x: Any, y: Any) -> np.ndarray:
+    out = np.zeros((p.groups, node.shape[0] // p.groups, *node.shape[1:]), np.result_type(x, y))
+    right = _in_groups(y, p.groups)
+    for tap, seen in _taps(p, x, p.kernel, y.shape[1:-1], (1,) * len(p.kernel)):
+        left = _in_groups(seen, p.groups)
+        count = math.prod(left.shape[:-2])
+        pair = (z.reshape(count, *z.shape[-2:]) for z in (left, right))
+        out[(slice(None), slice(None), *tap)] = np.einsum("ngc,ngo->goc", *pair)
+    return out.reshape(node.shape)

@@ -16,7 +16,15 @@ import numpy as np
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.primitives import base
-from tests.registry import factoring, quantized, scanning, selecting, structured
+from tests.registry import (
+    attending,
+    convolving,
+    factoring,
+    quantized,
+    scanning,
+    selecting,
+    structured,
+)
 from tests.registry.kinds import Sample, draw
 
 R = (-2.0, 2.0)
@@ -85,7 +93,7 @@ ELEMENTWISE: dict[str, tuple[tuple[tuple[float, float], ...], str]] = {
     "LogAddExp": ((R, R), "f"),
 }
 
-_ = factoring, quantized, scanning, selecting  # they register their samples
+_ = attending, convolving, factoring, quantized, scanning, selecting  # they register their samples
 
 KINDS: dict[str, tuple[Dtype, ...]] = {
     "b": (dt.bool_,),

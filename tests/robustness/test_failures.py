@@ -65,6 +65,21 @@ def test_each_use_raises_after_async_eval(size: int, use: Callable[[mx.array], A
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_what_was_computed_beside_it_survives(size: int) -> None:
+    mx.random.seed(5)
+    layer, x = nn.Embedding(4, 3), out_of_bounds(size)
+    with pytest.raises(IndexError, match="out of bounds"):
+        mx.eval(layer(mx.array([1, 7])), x, layer.weight)
+    kept, drawn = layer.weight.tolist(), mx.random.uniform().item()
+    mx.random.seed(5)
+    assert nn.Embedding(4, 3).weight.tolist() == kept
+    assert mx.random.uniform().item() == drawn
+    for failed in (layer(mx.array([7])), x):
+        with pytest.raises(IndexError, match="out of bounds"):
+            mx.eval(failed)
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_what_depends_on_it_fails_too(size: int) -> None:
     x = out_of_bounds(size)
     chain = [x + 1]

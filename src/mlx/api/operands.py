@@ -87,5 +87,25 @@ def list_of_arrays(name: str, what: str, value: Any) -> list[array]:
     raise TypeError(f"[{name}] The {what} must be a list of arrays, but received {_type(value)}.")
 
 
+ArrayArguments = tuple[list[array], dict[str, array]]
+
+
+def array_arguments(name: str, args: tuple, kwargs: dict[str, Any]) -> ArrayArguments:
+    """Positional and keyword arrays (by name): as such, or as one tuple and/or one dictionary."""
+    if not kwargs and 1 <= len(args) <= 2 and not any(isinstance(a, array) for a in args):
+        kinds = [dict if isinstance(a, dict) else type(a) for a in args]
+        if kinds[0] in (list, tuple) and kinds[1:] in ([], [dict]) or kinds == [dict]:
+            kwargs = args[-1] if kinds[-1] is dict else {}
+            args = () if kinds[0] is dict else tuple(args[0])
+    for value in (*args, *kwargs.values()):
+        if not isinstance(value, array):
+            raise ValueError(
+                f"[{name}] Inputs can either be a variable number of positional and keyword "
+                "arrays or a single tuple and/or dictionary of arrays, but they contain "
+                f"{_type(value)}."
+            )
+    return list(args), {key: kwargs[key] for key in sorted(kwargs)}
+
+
 def _type(value: Any) -> str:
     return type(value).__name__

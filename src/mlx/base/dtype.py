@@ -22,7 +22,7 @@ class DtypeCategory(enum.Enum):
     generic = 7
 
     def __repr__(self) -> str:
-        return f"mlx.core.{self.name}"
+        return f"DtypeCategory.{self.name}"
 
     __str__ = __repr__
 

@@ -5,3 +5,11 @@ from __future__ import annotations
 
 class AxisError(ValueError, IndexError):
     """An axis that an array does not have (a ValueError and an IndexError)."""
+
+
+class OperandError(TypeError, ValueError):
+    """What is no operand (a TypeError and a ValueError)."""
+
+
+class DtypeError(ValueError, RuntimeError):
+    """A dtype that an operation is not defined for (a ValueError and a RuntimeError)."""

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.compiler.fuse import Fusion
-from mlx.compiler.groups import Group, is_map, reduction_space
+from mlx.compiler.groups import Group, reduction_space
 from mlx.compiler.loops import loops_of
 from mlx.compiler.nest import (
     Access,
     Apply,
     Argument,
     Expression,
+    Fold,
     Index,
     Literal,
     Load,
     Nest,
     Reduce,
-    Start,
     Tile,
 )
 from mlx.compiler.uses import Chain, Use, seen_as
@@ -147,8 +147,9 @@ class ExpressionBuilder:
         if primitive.family in ("view", "pick"):
             return args[0]
         if isinstance(primitive, Reduction):
-            kind = Start if is_map(node) else Reduce
-            return self._add(kind(primitive, args[0], node.dtype))
+            if node in self.fusion.group_of[node].reductions:
+                return self._add(Reduce(primitive, args[0], node.dtype))
+            return self._add(Fold(primitive, args, node.dtype))
         assert isinstance(primitive, Elementwise)
         return self._add(Apply(primitive, args, node.dtype))
 

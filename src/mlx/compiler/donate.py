@@ -2,13 +2,14 @@
 
 Needs: a finished plan.  Leaves: for an output buffer the leaves that are legal if, when the program
 runs, nobody outside refers to the leaf.  A write into donated memory comes after every read of
-the old value and after every step that can fail.
+the old value and after every step that can fail; indices are checked ahead for that.
 """
 
 from __future__ import annotations
 
 from mlx.compiler.nest import Nest, Reduce
-from mlx.compiler.plan import GemmStep, NestStep, OpaqueStep, Plan, Step
+from mlx.compiler.plan import NestStep, OpaqueStep, Plan, Step
+from mlx.compiler.steps import CheckStep, CopyStep, GemmStep
 
 CAN_FAIL = frozenset({"indexing", "library"})
 
@@ -16,6 +17,17 @@ CAN_FAIL = frozenset({"indexing", "library"})
 def donations(plan: Plan) -> list[tuple[int, list[int]]]:
     """(number of an output buffer, positions of the leaves whose memory it could take)."""
     reads, writes, failing = _timeline(plan)
+    return [
+        (number, positions)
+        for number, positions in _candidates(plan, reads, writes)
+        if writes[number] > failing
+    ]
+
+
+def _candidates(
+    plan: Plan, reads: dict[int, int], writes: dict[int, int]
+) -> list[tuple[int, list[int]]]:
+    """Donations, were it not for steps that can fail."""
     by_size: dict[int, list[int]] = {}
     for number, buffer in enumerate(plan.buffers):
         if buffer.kind == "leaf" and not _is_result(plan, number):
@@ -24,7 +36,7 @@ def donations(plan: Plan) -> list[tuple[int, list[int]]]:
         leaves.sort(key=lambda leaf: -reads.get(leaf, -1))
     found = []
     for number, buffer in enumerate(plan.buffers):
-        if buffer.kind != "output" or number not in writes or writes[number] <= failing:
+        if buffer.kind != "output" or number not in writes:
             continue
         legal = [
             plan.buffers[leaf].position
@@ -34,6 +46,39 @@ def donations(plan: Plan) -> list[tuple[int, list[int]]]:
         if legal:
             found.append((number, legal))
     return found
+
+
+def check_ahead(plan: Plan) -> None:
+    """Move the checks of indices before the first write into what may be donated memory, as far
+    as the indices are known by then."""
+    reads, writes, failing = _timeline(plan)
+    starts = [writes[number] for number, _ in _candidates(plan, reads, writes)]
+    if not starts or min(starts) > failing:
+        return
+    first = min(starts)
+    written: dict[int, int] = {}
+    checks: dict[int, list[Step]] = {}
+    for at, step in enumerate(plan.steps):
+        if at >= first and isinstance(step, OpaqueStep) and step.primitive.family == "indexing":
+            step.checked = True
+            check = _check_of(step)
+            known = max((written.get(i.buffer, -1) for i in check.indices), default=-1)
+            if all(0 not in o.shape for o in (*step.inputs, *step.outputs)):
+                checks.setdefault(max(first, known + 1), []).append(check)
+        for buffer in _written_by(step):
+            written[buffer] = at
+    plan.steps = [
+        step for at, after in enumerate(plan.steps) for step in (*checks.get(at, ()), after)
+    ]
+
+
+def _check_of(step: OpaqueStep) -> CheckStep:
+    primitive, count = step.primitive, len(step.primitive.axes)
+    indices = step.inputs[-count:]
+    indexed = step.inputs[0] if primitive.name == "Gather" else step.outputs[0]
+    widths = primitive.window or (1,) * count
+    bounds = [(indexed.shape[a], w) for a, w in zip(primitive.axes, widths, strict=True)]
+    return CheckStep(primitive, indices, bounds)
 
 
 def _is_result(plan: Plan, number: int) -> bool:
@@ -56,12 +101,18 @@ def _timeline(plan: Plan) -> tuple[dict[int, int], dict[int, int], int]:
 
 
 def may_fail(step: Step) -> bool:
-    return isinstance(step, OpaqueStep) and step.primitive.family in CAN_FAIL
+    if isinstance(step, OpaqueStep):
+        return step.primitive.family in CAN_FAIL and not step.checked
+    return isinstance(step, CheckStep)
 
 
 def _read_by(step: Step) -> list[int]:
     if isinstance(step, OpaqueStep):
         return [o.buffer for o in step.inputs]
+    if isinstance(step, CopyStep):
+        return [step.source]
+    if isinstance(step, CheckStep):
+        return [o.buffer for o in step.indices]
     accesses = step.nest.accesses if isinstance(step, NestStep) else step.accesses
     stores = step.nest.stores if isinstance(step, NestStep) else step.stores
     written = {a for _, a in stores}
@@ -72,6 +123,10 @@ def _read_by(step: Step) -> list[int]:
 def _written_by(step: Step) -> list[int]:
     if isinstance(step, OpaqueStep):
         return [o.buffer for o in step.outputs]
+    if isinstance(step, CopyStep):
+        return [step.target]
+    if isinstance(step, CheckStep):
+        return []
     if isinstance(step, GemmStep):
         return [step.accesses[a].buffer for _, a in step.stores]
     return [step.nest.accesses[a].buffer for _, a in step.nest.stores]
@@ -82,6 +137,8 @@ def _legal(plan: Plan, leaf: int, output: int, reads: dict[int, int], write: int
     if last != write:
         return last < write
     step = plan.steps[write]
+    if isinstance(step, CopyStep):
+        return step.source == leaf and step.target == output
     return isinstance(step, NestStep) and _in_place(step.nest, leaf, output)
 
 

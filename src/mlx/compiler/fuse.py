@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlx.compiler.groups import Group, is_map, producer, reduction_space
+from mlx.compiler.groups import Group, elements, is_map, is_short, producer, reduction_space
 from mlx.compiler.nest import CHUNK
 from mlx.compiler.stores import Stores
 from mlx.compiler.uses import (
@@ -63,14 +63,45 @@ class Fusion:
         uses = [self.uses.of(i) for i in (node.inputs if same is None else (same,))]
         if family == "view":
             uses = [use.through((node,)) for use in uses]
+        if getattr(node.primitive, "reads_narrow", False):
+            uses = self._before_casts(uses)
+        short = is_short(node) and self._is_apart(node, uses[0])
+        if short:
+            uses = [uses[0].through(views) for views in elements(node)]
         self.operands[node] = uses
-        if is_map(node):
+        if short or is_map(node):
             self._place_map(node, uses)
         elif family == "reduction":
             self._place_reduction(node, uses[0])
         else:
             kind = "gemm" if family == "contraction" else "opaque"
             self._join(self._new(kind, 0 if node.dtype is None else node.size), node, uses)
+
+    def _before_casts(self, uses: list[Use]) -> list[Use]:
+        """Operands as they were before an exact cast, which a product repeats as it reads them.
+
+        Not both of one dtype: their product might come from other instructions.
+        """
+        narrow = [self._before_cast(use) for use in uses]
+        same = narrow[0].node.dtype is narrow[1].node.dtype
+        return [uses[0], narrow[1]] if same else narrow
+
+    def _before_cast(self, use: Use) -> Use:
+        exact = getattr(use.node.primitive, "is_exact", None)
+        if use.node.data is not None or exact is None or not exact(use.node.inputs[0].dtype):
+            return use
+        source = self.uses.of(use.node.inputs[0])
+        there = source.node.data is not None or producer(source.node) in self.group_of
+        return source.through(use.chain) if there else use
+
+    def _is_apart(self, node: Node, use: Use) -> bool:
+        """Whether no kernel that makes an operand could also fold it; or the operand is cheap."""
+        home = self.group_of.get(producer(use.node))
+        if home is None or home.kind not in ("rows", "columns"):
+            return True
+        size = node.inputs[0].size
+        aligned = alignment(use, None, size) == "full"
+        return not aligned or getattr(use.node.primitive, "cheap", False)
 
     def _new(self, kind: str, size: int) -> Group:
         group = Group(len(self.groups), kind, size)
@@ -213,7 +244,8 @@ class Fusion:
 
     def _fits_tile(self, group: Group, uses: list[Use]) -> bool:
         """An epilogue addresses its operands by batch, row and column strides."""
-        root = group.members[0].shape
+        contraction = group.members[0]
+        root, _ = contraction.primitive.tiling(contraction)
         for use in uses:
             if self.group_of.get(use.node) is group or use.node.dtype is None:
                 continue

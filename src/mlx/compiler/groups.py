@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from mlx.compiler.uses import passed_through
 from mlx.graph.node import Node
+from mlx.primitives.base import picks
+from mlx.primitives.views import Reshape, Slice
+
+SHORT = 8
+"""Elements up to which a fold is a map of as many operands."""
 
 
 class Group:
@@ -59,8 +65,39 @@ def is_map(node: Node) -> bool:
     return family in ("elementwise", "view", "source", "pick")
 
 
+def is_short(node: Node) -> bool:
+    """Whether it folds a few elements over an outer axis, which can be read side by side."""
+    if node.primitive.family != "reduction":
+        return False
+    _, depth, inner = reduction_space(node)
+    return 1 < depth <= SHORT and inner > 1
+
+
+def elements(node: Node) -> list[tuple[Node, Node]]:
+    """For each element of a short fold, the views that pick it from the operand."""
+    (x,) = node.inputs
+    axis, shape = node.primitive.axis, node.shape
+    picked = (*shape[:axis], 1, *shape[axis:])
+    out = []
+    for at in range(x.shape[axis]):
+        starts = tuple(at if a == axis else 0 for a in range(x.ndim))
+        one = Slice(starts, (1,) * x.ndim, picked)(x)
+        out.append((one, Reshape(shape)(one)))
+    return out
+
+
 def producer(node: Node) -> Node:
     """The node whose kernel writes this one."""
     if node.primitive is not None and node.primitive.family == "pick" and node.inputs:
         return node.inputs[0] if passed_through(node) is None else node
     return node
+
+
+def outputs_of(several: Sequence[Node], order: Sequence[Node]) -> dict[Node, list[Node]]:
+    """A pick for every output of nodes with several outputs: those of ``order``, others new."""
+    found = {node: picks(node) for node in several}
+    for node in order:
+        made = found.get(node.inputs[0]) if node.inputs else None
+        if made is not None and node.primitive.family == "pick":
+            made[node.primitive.index] = node
+    return found

@@ -78,11 +78,12 @@ class Reduce:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """``combine(identity, operand)``: a reduction over an axis of size one."""
+class Fold:
+    """A reduction over an axis of a few elements, each a value: ``combine(identity, element)``
+    of each, and the upper half folded onto the lower one until one is left."""
 
     primitive: Reduction
-    operand: int
+    operands: tuple[int, ...]
     dtype: Dtype
 
 
@@ -93,7 +94,7 @@ class Tile:
     dtype: Dtype
 
 
-Expression = Tile | Load | Argument | Literal | Index | Apply | Reduce | Start
+Expression = Tile | Load | Argument | Literal | Index | Apply | Reduce | Fold
 
 
 @dataclass(slots=True)

@@ -16,6 +16,8 @@ from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.loops import loops_of
 from mlx.compiler.nest import Access, Expression, Literal, Load, Nest
+from mlx.compiler.steps import CheckStep, CopyStep, GemmStep, Strided
+from mlx.compiler.updates import Overwritten, check_uses, is_whole, takeovers
 from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
 from mlx.primitives.layout import Layout, contiguous
@@ -33,36 +35,10 @@ class BufferPlan:
 
 
 @dataclass(slots=True)
-class Strided:
-    """An operand of a kernel that is not a nest: buffer, dtype, shape, element strides."""
-
-    buffer: int
-    offset: int
-    dtype: Any
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-@dataclass(slots=True)
 class NestStep:
     """A rows or columns kernel."""
 
     nest: Nest
-    label: str = ""
-
-
-@dataclass(slots=True)
-class GemmStep:
-    """A matrix product with its epilogue: values over [batch..., row, column]."""
-
-    a: Strided
-    b: Strided
-    shape: tuple[int, ...]
-    depth: int
-    values: list[Expression]
-    accesses: list[Access]
-    stores: list[tuple[int, int]]
-    arguments: list[int]
     label: str = ""
 
 
@@ -74,9 +50,11 @@ class OpaqueStep:
     inputs: list[Strided]
     outputs: list[Strided]
     label: str = ""
+    checked: bool = False
+    """Whether a step before has found all its indices in bounds."""
 
 
-Step = NestStep | GemmStep | OpaqueStep
+Step = NestStep | GemmStep | OpaqueStep | CopyStep | CheckStep
 
 
 @dataclass(slots=True)
@@ -98,9 +76,14 @@ def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:
     wanted |= {u.node for u in aliases.values()}
     unplaced: set[Node] = set()
     apart: set[Node] = set()
+    copied: set[Node] = set()
     while True:
-        planner = _Planner(list(nodes), wanted, aliases, solid, unplaced, apart)
-        plan = planner.plan()
+        planner = _Planner(list(nodes), wanted, aliases, solid, unplaced, apart, copied)
+        try:
+            plan = planner.plan()
+        except Overwritten as update:
+            copied.add(update.node)
+            continue
         if not planner.stuck:
             return plan
         for node in planner.stuck:
@@ -129,27 +112,36 @@ class _Planner:
         solid: set[Node],
         unplaced: set[Node],
         apart: set[Node],
+        copied: set[Node],
     ) -> None:
         self.result = Plan()
+        self.last_use: dict[Node, int] = {}
         self.wanted = {producer(n) if n.dtype is None else n for n in wanted}
         self.aliases = aliases
         self.unplaced = unplaced
         extra = {producer(n) for n in wanted}
         self.fusion = Fusion(nodes, wanted | extra, solid, apart)
+        self.takeovers = takeovers(self.fusion, self.wanted, copied)
         self.nodes = nodes
         self.places: dict[Node, Place] = {}
         self.scalar_at: dict[Node, int] = {}
         self.picks: dict[Node, dict[int, Node]] = {}
+        self.first_pick: dict[Node, Node] = {}
+        """For a pick of what another picks too: that one, whose place it shares."""
         for node in nodes:
             if node.primitive is not None and node.primitive.family == "pick":
-                index = node.primitive.index
-                self.picks.setdefault(node.inputs[0], {})[index] = node
+                known = self.picks.setdefault(node.inputs[0], {})
+                first = known.setdefault(node.primitive.index, node)
+                if first is not node:
+                    self.first_pick[node] = first
+        self.results = {self.first_pick.get(n, n) for n in self.wanted}
         self.at = 0
         self.stuck: list[Node] = []
         """Nodes to write out before another attempt; the plan is worthless then."""
 
     def plan(self) -> Plan:
         self._place_in_joins()
+        self._take_over()
         for group in self.fusion.groups:
             self.at = group.index
             try:
@@ -158,6 +150,7 @@ class _Planner:
                 if not self._follows_from_stuck(stuck.node):
                     self.stuck.append(stuck.node)
         if not self.stuck:
+            check_uses(self.takeovers, self.last_use, self.fusion)
             self._name_outputs()
         return self.result
 
@@ -193,9 +186,11 @@ class _Planner:
 
     def place(self, node: Node) -> Place:
         """Where a stored node or leaf lies; also notes that it is used now."""
+        node = self.first_pick.get(node, node)
         place = self.places.get(node)
         if place is None:
             place = self.places[node] = self._new_place(node)
+        self.last_use[node] = self.at
         info = self.result.buffers[place.buffer]
         info.first = min(info.first, self.at)
         info.last = max(info.last, self.at)
@@ -208,7 +203,7 @@ class _Planner:
             plan.leaves.append(node)
             buffer = BufferPlan("leaf", nbytes, len(plan.leaves) - 1)
         else:
-            buffer = BufferPlan("output" if node in self.wanted else "temp", nbytes)
+            buffer = BufferPlan("output" if node in self.results else "temp", nbytes)
         plan.buffers.append(buffer)
         return Place(len(plan.buffers) - 1, contiguous(node.shape))
 
@@ -259,6 +254,14 @@ class _Planner:
             and node not in self.places
         )
 
+    def _take_over(self) -> None:
+        """Updates of arrays that nothing reads afterwards are written into them."""
+        for node, base in self.takeovers:
+            place = self._new_join(base)
+            self.places[node] = Place(place.buffer, contiguous(node.shape))
+            if node in self.wanted:
+                self.result.buffers[place.buffer].kind = "output"
+
     # -- steps -------------------------------------------------------------------------
 
     def _nest(self, group: Group) -> None:
@@ -289,9 +292,9 @@ class _Planner:
         stored = [n for n in group.members if n in self.fusion.stored]
         if not stored:
             return
-        left = self.strided(a, node.inputs[0].shape)
-        right = self.strided(b, node.inputs[1].shape)
-        builder = ExpressionBuilder(self.fusion, group, self.place, self.argument, node.shape)
+        left, right = (self._readable(node, at, use) for at, use in enumerate((a, b)))
+        root, order = node.primitive.tiling(node)
+        builder = ExpressionBuilder(self.fusion, group, self.place, self.argument, root)
         stores = []
         for member in stored:
             value = builder.value(Use(member, ()))
@@ -302,16 +305,18 @@ class _Planner:
             if strides is None:
                 raise Unresolvable(operand.culprit or node)
             buffer = -1 if operand.buffer is None else operand.buffer
+            *outer, inner = (strides[axis] for axis in order)
             accesses.append(
-                Access(buffer, operand.layout.offset, strides[:-1], strides[-1], operand.dtype)
+                Access(buffer, operand.layout.offset, tuple(outer), inner, operand.dtype)
             )
         label = "+".join(n.primitive.name for n in group.members[:6])
         self.result.steps.append(
             GemmStep(
+                node.primitive,
                 left,
                 right,
-                node.shape,
-                node.inputs[0].shape[-1],
+                tuple(root[axis] for axis in order),
+                node.primitive.depth(node),
                 builder.values,
                 accesses,
                 stores,
@@ -320,16 +325,24 @@ class _Planner:
             )
         )
 
+    def _readable(self, node: Node, position: int, use: Use) -> Strided:
+        """An operand of a contraction, written out where its kernel can't read it."""
+        shape = node.inputs[position].shape
+        found = self.strided(use, shape)
+        if not node.primitive.reads(position, shape, found.strides):
+            raise Unresolvable(use.chain[-1])
+        return found
+
     def _opaque(self, group: Group) -> None:
         node = group.members[0]
         primitive = node.primitive
         if primitive.family == "join":
             self._join(node)
             return
-        inputs = [
-            self.strided(use, original.shape)
-            for use, original in zip(self.fusion.operands[node], node.inputs, strict=True)
-        ]
+        uses = list(zip(self.fusion.operands[node], node.inputs, strict=True))
+        if primitive.updates_first:
+            self._start_from(uses.pop(0)[0], node)
+        inputs = [self.strided(use, original.shape) for use, original in uses]
         outputs = [self._output(target) for target in self._results(node)]
         self.result.steps.append(OpaqueStep(primitive, inputs, outputs, primitive.name))
 
@@ -354,12 +367,27 @@ class _Planner:
         slices = node.primitive.placements(*node.inputs)
         if node.primitive.name == "Embed":
             self._copy(None, place.buffer, contiguous(node.shape), node)
-        for use, part in zip(self.fusion.operands[node], slices, strict=True):
+        parts = list(zip(self.fusion.operands[node], slices, strict=True))
+        if node.primitive.updates_first:
+            self._start_from(parts.pop(0)[0], node)
+        for use, part in parts:
             layout = part.layout(place.layout)
             assert layout is not None
             if self.places.get(use.node) == Place(place.buffer, layout):
                 continue
             self._copy(use, place.buffer, layout, node)
+
+    def _start_from(self, base: Use, node: Node) -> None:
+        """What an update leaves as it was, unless it lies there already."""
+        self._need_memory(base.node)
+        source, target = self.place(base.node), self.place(node)
+        if source.buffer == target.buffer:
+            return
+        if is_whole(source.layout, base, node):
+            nbytes = node.size * node.dtype.size
+            self.result.steps.append(CopyStep(source.buffer, target.buffer, nbytes, "copy"))
+        else:
+            self._copy(base, target.buffer, target.layout, node)
 
     def _copy(self, use: Use | None, buffer: int, target: Layout, node: Node) -> None:
         """A kernel that writes a use (or zeros) to a layout of a buffer."""

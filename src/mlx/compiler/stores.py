@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.uses import Use
 from mlx.graph.node import Node
+from mlx.primitives.elementwise import Cast
 
 MOST_OPERATIONS, MOST_READS = 12, 2
 """What repeating a value may cost: cheap operations, and arrays of its size that they read."""
@@ -56,6 +57,8 @@ class Stores:
 
     def _repeatable(self, node: Node) -> bool:
         """Whether computing it again costs no more than writing and reading it once."""
+        if self._widens(node):
+            return True
         stack, operations, traffic = [node], 0, 0
         seen: set[Node] = set()
         while stack:
@@ -76,6 +79,15 @@ class Stores:
             operations += 1
             stack += [u.node for u in self.operands[at]]
         return operations <= 12 and traffic <= 2
+
+    def _widens(self, node: Node) -> bool:
+        """Whether it is cast from a narrower value of a product's epilogue: better stored."""
+        group = self.group_of[node]
+        if group.kind != "gemm" or not isinstance(node.primitive, Cast):
+            return False
+        (use,) = self.operands[node]
+        narrower = use.node.dtype.size < node.dtype.size
+        return narrower and self.group_of.get(use.node) is group
 
 
 def _weight(node: Node, like: Node) -> int:

@@ -23,6 +23,8 @@ from mlx.api.evaluation import (
 )
 from mlx.api.explain import explain
 from mlx.api.export import export_to_dot
+from mlx.api.exporting import FunctionExporter, export_function, exporter
+from mlx.api.importing import import_function
 from mlx.api.io import (
     load,
     save,
@@ -397,6 +399,7 @@ __all__ = [
     "DeviceType",
     "Dtype",
     "DtypeCategory",
+    "FunctionExporter",
     "PrintOptions",
     "Stream",
     "StreamContext",
@@ -514,7 +517,9 @@ __all__ = [
     "expand_dims",
     "explain",
     "expm1",
+    "export_function",
     "export_to_dot",
+    "exporter",
     "eye",
     "fast",
     "fft",
@@ -551,6 +556,7 @@ __all__ = [
     "identity",
     "iinfo",
     "imag",
+    "import_function",
     "inexact",
     "inf",
     "inner",

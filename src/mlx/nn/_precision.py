@@ -4,7 +4,7 @@ import mlx.core as mx
 
 
 def _is_half(x: mx.array) -> bool:
-    return x.dtype in (mx.float16, mx.bfloat16)
+    return isinstance(x, mx.array) and x.dtype in (mx.float16, mx.bfloat16)
 
 
 def widen(x: mx.array) -> mx.array:

@@ -107,13 +107,13 @@ def remainder(a: Operand, b: Operand, /, *, stream: Any = None) -> array:
     return _remainder(a, b)
 
 
-def divmod(a: Operand, b: Operand, /, *, stream: Any = None) -> tuple[array, array]:
+def divmod(a: Operand, b: Operand, /, *, stream: Any = None) -> list[array]:
     """floor_divide and remainder.
 
     >>> mx.divmod(mx.array([7, -7]), 2)
-    (array([3, -4], dtype=int32), array([1, 1], dtype=int32))
+    [array([3, -4], dtype=int32), array([1, 1], dtype=int32)]
     """
-    return _floor_divide(a, b), _remainder(a, b)
+    return [_floor_divide(a, b), _remainder(a, b)]
 
 
 def power(a: Operand, b: Operand, /, *, stream: Any = None) -> array:

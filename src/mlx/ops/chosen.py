@@ -83,7 +83,7 @@ def chosen(x: Node, index: Node) -> Node:
     return Gather((0,))(reshape(x, (math.prod(x.shape[:-2]), *x.shape[-2:])), index)
 
 
-def segmented_mm(a: array, b: array, segments: array, /, *, stream: Any = None) -> array:
+def segmented_mm(a: array, b: array, /, segments: array, *, stream: Any = None) -> array:
     """Products over slices of the inner axis, one for each (start, stop) in ``segments``.
 
     >>> mx.segmented_mm(mx.ones((1, 4)), mx.ones((4, 1)), mx.array([[0, 1], [1, 4]])).tolist()

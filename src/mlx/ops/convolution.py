@@ -1,7 +1,6 @@
 """Convolutions: channels last, weights (out, spatial..., in / groups).
 
-Each tap of the kernel is a strided slice of the padded input; joined, they make one matrix
-product.
+One primitive computes them all; a kernel of one tap is a matrix product.
 
 >>> import mlx.core as mx
 """
@@ -9,7 +8,6 @@ product.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from math import prod
 from typing import Any
 
@@ -18,9 +16,11 @@ from mlx.base.dtype import promote
 from mlx.graph.node import Node
 from mlx.ops.operands import array_node
 from mlx.ops.shape import flip as reversed_axes
+from mlx.primitives.complex import Complex, Imag, Real
 from mlx.primitives.contraction import MatMul
+from mlx.primitives.convolution import convolution, wide
 from mlx.primitives.elementwise import cast
-from mlx.primitives.views import Concatenate, Embed, Slice, reshape, transpose
+from mlx.primitives.views import reshape, transpose
 
 Steps = int | Sequence[int]
 
@@ -31,7 +31,12 @@ def _per_axis(name: str, what: str, value: Any, ndim: int) -> list[int]:
         values *= ndim
     if len(values) != ndim:
         raise ValueError(f"[{name}] {what} needs {ndim} numbers, got {value}.")
+    if what in _POSITIVE and min(values) < 1:
+        raise ValueError(f"[{name}] {what} must be positive, got {value}.")
     return values
+
+
+_POSITIVE = ("stride", "dilation", "kernel_dilation", "input_dilation")
 
 
 def _check(x: Node, w: Node, groups: int) -> int:
@@ -42,9 +47,10 @@ def _check(x: Node, w: Node, groups: int) -> int:
             "[conv] Needs an input (N, spatial..., C) with 1 to 3 spatial axes and weights "
             f"(O, spatial..., C / groups), got {x.shape} and {w.shape}."
         )
-    for node in (x, w):
-        if not node.dtype.is_inexact:
-            raise ValueError(f"[conv] Needs floating-point arrays, got {node.dtype.name}.")
+    if not promote(x.dtype, w.dtype).is_inexact:
+        raise ValueError(
+            f"[conv] Needs floating-point arrays, got {x.dtype.name} and {w.dtype.name}."
+        )
     if x.shape[-1] != w.shape[-1] * groups or w.shape[0] % groups:
         raise ValueError(
             f"[conv] Channels of input {x.shape} and weights {w.shape} do not fit {groups} groups."
@@ -89,72 +95,54 @@ def conv_general(
     else:
         low = high = _per_axis("conv", "padding", padding, n)
     if flip:
-        w = _flipped(w)
-    x = _spaced(x, low, high, _per_axis("conv", "input_dilation", input_dilation, n))
+        w = reversed_axes(wrap(w), tuple(range(1, w.ndim - 1)))._node
     dilation = _per_axis("conv", "kernel_dilation", kernel_dilation, n)
-    return wrap(_convolved(x, w, _per_axis("conv", "stride", stride, n), dilation, groups))
+    spread = _per_axis("conv", "input_dilation", input_dilation, n)
+    strides = _per_axis("conv", "stride", stride, n)
+    _check_sizes(x, w, [a + b for a, b in zip(low, high, strict=True)], dilation, spread)
+    numbers = tuple(tuple(each) for each in (strides, low, high, dilation, spread))
+    return wrap(_convolved(x, w, numbers, groups))
 
 
-def _flipped(w: Node) -> Node:
-    return reversed_axes(wrap(w), tuple(range(1, w.ndim - 1)))._node
-
-
-def _spaced(x: Node, low: list[int], high: list[int], dilation: list[int]) -> Node:
-    """Zeros around and between the elements; negative padding cuts off."""
-    sizes = x.shape[1:-1]
-    wide = [(n - 1) * d + 1 if n else 0 for n, d in zip(sizes, dilation, strict=True)]
-    before, after = ([max(p, 0) for p in side] for side in (low, high))
-    shape = [b + n + a for b, n, a in zip(before, wide, after, strict=True)]
-    if shape != list(sizes):
-        x = Embed((0, *before, 0), (1, *dilation, 1), (x.shape[0], *shape, x.shape[-1]))(x)
-    if min(*low, *high) < 0:
-        starts = [max(-p, 0) for p in low]
-        kept = [n - s - max(-p, 0) for n, s, p in zip(shape, starts, high, strict=True)]
-        x = Slice((0, *starts, 0), (1,) * x.ndim, (x.shape[0], *kept, x.shape[-1]))(x)
-    return x
-
-
-def _convolved(x: Node, w: Node, stride: list[int], dilation: list[int], groups: int) -> Node:
-    batch, *sizes, channels = x.shape
-    outputs, *kernel, _ = w.shape
-    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+def _check_sizes(
+    x: Node, w: Node, padding: list[int], dilation: list[int], spread: list[int]
+) -> None:
+    sizes = [wide(n, e) + p for n, e, p in zip(x.shape[1:-1], spread, padding, strict=True)]
+    spans = [(k - 1) * d + 1 for k, d in zip(w.shape[1:-1], dilation, strict=True)]
     if any(s > n for s, n in zip(spans, sizes, strict=True)):
         raise ValueError(
             f"[conv] Spatial dimensions {tuple(sizes)} of the padded input cannot be smaller "
             f"than {tuple(spans)} of the kernel."
         )
-    found = [(n - s) // t + 1 for n, s, t in zip(sizes, spans, stride, strict=True)]
-    columns = _columns(x, found, kernel, stride, dilation, groups)
-    taps = prod(kernel) * channels // groups
-    left = reshape(columns, (groups, batch * prod(found), taps))
-    right = transpose(reshape(w, (groups, outputs // groups, taps)), (0, 2, 1))
-    out = MatMul()(left, right)
-    out = reshape(out, (groups, batch, *found, outputs // groups))
-    last = len(found) + 2
-    out = transpose(out, (*range(1, last), 0, last))
-    return reshape(out, (batch, *found, outputs))
 
 
-def _columns(
-    x: Node,
-    found: list[int],
-    kernel: list[int],
-    stride: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Node:
-    """(groups, N, found..., taps, C / groups): what the kernel sees at each place."""
-    batch, channels = x.shape[0], x.shape[-1]
-    share = channels // groups
-    shape = (batch, *found, channels)
-    parts = []
-    for tap in product(*(range(k) for k in kernel)):
-        starts = (0, *(t * d for t, d in zip(tap, dilation, strict=True)), 0)
-        seen = Slice(starts, (1, *stride, 1), shape)(x)
-        parts.append(reshape(seen, (batch, *found, groups, 1, share)))
-    at = len(found) + 2
-    joined = parts[0] if len(parts) == 1 else Concatenate(at)(*parts)
-    return transpose(joined, (at - 1, *range(at - 1), at, at + 1))
+def _convolved(x: Node, w: Node, numbers: Sequence[Any], groups: int) -> Node:
+    strides, low, high, dilation, spread = numbers
+    if x.dtype.is_complex:
+        return _of_complex(x, w, numbers, groups)
+    kernel = w.shape[1:-1]
+    if max(kernel) == max(strides) == max(spread) == 1 and not any((*low, *high)):
+        return _pointwise(x, w, groups)
+    return convolution(x, w, strides, low, high, dilation, spread, groups)
+
+
+def _of_complex(x: Node, w: Node, numbers: Sequence[Any], groups: int) -> Node:
+    """Real parts and imaginary parts, each with each."""
+    (a, b), (c, d) = ((Real()(z), Imag()(z)) for z in (x, w))
+    ac, bd, ad, bc = (
+        _convolved(p, q, numbers, groups) for p, q in ((a, c), (b, d), (a, d), (b, c))
+    )
+    return Complex()(ac - bd, ad + bc)
+
+
+def _pointwise(x: Node, w: Node, groups: int) -> Node:
+    """One tap: a matrix product for each group."""
+    places, (outputs, *_, channels) = x.shape[:-1], w.shape
+    count = prod(places)
+    split = transpose(reshape(x, (count, groups, channels)), (1, 0, 2))
+    matrices = transpose(reshape(w, (groups, outputs // groups, channels)), (0, 2, 1))
+    out = transpose(MatMul()(split, matrices), (1, 0, 2))
+    return reshape(out, (*places, outputs))
 
 
 def _fixed(name: str, spatial: int, x: array, w: array, options: dict[str, Any]) -> array:
@@ -227,7 +215,10 @@ def _transposed(
     shape = array_node(name, x).shape
     if len(shape) != spatial + 2:
         raise ValueError(f"[{name}] Needs {spatial + 2} dimensions, got shape {shape}.")
-    stride, padding, dilation, extra = (_per_axis(name, "an option", s, spatial) for s in steps)
+    names = ("stride", "padding", "dilation", "output_padding")
+    stride, padding, dilation, extra = (
+        _per_axis(name, what, s, spatial) for what, s in zip(names, steps, strict=True)
+    )
     kernel = array_node(name, w).shape[1:-1]
     if len(kernel) != spatial:
         raise ValueError(f"[{name}] Weights need {spatial + 2} dimensions, got {w.shape}.")

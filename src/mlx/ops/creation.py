@@ -34,6 +34,7 @@ from mlx.primitives.elementwise import cast, where
 from mlx.primitives.transcendental import Cos
 
 Sizes = int | Sequence[int]
+_INT32 = range(-(2**31), 2**31)
 
 
 def asarray(a: Any, dtype: Dtype | None = None, *, copy: bool | None = None) -> array:
@@ -125,7 +126,7 @@ empty_like = zeros_like
 
 
 def arange(
-    start: Scalar,
+    start: Scalar | None = None,
     stop: Scalar | None = None,
     step: Scalar | None = None,
     dtype: Dtype | None = None,
@@ -142,14 +143,19 @@ def arange(
     >>> mx.arange(1, 2, 0.25)
     array([1, 1.25, 1.5, 1.75], dtype=float32)
     """
-    first, last = (0, start) if stop is None else (start, stop)
+    if start is None and stop is None:
+        raise TypeError("[arange] Expected at least one number: where to stop.")
+    first, last = (0, start) if stop is None else (0 if start is None else start, stop)
     by = 1 if step is None else step
     numbers = [operand("arange", x) for x in (first, last, by)]
     numbers = [wrap(x).item() if isinstance(x, Node) else x for x in numbers]
     if any(isinstance(x, bool) for x in numbers) or dtype is dt.bool_:
         raise ValueError("[arange] bool is not supported.")
     if dtype is None:
-        dtype = dt.float32 if any(isinstance(x, float) for x in numbers) else dt.int32
+        if any(isinstance(x, float) for x in numbers):
+            dtype = dt.float32
+        else:
+            dtype = dt.int32 if all(n in _INT32 for n in numbers) else dt.int64
     return wrap(_ramp(dtype_of("arange", dtype), *numbers))
 
 

@@ -12,20 +12,14 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import promote
 from mlx.graph.node import Node
-from mlx.ops.operands import array_node, can_broadcast, fitted, integer
-from mlx.ops.reductions import logsumexp_node, mean_node, softmax_node, variance_node, widened
+from mlx.ops.operands import array_node, fitted, integer
+from mlx.ops.reductions import logsumexp_node, mean_node, variance_node, widened
 from mlx.ops.shape import narrow
-from mlx.primitives.arithmetic import Maximum
 from mlx.primitives.base import full, full_like, iota
-from mlx.primitives.contraction import MatMul
-from mlx.primitives.custom import StopGradient
 from mlx.primitives.elementwise import Equal, cast, where
-from mlx.primitives.reductions import Max, Sum, broadcast
+from mlx.primitives.reductions import Sum, broadcast
 from mlx.primitives.transcendental import Cos, Exp, Rsqrt, Sin
-from mlx.primitives.views import Concatenate, reshape, transpose
-
-_MASKED = -3e38
-"""What a masked score counts as: finite, so that a row without any key is a mean, not NaN."""
+from mlx.primitives.views import Concatenate, reshape
 
 
 def _float_node(name: str, x: Any) -> Node:
@@ -98,7 +92,6 @@ def _check_rank(name: str, x: Node, least: int = 1) -> None:
 
 def rope(
     a: array,
-    /,
     dims: int,
     *,
     traditional: bool,
@@ -193,104 +186,6 @@ def _rotated(x: Node, dims: int, traditional: bool, angle: Node) -> Node:
     if dims == x.shape[-1]:
         return out
     return Concatenate(last)(out, narrow(x, last, dims, x.shape[-1]))
-
-
-def scaled_dot_product_attention(
-    q: array,
-    k: array,
-    v: array,
-    *,
-    scale: float,
-    mask: array | str | None = None,
-    sinks: array | None = None,
-    force_fused: bool = False,
-    stream: Any = None,
-) -> array:
-    """``softmax(scale * q @ k.T + mask) @ v`` for every head.
-
-    Args:
-        q: queries, (B, H, T, D).
-        k: keys, (B, G, S, D); H is a multiple of G, neighbouring query heads share one.
-        v: values, (B, G, S, E).
-        scale: of the scores.
-        mask: ``"causal"`` (query i sees keys up to ``S - T + i``), a bool array (True: seen)
-            or an array added to the scores; it broadcasts to (B, H, T, S).
-        sinks: (H,) scores of one more key for each head, whose value is 0.
-        force_fused: accepted; there is no other kind here.
-
-    >>> q = mx.ones((1, 2, 3, 4))
-    >>> mx.fast.scaled_dot_product_attention(q, q, q, scale=0.5, mask="causal").shape
-    (1, 2, 3, 4)
-    """
-    nodes = [_float_node("scaled_dot_product_attention", x) for x in (q, k, v)]
-    _check_attention(*(x.shape for x in nodes))
-    dtype = promote(promote(nodes[0].dtype, nodes[1].dtype), nodes[2].dtype)
-    query, key, value = (cast(x, dtype) for x in nodes)
-    batch, heads, length, size = query.shape
-    groups, keys = key.shape[1:3]
-    share = heads // groups
-    query = reshape(query, (batch, groups, share * length, size))
-    scores = widened(_product(query, key, transposed=True)) * float(scale)
-    scores = reshape(scores, (batch, heads, length, keys))
-    scores = _masked(scores, mask)
-    weights = cast(_attention_weights(scores, sinks), dtype)
-    weights = reshape(weights, (batch, groups, share * length, keys))
-    out = _product(weights, value, transposed=False)
-    return wrap(reshape(out, (batch, heads, length, value.shape[-1])))
-
-
-def _product(a: Node, b: Node, transposed: bool) -> Node:
-    other = transpose(b, (0, 1, 3, 2)) if transposed else b
-    return MatMul()(a, other)
-
-
-def _check_attention(q: Any, k: Any, v: Any) -> None:
-    if not (
-        len(q) == len(k) == len(v) == 4
-        and q[0] == k[0] == v[0]
-        and k[1] == v[1]
-        and k[1] > 0
-        and q[1] % k[1] == 0
-        and k[2] == v[2]
-        and q[3] == k[3]
-    ):
-        raise ValueError(
-            "[scaled_dot_product_attention] Expected q (B, H, T, D), k (B, G, S, D) and "
-            f"v (B, G, S, E) with H a multiple of G, got {q}, {k} and {v}."
-        )
-
-
-def _masked(scores: Node, mask: array | str | None) -> Node:
-    if mask is None:
-        return scores
-    if isinstance(mask, str):
-        if mask != "causal":
-            raise ValueError(f"[scaled_dot_product_attention] Unknown mask {mask!r}: use causal.")
-        length, keys = scores.shape[-2:]
-        last = iota(scores.shape, 2, dt.int32) + (keys - length)
-        return where(iota(scores.shape, 3, dt.int32) <= last, scores, _MASKED)
-    node = array_node("scaled_dot_product_attention", mask)
-    if not can_broadcast(node.shape, scores.shape):
-        raise ValueError(
-            f"[scaled_dot_product_attention] mask of shape {node.shape} does not broadcast to "
-            f"{scores.shape}."
-        )
-    if node.dtype is dt.bool_:
-        return where(fitted(node, scores.shape, dt.bool_), scores, _MASKED)
-    return scores + fitted(node, scores.shape, scores.dtype)
-
-
-def _attention_weights(scores: Node, sinks: array | None) -> Node:
-    if sinks is None:
-        return softmax_node(scores, [3])
-    node = array_node("scaled_dot_product_attention", sinks)
-    _check_parameter("scaled_dot_product_attention", "sinks", node, scores.shape[1])
-    rows = (*scores.shape[:3], 1)
-    sink = fitted(reshape(node, (scores.shape[1], 1, 1)), rows, scores.dtype)
-    largest = StopGradient()(Maximum()(reshape(Max(3)(scores), rows), sink))
-    weight = Exp()(scores - broadcast(largest, scores.shape))
-    total = reshape(Sum(3)(weight), rows) + Exp()(sink - largest)
-    return weight / broadcast(total, scores.shape)
 
 
 def cross_entropy(logits: array, targets: array, *, stream: Any = None) -> array:

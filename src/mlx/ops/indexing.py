@@ -17,6 +17,7 @@ from mlx.ops.operands import (
     array_node,
     axis_of,
     broadcast_shape,
+    can_broadcast,
     integer,
     integers,
     shape_of,
@@ -145,7 +146,7 @@ def _fit(name: str, value: Node, shape: Shape) -> Node:
     """A value broadcast to a shape; leading axes of size one beyond it don't count."""
     while value.ndim > len(shape) and value.shape[0] == 1:
         value = reshape(value, value.shape[1:])
-    if broadcast_shape(value.shape, shape) != shape:
+    if not can_broadcast(value.shape, shape):
         raise ValueError(f"[{name}] Cannot broadcast values of shape {value.shape} to {shape}.")
     return broadcast(value, shape)
 

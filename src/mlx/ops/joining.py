@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from mlx.array import array, wrap
@@ -212,6 +212,8 @@ def roll(
     axes = [axis] if isinstance(axis, int) else [*integers("roll", "axis", axis)]
     if len(shifts) == 1:
         shifts *= len(axes)
+    if len(axes) == 1:
+        shifts = [sum(shifts)]
     if len(shifts) != len(axes):
         raise ValueError(f"[roll] Got {len(shifts)} shifts for {len(axes)} axes.")
     for by, at in zip(shifts, axes, strict=True):
@@ -241,7 +243,8 @@ def pad(
     Args:
         a: the array.
         pad_width: one number, a pair (before, after), or one pair an axis.
-        mode: ``constant``, ``edge`` (the last element) or ``reflect`` (without the edge).
+        mode: ``constant``, ``edge`` (the last element) or ``reflect`` (without the
+            edge), ``symmetric`` (with it).
         constant_values: what to fill with.
 
     >>> mx.pad(mx.array([1, 2, 3]), (1, 2))
@@ -253,11 +256,11 @@ def pad(
     widths = _widths(pad_width, x.ndim)
     if mode == "constant":
         return wrap(_pad_constant(x, widths, node_of("pad", constant_values)))
-    if mode not in ("edge", "reflect"):
-        raise ValueError(f"[pad] Unknown mode {mode!r}: use constant, edge or reflect.")
+    extend = _EXTEND.get(mode)
+    if extend is None:
+        raise ValueError(f"[pad] Unknown mode {mode!r}: use constant, edge, reflect or symmetric.")
     for axis, (low, high) in enumerate(widths):
         if low or high:
-            extend = _pad_edge if mode == "edge" else _pad_reflect
             x = extend(x, axis, low, high)
     return wrap(x)
 
@@ -317,26 +320,40 @@ def _pad_edge(x: Node, axis: int, low: int, high: int) -> Node:
     return Concatenate(axis)(spread(0, low), x, spread(size - 1, high))
 
 
-def _pad_reflect(x: Node, axis: int, low: int, high: int) -> Node:
-    size = x.shape[axis]
-    if max(low, high) >= size:
+def _pad_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> Node:
+    """Mirrored at its ends, again and again where it is short; ``edge`` elements are left out."""
+    most = x.shape[axis] - edge
+    if most < 1:
         raise ValueError(
-            f"[pad] Cannot reflect {max(low, high)} elements of axis {axis} with size {size}."
+            f"[pad] Cannot mirror {max(low, high)} elements of axis {axis} with size "
+            f"{x.shape[axis]}."
         )
 
-    def mirrored(first: int, count: int) -> Node:
+    def mirrored(x: Node, first: int, count: int) -> Node:
         """``count`` elements from ``first`` on, backwards."""
         starts = tuple(first if i == axis else 0 for i in range(x.ndim))
         steps = tuple(-1 if i == axis else 1 for i in range(x.ndim))
         return Slice(starts, steps, (*x.shape[:axis], count, *x.shape[axis + 1 :]))(x)
 
-    parts = [mirrored(low, low)] * bool(low) + [x] + [mirrored(size - 2, high)] * bool(high)
-    return _joined(parts, axis)
+    while low or high:
+        before, after = min(low, most), min(high, most)
+        last = x.shape[axis] - 1 - edge
+        parts = [mirrored(x, before - 1 + edge, before)] * bool(before) + [x]
+        x = _joined(parts + [mirrored(x, last, after)] * bool(after), axis)
+        low, high = low - before, high - after
+    return x
+
+
+_EXTEND: dict[str, Callable[[Node, int, int, int], Node]] = {
+    "edge": _pad_edge,
+    "reflect": partial(_pad_mirrored, edge=1),
+    "symmetric": partial(_pad_mirrored, edge=0),
+}
 
 
 def meshgrid(
     *arrays: array, sparse: bool = False, indexing: str = "xy", stream: Any = None
-) -> list[array]:
+) -> tuple[array, ...]:
     """Coordinates of a grid: from vectors, one array each of the grid's shape.
 
     ``indexing="xy"`` exchanges the first two axes; ``sparse`` leaves out the broadcast.
@@ -357,7 +374,7 @@ def meshgrid(
     for at, x in zip(order, nodes, strict=True):
         line = views.reshape(x, tuple(x.size if i == at else 1 for i in range(count)))
         out.append(wrap(line if sparse else fitted(line, shape, x.dtype)))
-    return out
+    return tuple(out)
 
 
 def _first(pair: tuple[int, Node]) -> int:

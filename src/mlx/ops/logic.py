@@ -19,7 +19,7 @@ from mlx.ops.operands import (
     flag,
     node_of,
     number,
-    operand,
+    operands,
     promoted,
 )
 from mlx.ops.record import any_dtype, binary, bits, integers, truth, unary
@@ -290,7 +290,7 @@ def isclose(
     >>> mx.isclose(mx.array([1.0, 2.0]), mx.array([1.0000001, 2.1]))
     array([True, False], dtype=bool)
     """
-    values = [operand("isclose", x) for x in (a, b)]
+    values = operands("isclose", a, b)
     dtype = dt.at_least_float(promoted(values))
     shape = broadcast_shape(*(v.shape for v in values if isinstance(v, Node)))
     x, y = (fitted(v, shape, dtype) for v in values)
@@ -358,7 +358,7 @@ def where(condition: Operand, x: Operand, y: Operand, /, *, stream: Any = None) 
         shape, dtype = a.shape, a.dtype
         if test.dtype is dt.bool_ and dtype is b.dtype and test.shape == shape == b.shape:
             return wrap(Node(_SELECT, (test, a, b), shape, dtype))
-    values = [operand("where", v) for v in (x, y)]
+    values = operands("where", x, y)
     test = node_of("where", condition)
     dtype = promoted(values)
     shapes = [v.shape for v in values if isinstance(v, Node)]

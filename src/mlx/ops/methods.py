@@ -9,7 +9,7 @@ from mlx.array import array
 from mlx.ops import arithmetic, complex, elementary, joining, logic, products, reductions, scans
 from mlx.ops import shape as shapes
 from mlx.ops.bits import view
-from mlx.ops.operands import Operand
+from mlx.ops.operands import Operand, is_operand
 
 Binary = Callable[[Any, Any], array]
 
@@ -63,7 +63,7 @@ def _equality(operation: Binary, otherwise: bool) -> Callable[[Any, Any], Any]:
     """== and != are plain booleans against what is no array or number."""
 
     def method(self: array, other: Operand) -> Any:
-        if isinstance(other, str | bytes | list | tuple | dict | set):
+        if other is not None and not is_operand(other):
             return otherwise
         return operation(self, other)
 
@@ -82,6 +82,10 @@ def _reshaped(self: array, *shape: Any, stream: Any = None) -> array:
     if len(shape) == 1 and not isinstance(shape[0], int):
         return shapes.reshape(self, shape[0])
     return shapes.reshape(self, shape)
+
+
+for _function, _name in ((_transposed, "transpose"), (_reshaped, "reshape")):
+    _function.__name__, _function.__qualname__ = _name, f"array.{_name}"  # as messages say it
 
 
 def install() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from mlx.array import array
 from mlx.base import dtype as dt
 from mlx.base.dtype import PROMOTION, Dtype, scalar_dtype
-from mlx.base.errors import AxisError
+from mlx.base.errors import AxisError, OperandError
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full
 from mlx.primitives.elementwise import cast
@@ -24,6 +24,7 @@ Operand = Any
 """An array, a Python scalar, or what array() makes an array of (but no list)."""
 
 _SCALARS = (bool, int, float, complex)
+_OPERANDS = (array, *_SCALARS, np.generic)
 _RANGES = {
     d: (-(2 ** (8 * d.size - 1)), 2 ** (8 * d.size - 1) - 1)
     if d.is_signed
@@ -45,8 +46,37 @@ def operand(name: str, x: Operand) -> Node | Scalar:
         raise TypeError(f"[{name}] Expected an array or a number, got None.")
     if isinstance(x, str | bytes | list | tuple | dict | set):
         kind = type(x).__name__
-        raise ValueError(f"[{name}] Cannot use a {kind} as an operand: make it an array first.")
+        raise OperandError(f"[{name}] Cannot use a {kind} as an operand: make it an array first.")
     return array(x)._node
+
+
+def is_operand(x: Any) -> bool:
+    """Whether ``x`` is a number, an array, or of a foreign array's type."""
+    return isinstance(x, _OPERANDS) or any(
+        [hasattr(x, name) for name in ("__mlx_array__", "__dlpack__", "__array__")]
+    )
+
+
+def operands(name: str, *xs: Operand) -> list[Node | Scalar]:
+    """Operands that meet: NumPy arrays take the dtype of the arrays beside them, unless that
+    would drop a fraction or an imaginary part."""
+    values = [operand(name, x) for x in xs]
+    if any([isinstance(x, np.ndarray) for x in xs]):
+        given = [v for v, x in zip(values, xs, strict=True) if not isinstance(x, np.ndarray)]
+        if any(isinstance(v, Node) for v in given):
+            return [_beside(x, v, promoted(given)) for x, v in zip(xs, values, strict=True)]
+    return values
+
+
+def _beside(x: Operand, value: Node | Scalar, dtype: Dtype) -> Node | Scalar:
+    if not isinstance(x, np.ndarray) or not isinstance(value, Node):
+        return value
+    return array(x, dtype)._node if _rank(value.dtype) <= _rank(dtype) else value
+
+
+def _rank(dtype: Dtype) -> int:
+    """The kind of a dtype: boolean, integer, real or complex."""
+    return dtype.is_integer + 2 * dtype.is_float + 3 * dtype.is_complex
 
 
 def node_of(name: str, x: Operand) -> Node:
@@ -135,7 +165,7 @@ def _stretched(ndim: int, shape: Shape) -> Broadcast:
 
 def common(name: str, *xs: Operand, dtype: Dtype | None = None) -> list[Node]:
     """Operands promoted to one dtype and broadcast to one shape."""
-    values = [operand(name, x) for x in xs]
+    values = operands(name, *xs)
     dtype = promoted(values) if dtype is None else dtype
     shape = broadcast_shape(*(v.shape for v in values if isinstance(v, Node)))
     return [fitted(v, shape, dtype) for v in values]

@@ -153,7 +153,7 @@ def outer(a: array, b: array, /, *, stream: Any = None) -> array:
     return wrap(Multiply()(*common("outer", wrap(column), wrap(reshape(y, (1, y.size))))))
 
 
-def kron(a: array, b: array, /, *, stream: Any = None) -> array:
+def kron(a: array, b: array, *, stream: Any = None) -> array:
     """The Kronecker product: copies of b scaled by the elements of a.
 
     >>> mx.kron(mx.array([1, 10]), mx.array([1, 2]))

@@ -71,7 +71,7 @@ def quantize(
     *,
     global_scale: array | None = None,
     stream: Any = None,
-) -> tuple[array, ...]:
+) -> list[array]:
     """Packed elements, scales and, for ``affine``, biases of a matrix.
 
     Raises ValueError where the last axis is not a multiple of the group size, and for
@@ -96,7 +96,7 @@ def quantize(
     else:
         parts = _floating(cast(grouped, dt.float32), form, global_scale)
     codes = reshape(parts[0], x.shape)
-    return (wrap(pack(codes, form.bits)), *(wrap(p) for p in parts[1:]))
+    return [wrap(pack(codes, form.bits)), *(wrap(p) for p in parts[1:])]
 
 
 def _affine(x: Node, bits: int) -> tuple[Node, Node, Node]:

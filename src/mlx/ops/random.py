@@ -182,19 +182,30 @@ def uniform(
     kind = _real_dtype("random.uniform", dtype)
     bounds = [operand("random.uniform", b) for b in (low, high)]
     sizes = _sizes("random.uniform", shape, *bounds)
-    return wrap(_uniform(bounds, sizes, kind, key_node(key)))
+    return wrap(uniform_node(bounds, sizes, kind, key_node(key)))
 
 
-def _uniform(bounds: Sequence[Any], shape: Shape, dtype: Dtype, key: Node) -> Node:
+def _itself(u: Node) -> Node:
+    return u
+
+
+def uniform_node(
+    bounds: Sequence[Any],
+    shape: Shape,
+    dtype: Dtype,
+    key: Node,
+    of: Callable[[Node], Node] = _itself,
+) -> Node:
+    """A function of uniform numbers between two bounds."""
     if not any(isinstance(b, Node) for b in bounds):
         low, high = (dtype.numpy.type(b) for b in bounds)
         width = float(dtype.numpy.type(high - low))
         if width == 1 and low == 0:
-            return _unit(shape, key, dtype, lambda u: u)
-        return _unit(shape, key, dtype, lambda u: u * width + float(low))
+            return _unit(shape, key, dtype, of)
+        return _unit(shape, key, dtype, lambda u: of(u * width + float(low)))
     low_node, high_node = (fitted(b, shape, dtype) for b in bounds)
-    unit = _unit(shape, key, dtype, lambda u: u)
-    return unit * (high_node - low_node) + low_node
+    unit = _unit(shape, key, dtype, _itself)
+    return of(unit * (high_node - low_node) + low_node)
 
 
 def randint(
@@ -215,8 +226,9 @@ def randint(
         raise ValueError(f"[random.randint] Needs an integer dtype or bool, got {kind.name}.")
     bounds = [operand("random.randint", b) for b in (low, high)]
     sizes = _sizes("random.randint", shape, *bounds)
-    drawn = _uniform(bounds, sizes, dt.float32, key_node(key))
-    return wrap(cast(Floor()(drawn), kind))
+    source = key_node(key)
+    drawn = uniform_node(bounds, sizes, dt.float32, source, lambda u: cast(Floor()(u), kind))
+    return wrap(drawn)
 
 
 def bernoulli(
@@ -235,6 +247,12 @@ def bernoulli(
         raise ValueError(f"[random.bernoulli] p must be a float, got {node.dtype.name}.")
     sizes = node.shape if shape is None else _sizes("random.bernoulli", shape, node)
     wide = dt.promote(node.dtype, dt.float32)
+    if node.size == 1:
+        one = reshape(node, ())
+        below = _unit(
+            sizes, key_node(key), dt.float32, lambda u: cast(u, wide) < fitted(one, u.shape, wide)
+        )
+        return wrap(below)
     unit = _unit(sizes, key_node(key), dt.float32, lambda u: u)
     return wrap(cast(unit, wide) < fitted(node, sizes, wide))
 

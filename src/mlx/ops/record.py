@@ -13,8 +13,9 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, at_least_float
+from mlx.base.errors import DtypeError
 from mlx.graph.node import Node, Shape
-from mlx.ops.operands import broadcast_shape, constant, fitted, node_of, operand, promoted
+from mlx.ops.operands import broadcast_shape, constant, fitted, node_of, operands, promoted
 from mlx.primitives.elementwise import Elementwise, cast
 from mlx.primitives.reductions import Broadcast
 
@@ -60,9 +61,9 @@ def _tables(primitive: Elementwise, rule: Rule) -> tuple[list[Any], list[Any]]:
     return compute, direct
 
 
-def _unsupported(name: str, dtype: Dtype, compute: list[Any]) -> ValueError:
+def _unsupported(name: str, dtype: Dtype, compute: list[Any]) -> DtypeError:
     known = ", ".join(d.name for d, c in zip(dt.ALL, compute, strict=True) if c is not None)
-    return ValueError(f"[{name}] Not supported for {dtype.name}, only for {known}.")
+    return DtypeError(f"[{name}] Not supported for {dtype.name}, only for {known}.")
 
 
 def unary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any], array]:
@@ -127,7 +128,7 @@ def binary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any, Any]
         return out
 
     def general(a: Any, b: Any) -> array:
-        values = [operand(name, a), operand(name, b)]
+        values = operands(name, a, b)
         dtype = promoted(values)
         computed = compute[dtype.index]
         if computed is None:

@@ -160,7 +160,7 @@ def all(a: Operand, /, axis: Axes = None, keepdims: bool = False, *, stream: Any
 
 
 def count_nonzero(
-    a: Operand, /, *, axis: Axes = None, keepdims: bool = False, stream: Any = None
+    a: Operand, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None
 ) -> array:
     """The number of nonzero elements, as int32.
 
@@ -264,15 +264,16 @@ def logsumexp_node(x: Node, axes: Sequence[int], keepdims: bool) -> Node:
 def logsumexp(
     a: Operand, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None
 ) -> array:
-    """log(sum(exp(a))) without overflow.  Raises ValueError for an empty array.
+    """log(sum(exp(a))) without overflow.  Raises ValueError where an axis is empty.
 
     >>> mx.logsumexp(mx.array([0.0, 0.0]))
     array(0.693147, dtype=float32)
     """
     x = node_of("logsumexp", a)
-    if x.size == 0:
+    axes = axes_of("logsumexp", axis, x.ndim)
+    if product(x.shape[i] for i in axes) == 0:
         raise ValueError(f"[logsumexp] Received an empty array of shape {x.shape}.")
-    out = logsumexp_node(widened(x), axes_of("logsumexp", axis, x.ndim), keepdims)
+    out = logsumexp_node(widened(x), axes, keepdims)
     return wrap(cast(out, dt.at_least_float(x.dtype)))
 
 

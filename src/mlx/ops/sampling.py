@@ -21,14 +21,18 @@ from mlx.ops.operands import (
     integer,
     shape_of,
 )
-from mlx.ops.random import gumbel_node, key_node, normal_node, random_bits
+from mlx.ops.random import gumbel_node, key_node, normal_node, random_bits, uniform_node
+from mlx.ops.shape import narrow
+from mlx.primitives.arithmetic import Minimum
 from mlx.primitives.contraction import MatMul
-from mlx.primitives.elementwise import cast
+from mlx.primitives.elementwise import Less, LessEqual, cast
 from mlx.primitives.indexing import Gather
 from mlx.primitives.library import outputs
 from mlx.primitives.ordering import ArgMax, ArgSort
+from mlx.primitives.reductions import Max, Sum, broadcast, broadcast_axes, reduce_axes
+from mlx.primitives.scans import CumSum
 from mlx.primitives.spectra import SVD
-from mlx.primitives.transcendental import Sqrt
+from mlx.primitives.transcendental import Exp, Sqrt
 from mlx.primitives.views import moveaxis, reshape
 
 
@@ -67,11 +71,12 @@ def categorical(
     """
     x = array_node("random.categorical", logits)
     at = axis_of("random.categorical", axis, x.ndim)
+    size, lead = x.shape[at], (*x.shape[:at], *x.shape[at + 1 :])
     if shape is not None and num_samples is not None:
         raise ValueError("[random.categorical] Give shape or num_samples, not both.")
     if num_samples is not None:
         count = integer("random.categorical", "num_samples", num_samples)
-        noise_shape, x = (*x.shape, count), reshape(x, (*x.shape, 1))
+        noise_shape, x, lead = (*x.shape, count), reshape(x, (*x.shape, 1)), (*lead, count)
     elif shape is not None:
         lead = shape_of("random.categorical", shape)
         x = moveaxis(x, at, x.ndim - 1)
@@ -83,8 +88,27 @@ def categorical(
     else:
         noise_shape = x.shape
     wide = cast(x, dt.promote(dt.at_least_float(x.dtype), dt.float32))
+    if lead and wide.size == size > 0:
+        return wrap(_drawn(reshape(wide, (size,)), lead, key_node(key)))
     noise = cast(gumbel_node(noise_shape, dt.float32, key_node(key)), wide.dtype)
     return wrap(ArgMax(at)(fitted(wide, noise_shape, wide.dtype) + noise))
+
+
+def _drawn(logits: Node, shape: tuple[int, ...], key: Node) -> Node:
+    """Draws from one distribution, as MLX makes them: a uniform number among the sums of the
+    weights.  Indices behind the last weight that is not 0 can't be drawn."""
+    largest = reduce_axes(Max, logits, (0,))
+    sums = CumSum(0, False, True)(Exp()(logits - broadcast(largest, logits.shape)))
+    total = reshape(narrow(sums, 0, logits.size - 1, logits.size), ())
+    place = uniform_node((0, 1), shape, logits.dtype, key) * broadcast(total, shape)
+    wide = (*shape, logits.size)
+    passed = LessEqual()(broadcast(sums, wide), broadcast_axes(place, wide, range(len(shape))))
+    last = _count(Less()(sums, broadcast(total, sums.shape)))
+    return Minimum()(_count(passed), broadcast(last, shape))
+
+
+def _count(found: Node) -> Node:
+    return reduce_axes(Sum, cast(found, dt.uint32), (found.ndim - 1,))
 
 
 def multivariate_normal(

@@ -38,7 +38,7 @@ from mlx.primitives.views import Slice
 Axes = int | Sequence[int] | None
 
 
-def astype(a: array, dtype: Dtype, *, stream: Any = None) -> array:
+def astype(a: array, dtype: Dtype, stream: Any = None) -> array:
     """a in another dtype: complex numbers lose their imaginary part, floats their fraction.
 
     >>> mx.astype(mx.array([1.7, -1.7]), mx.int32)
@@ -341,7 +341,6 @@ def narrow(x: Node, axis: int, start: int, stop: int) -> Node:
 
 def diagonal(
     a: array,
-    /,
     offset: int = 0,
     axis1: int = 0,
     axis2: int = 1,

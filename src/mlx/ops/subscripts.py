@@ -22,7 +22,7 @@ from mlx.ops.indices import (
     subscript,
 )
 from mlx.ops.joining import stack
-from mlx.ops.operands import broadcast_shape, node_of
+from mlx.ops.operands import can_broadcast, scalar_node
 from mlx.primitives.arithmetic import Maximum, Minimum
 from mlx.primitives.base import full
 from mlx.primitives.elementwise import Add, Divide, Multiply, Negative, Select, cast
@@ -79,7 +79,7 @@ def _value_for(a: array, value: Any) -> Node:
     if value is None:
         raise TypeError("[index] Expected a number or an array to write, got None.")
     if isinstance(value, (bool, int, float)) and (dtype.is_inexact or type(value) is int):
-        return cast(node_of("index", value), dtype)
+        return scalar_node((), dtype, value)
     return array(value, dtype)._node
 
 
@@ -87,7 +87,7 @@ def _spread(value: Node, shape: Shape) -> Node:
     """The value broadcast to a shape; leading axes of size one beyond it don't count."""
     while value.ndim > len(shape) and value.shape[0] == 1:
         value = reshape(value, value.shape[1:])
-    if broadcast_shape(value.shape, shape) != shape:
+    if not can_broadcast(value.shape, shape):
         raise ValueError(
             f"[index] Cannot broadcast array of shape {value.shape} into shape {shape}."
         )

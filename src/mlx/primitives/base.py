@@ -83,6 +83,8 @@ class Primitive(metaclass=Sharing):
     sizes: ClassVar[frozenset[str]] = frozenset()
     """Fields that hold sizes: they are left out of the token (the shapes say them)."""
     outputs: ClassVar[int] = 1
+    updates_first: ClassVar[bool] = False
+    """Whether the result is the first input but for some elements, which are written last."""
 
     def __call__(self, *inputs: Node) -> Node:
         return record(self, *inputs)

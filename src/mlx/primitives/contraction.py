@@ -1,9 +1,9 @@
-"""The contraction family: matrix products."""
+"""The contraction family: what a matrix product of packed panels computes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
@@ -13,12 +13,42 @@ from mlx.primitives.elementwise import Conjugate
 from mlx.primitives.views import transpose
 
 
-@dataclass(frozen=True)
-class MatMul(Primitive):
-    """``a[..., m, k] @ b[..., k, n]`` with equal leading (batch) axes and dtypes."""
+class Contraction(Primitive):
+    """Sums of products of two operands; what follows it may work on tiles of its result."""
 
     family = "contraction"
     shared = True
+    reads_narrow: ClassVar[bool] = False
+    """Whether a kernel may read operands as they were before an exact cast."""
+    form: ClassVar[str]
+    """Which kernels compute it: matrix, convolution or correlation."""
+
+    def tiling(self, node: Node) -> tuple[Shape, tuple[int, ...]]:
+        """How the result is made of matrices: another shape of its elements in row-major order,
+        and which axes of that are (batch..., row, column)."""
+        raise TypeError(f"[{self.name}] declares no tiling.")
+
+    def depth(self, node: Node) -> int:
+        """How many products make one element."""
+        raise TypeError(f"[{self.name}] declares no depth.")
+
+    def reads(self, position: int, shape: Shape, strides: tuple[int, ...]) -> bool:
+        """Whether its kernel takes an operand with these strides where it lies."""
+        return True
+
+
+@dataclass(frozen=True)
+class MatMul(Contraction):
+    """``a[..., m, k] @ b[..., k, n]`` with equal leading (batch) axes and dtypes."""
+
+    form = "matrix"
+    reads_narrow = True
+
+    def tiling(self, node: Node) -> tuple[Shape, tuple[int, ...]]:
+        return node.shape, tuple(range(node.ndim))
+
+    def depth(self, node: Node) -> int:
+        return node.inputs[0].shape[-1]
 
     def infer(self, a: Node, b: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         if a.dtype is not b.dtype or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from mlx.base import dtype as dt
-from mlx.base.dtype import Dtype
+from mlx.base.dtype import Dtype, float32
 from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full_like
@@ -191,6 +191,10 @@ class Cast(Elementwise):
 
     def scalar(self, emit: Any, a: Any) -> Any:
         return emit.cast(a, self.dtype)
+
+    def is_exact(self, source: Dtype) -> bool:
+        """Whether this widens half precision, so that no number changes."""
+        return self.dtype is float32 and source.is_float and source.size == 2
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         return [cast(cotangents[0], node.inputs[0].dtype)] if _smooth(node) else [None]

@@ -152,6 +152,7 @@ class Scatter(Indexing):
     ``mode`` is one of MODES; of several updates ``set`` at one place the last stays.
     """
 
+    updates_first = True
     axes: tuple[int, ...]
     mode: str
     batch: int = 0
@@ -265,6 +266,7 @@ class SliceUpdate(Primitive):
     """The array with the update in place of ``array[starts :: steps]``."""
 
     family = "join"
+    updates_first = True
     sizes = frozenset({"starts"})
     starts: tuple[int, ...]
     steps: tuple[int, ...]

@@ -111,16 +111,19 @@ class Sum(Reduction):
 class Extremum(Reduction):
     """Largest or smallest; equal ones share the derivative.  NaN wins."""
 
-    def _weights(self, node: Node) -> Node:
+    def _hits(self, node: Node) -> tuple[Node, Node]:
+        """1 where an element is the extremum, else 0; and how many are."""
         (x,) = node.inputs
         hit = cast(Equal()(x, self.spread(node, x)), x.dtype)
-        return hit / self.spread(Sum(self.axis)(hit), x)
+        return hit, Sum(self.axis)(hit)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
-        return [self._weights(node) * self.spread(cotangents[0], node.inputs[0])]
+        hit, count = self._hits(node)
+        return [hit * self.spread(cotangents[0] / count, node.inputs[0])]
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
-        return [Sum(self.axis)(self._weights(node) * tangents[0])]
+        hit, count = self._hits(node)
+        return [Sum(self.axis)(hit * tangents[0]) / count]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 from mlx.backend.llvm.programs import Executable
 from mlx.base.tree import picker
+from mlx.compiler.groups import outputs_of
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import pieces
-from mlx.runtime.execute import Failed, counters, number_bits, run, unsettled
+from mlx.runtime.execute import Failed, counters, number_bits, run, spoil, unsettled
 from mlx.runtime.structures import Programs, Region
 
 collector.calm()
@@ -177,11 +178,14 @@ _USUAL = _calibrate()
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     order, calls = _collect(roots)
-    for call in calls:
-        pending = [n for n in call.inputs if n.data is None]
-        if pending:
-            _evaluate(pending, asynchronous)
-        _call_compiled(call, asynchronous)
+    if calls:
+        order.clear()  # references to arrays, and to calls, would keep them from being donated
+        while calls:
+            call = calls.pop(0)
+            _evaluate([n for n in call.inputs if n.data is None], asynchronous)
+            _call_compiled(call, asynchronous)
+        del call
+        order = _collect([n for n in roots if n.data is None])[0]
     while order and _settle(order):
         waiting = [n for n in roots if n.data is None]
         order = _collect(waiting)[0] if waiting else waiting
@@ -290,12 +294,49 @@ def _program(described: _Described, order: list[Node], live: list[int], threads:
     return program
 
 
+_PASSING = frozenset({"custom", "barrier", "compiled"})
+
+
+def _wanted_whole(order: list[Node], live: list[int], roots: set[Node]) -> list[Node]:
+    """Nodes with several outputs that something outside refers to: it may ask for any of them,
+    and their operands are only here now.  Those in ``roots`` are being taken care of."""
+    return [
+        node
+        for i in live
+        if (node := order[i]).dtype is None
+        and node.primitive.family not in _PASSING
+        and node not in roots
+    ]
+
+
+def _evaluate_whole(
+    order: list[Node], roots: set[Node], several: list[Node], asynchronous: bool
+) -> None:
+    """Evaluate a region and every output of some of its nodes, which keep them as their data."""
+    outputs = outputs_of(several, order)
+    results = [node for made in outputs.values() for node in made]
+    inside = set(order)
+    order += [node for node in results if node not in inside]
+    del inside
+    try:
+        _evaluate_region(order, roots | set(several) | set(results), asynchronous)
+    finally:  # interrupted behind the program, the results are there
+        for source, made in outputs.items():
+            if all(node.data is not None for node in made):
+                source.data = tuple([node.data for node in made])
+    trace.evaluated(several)
+
+
 def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) -> None:
     described = _Described(order)
     live = _outside(order, described.edges, _USUAL)
     find = described.index.get
     wanted = {at for n in roots if (at := find(n, -1)) >= 0}
     live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
+    if several := _wanted_whole(order, live, roots):
+        del find, described  # references that would make nodes look needed
+        _evaluate_whole(order, roots, several, asynchronous)
+        return
     live = [i for i in live if order[i].dtype is not None]
     del find, described.index
     leaves, scalars, uses = described.leaves, described.scalars, described.uses
@@ -310,7 +351,6 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
     try:
         run(program, leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
-        for node in outputs:
-            node.data = Failed(error)
+        spoil(order, outputs, error)
         raise
     trace.evaluated(outputs)

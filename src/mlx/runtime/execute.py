@@ -12,6 +12,7 @@ from typing import Any
 from mlx.backend.llvm.abi import HostCall
 from mlx.backend.llvm.programs import Executable
 from mlx.base.dtype import float32
+from mlx.compiler.donate import CAN_FAIL
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import profile, team
@@ -32,6 +33,27 @@ class Failed:
 
     def error(self) -> Exception:
         return _bare(self.exception)
+
+
+def spoil(order: Sequence[Node], outputs: Sequence[Node], error: Exception) -> None:
+    """Fail those outputs of a region that depend on what can have raised ``error``.
+
+    The others keep their inputs, so that they can still be computed: a random key must outlive
+    the batch that was drawn beside it.
+    """
+    spoiled: set[Node] = set()
+    for node in order:
+        if node.primitive.family in CAN_FAIL or any(
+            [s in spoiled or _has_failed(s.data) for s in node.inputs]
+        ):
+            spoiled.add(node)
+    for node in spoiled.intersection(outputs) or outputs:
+        node.data = Failed(error)
+
+
+def _has_failed(data: Any) -> bool:
+    pending = data.ticket if type(data) is Buffer else None
+    return pending is not None and pending.exception is not None
 
 
 def _bare(exception: Exception) -> Exception:

@@ -133,7 +133,9 @@ def _run_timed(program: Executable, segment: Any, bases: words[int]) -> int:
         seconds = time.perf_counter() - start
         kind = command.spec.key.split(" ", 1)[0].split("|", 1)[0]
         found.kernels.append(
-            KernelTime(command.label, kind, command.tasks, seconds, command.bytes, command.flops)
+            KernelTime(
+                command.label, kind, command.tasks, seconds, command.moved(bases), command.flops
+            )
         )
         if status:
             break

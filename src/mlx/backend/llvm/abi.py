@@ -40,6 +40,15 @@ class Command:
     label: str = ""
     bytes: int = 0
     flops: int = 0
+    between: tuple[Pointer, Pointer] | None = None
+    """Of a copy: where from and where to.  If that is one address it does nothing."""
+
+    def moved(self, bases: Sequence[int]) -> int:
+        """The bytes that it moves in a run."""
+        if self.between is not None:
+            source, target = (bases[p.base] + p.offset for p in self.between)
+            return 0 if source == target else self.bytes
+        return self.bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from mlx.compiler.nest import (
     Apply,
     Argument,
     Expression,
+    Fold,
     Index,
     Literal,
     Load,
     Reduce,
-    Start,
     Tile,
 )
 
@@ -26,9 +26,9 @@ _CALL_COST = 12
 
 
 def operands(e: Expression) -> tuple[int, ...]:
-    if isinstance(e, Apply):
+    if isinstance(e, Apply | Fold):
         return e.operands
-    return (e.operand,) if isinstance(e, Reduce | Start) else ()
+    return (e.operand,) if isinstance(e, Reduce) else ()
 
 
 def accumulator(dtype: Dtype) -> Dtype:
@@ -42,14 +42,29 @@ def accumulator_lanes(dtype: Dtype) -> int:
     return 128 // acc.size if acc.is_inexact else 32
 
 
+def _fold(emit: Any, fold: Fold, elements: Sequence[Any]) -> Any:
+    """In the order of reductions: what their other accumulators hold changes nothing."""
+    wide, combine = accumulator(fold.dtype), fold.primitive.combine
+    first = emit.const(fold.primitive.identity(wide), wide)
+    sums = [combine(emit, first, emit.cast(element, wide)) for element in elements]
+    half = 1
+    while 2 * half < len(sums):
+        half *= 2
+    while half:
+        for i in range(len(sums) - half):
+            sums[i] = combine(emit, sums[i], sums[i + half])
+        sums = sums[:half]
+        half //= 2
+    return emit.cast(sums[0], fold.dtype)
+
+
 def compute(emit: Any, expression: Expression, known: Mapping[int, Any] | Sequence[Any]) -> Any:
     """Emit what needs no memory: a literal, or an operation on values that are known."""
     if isinstance(expression, Literal):
         return emit.const(expression.number, expression.dtype)
     args = [known[o] for o in operands(expression)]
-    if isinstance(expression, Start):
-        first = emit.const(expression.primitive.identity(expression.dtype), expression.dtype)
-        return expression.primitive.combine(emit, first, args[0])
+    if isinstance(expression, Fold):
+        return _fold(emit, expression, args)
     assert isinstance(expression, Apply)
     result = expression.primitive.scalar(emit, *args)
     assert result.dtype is expression.dtype, (expression, result.dtype)
@@ -168,4 +183,4 @@ def text_of(e: Expression) -> str:
         return f"I{e.access}{e.dtype.name}"
     if isinstance(e, Apply):
         return f"{e.primitive!r}{e.operands}{e.dtype.name}"
-    return f"{type(e).__name__}{type(e.primitive).__name__}{e.operand}{e.dtype.name}"
+    return f"{type(e).__name__}{type(e.primitive).__name__}{operands(e)}{e.dtype.name}"

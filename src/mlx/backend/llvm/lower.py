@@ -14,14 +14,17 @@ from math import prod
 from mlx.backend.llvm import columns, opaque, staging
 from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
+from mlx.backend.llvm.convolution import plan_contraction
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
 from mlx.backend.llvm.expressions import AccessClass, Structure, accumulator
 from mlx.backend.llvm.gemm import Matrix, plan_gemm
+from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.compiler.nest import CHUNK, Access, Nest, Reduce
-from mlx.compiler.plan import BufferPlan, GemmStep, NestStep, OpaqueStep, Plan, Strided
+from mlx.compiler.plan import BufferPlan, NestStep, OpaqueStep, Plan
 from mlx.compiler.sizes import least, most
+from mlx.compiler.steps import CheckStep, CopyStep, GemmStep, Strided
 
 ZERO, ARENA, FIRST = 1, 2, 3
 STREAM_BYTES = 24 << 20
@@ -78,6 +81,12 @@ class _Lowering:
                 self._nest(step.nest)
             elif isinstance(step, GemmStep):
                 self._gemm(step)
+            elif isinstance(step, CopyStep):
+                pointers = self.pointers[step.source], self.pointers[step.target]
+                self.commands += plan_carry(*pointers, step.nbytes, self.workers)
+            elif isinstance(step, CheckStep):
+                indices = [self._operand(o) for o in step.indices]
+                self.commands += plan_check(step.primitive, indices, step.bounds, self.workers)
             else:
                 self._opaque(step)
             for command in self.commands[before:]:
@@ -305,23 +314,25 @@ class _Lowering:
             tuple(self.first_scalar + a for a in step.arguments),
             tuple(batch),
         )
-        commands = plan_gemm(
-            self._matrix(step.a),
-            self._matrix(step.b),
-            m,
-            n,
-            step.depth,
-            tuple(batch),
-            epilogue,
-            accumulate_in(step.a.dtype.name),
-            self.scratch,
-            self.workers,
-        )
+        accumulate = accumulate_in(step.a.dtype.name)
+        if step.primitive.form == "matrix":
+            left, right = self._matrix(step.a), self._matrix(step.b)
+            commands = plan_gemm(
+                left, right, m, n, step.depth, tuple(batch), epilogue, accumulate,
+                self.scratch, self.workers,
+            )  # fmt: skip
+        else:
+            operands = self._operand(step.a), self._operand(step.b)
+            commands = plan_contraction(
+                step.primitive, *operands, step.shape, epilogue, accumulate,
+                self.scratch, self.workers,
+            )  # fmt: skip
         if commands:
             commands[-1].bytes = (
                 sum(prod(o.shape) * o.dtype.size for o in (step.a, step.b))
                 + prod(step.shape) * step.a.dtype.size
             )
+        if commands and step.primitive.form == "matrix":
             commands[-1].flops = 2 * prod(step.shape) * step.depth
         self.commands += commands
 
@@ -331,7 +342,9 @@ class _Lowering:
         inputs = [self._operand(o) for o in step.inputs]
         outputs = [self._operand(o) for o in step.outputs]
         if step.primitive.family == "library":
-            self.commands.append(HostCall(step.primitive, inputs, outputs))
+            native = opaque.native(step.primitive, inputs, outputs, self.scratch, self.workers)
+            call = HostCall(step.primitive, inputs, outputs)
+            self.commands += [call] if native is None else native
             return
         commands = opaque.lower(step.primitive, inputs, outputs, self.scratch, self.workers)
         touched = sum(prod(o.shape) * o.dtype.size for o in (*step.inputs, *step.outputs))

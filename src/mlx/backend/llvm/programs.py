@@ -12,7 +12,7 @@ from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lower import lower, place_temps
 from mlx.backend.llvm.target import host
-from mlx.compiler.donate import donations, may_fail
+from mlx.compiler.donate import check_ahead, donations, may_fail
 from mlx.compiler.plan import Plan, make_plan
 from mlx.graph.node import Node
 
@@ -100,6 +100,7 @@ def assemble(
     place: Callable[[Plan], int] = place_temps,
 ) -> Executable:
     """Lower a plan; its kernels are not looked up yet."""
+    check_ahead(plan)
     lowered = lower(plan, workers, place)
     result = Executable()
     result.commands = lowered.commands

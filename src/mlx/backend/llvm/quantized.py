@@ -9,11 +9,13 @@ The order of a sum depends on k, bits and group only: lane l takes words l, 16 +
 word the sum t of x times code, one FMA a code in their order, then ``sum = fma(t, scale, sum)``.
 After the words it takes groups l, 16 + l, ...: ``sum = fma(x over the group, bias, sum)``.
 Then the upper half of the lanes is added to the lower half until one is left.  It is the same
-on every target with FMA and on any number of threads.
+on every target with FMA and on any number of threads; but a bfloat16 x meets codes of 4 bits in
+pairs where the processor has the dot product of those (see ``gemm.pairs``).
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
@@ -32,6 +34,7 @@ from mlx.backend.llvm.gemm.operand import (
     batch_table,
     round_up,
 )
+from mlx.backend.llvm.gemm.pairs import dot_pairs, has_pairs
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.quantized_panels import (
     FLOATS,
@@ -43,9 +46,10 @@ from mlx.backend.llvm.quantized_panels import (
     pack_rows,
 )
 from mlx.backend.llvm.target import host
-from mlx.backend.llvm.values import Value, const, i64, lane_consts
+from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.frozen import dataclass
 
+_HALVES = vector(2 * LANES, "i16")
 SLOTS = (
     "w_base", "w_offset", "s_base", "s_offset", "b_base", "b_offset", "x_base", "x_offset",
     "outputs", "rows", "panels", "panel", "words", "chunks", "groups", "w_row", "w_k", "s_row",
@@ -66,14 +70,16 @@ class ProductSpec:
     units: tuple[bool, bool, bool]
     columns: int
     together: int
+    pairs: bool
     epilogue: StoreEpilogue
 
     @property
     def key(self) -> str:
+        kind = "pairs " if self.pairs else ""
         units = "".join("01"[u] for u in self.units)
         return (
             f"quantized {self.bits} {self.group} {self.scales} {units} {self.columns} "
-            f"{self.together} {self.epilogue.key}"
+            f"{self.together} {kind}{self.epilogue.key}"
         )
 
     @property
@@ -103,6 +109,7 @@ class _Product(Named):
         self.per = 32 // spec.bits
         self.fused = host().has_fma
         self.scale = Element(spec.scales, "float32")
+        self.chunk = i64(chunk_bytes(spec.columns, spec.bits, spec.pairs))
 
     def emit(self) -> None:
         f, spec, epilogue = self.f, self.spec, self.spec.epilogue
@@ -141,8 +148,7 @@ class _Product(Named):
         for start, stop, part in ((i64(0), whole, False), (whole, self.slot("chunks"), True)):
             loop = f.loop(start, stop, i64(1), sums)
             sums = f.end_loop(loop, self._chunk(rows, panel, loop.index, loop.values, part))
-        size = i64(chunk_bytes(self.spec.columns, self.spec.bits))
-        behind = f.gep(panel, f.mul(self.slot("chunks"), size))
+        behind = f.gep(panel, f.mul(self.slot("chunks"), self.chunk))
         loop = f.loop(i64(0), self.slot("groups"), i64(LANES), sums)
         sums = f.end_loop(loop, self._biases(rows, behind, loop.index, loop.values))
         return [self._fold(s) for s in sums]
@@ -152,8 +158,21 @@ class _Product(Named):
     ) -> list[Value]:
         """One vector of words of each row; ``part``: only the words that are there."""
         f, columns = self.f, self.spec.columns
-        x = f.gep(panel, f.mul(chunk, i64(chunk_bytes(columns, self.spec.bits))))
-        words = [self._codes(self._words(row, chunk, part)) for row in rows]
+        x = f.gep(panel, f.mul(chunk, self.chunk))
+        words = [self._words(row, chunk, part) for row in rows]
+        if self.spec.pairs:
+            totals = self._in_pairs(words, x)
+        else:
+            totals = self._one_by_one([self._codes(w) for w in words], x)
+        scales = [self._scales(row.scales, chunk, part) for row in rows]
+        return [
+            multiply_add(f, t, scales[at // columns], sums[at], self.fused)
+            for at, t in enumerate(totals)
+        ]
+
+    def _one_by_one(self, words: list[Iterator[Value]], x: Value) -> list[Value]:
+        """For each row, then each column: the sums of x times code within words."""
+        f = self.f
         totals: list[Value] = []
         for j in range(self.per):
             xs = self._load_x(x, j)
@@ -166,11 +185,27 @@ class _Product(Named):
                     multiply_add(f, *p, t, self.fused)
                     for p, t in zip(products, totals, strict=True)
                 ]
-        scales = [self._scales(row.scales, chunk, part) for row in rows]
-        return [
-            multiply_add(f, t, scales[at // columns], sums[at], self.fused)
-            for at, t in enumerate(totals)
-        ]
+        return totals
+
+    def _in_pairs(self, words: list[Value], x: Value) -> list[Value]:
+        """The same for codes of 4 bits, two at a time.
+
+        Of a 16-bit index a permutation reads the low 5 bits: a code, and a bit that the table
+        makes irrelevant.
+        """
+        f, name = self.f, "llvm.x86.avx512.permvar.hi.512"
+        f.module.declare(name, _HALVES, [_HALVES, _HALVES])
+        table = lane_consts(_HALVES, [_bfloat16_bits(i % 16) for i in range(32)])
+        totals = [const(FLOATS, 0)] * (len(words) * self.spec.columns)
+        for j in range(self.per // 2):
+            xs = [f.bitcast(value, WORDS) for value in self._load_x(x, j)]
+            for r, word in enumerate(words):
+                shifted = f.op("lshr", word, const(WORDS, 4 * j)) if j else word
+                codes = f.bitcast(f.call(name, _HALVES, table, f.bitcast(shifted, _HALVES)), WORDS)
+                for c, value in enumerate(xs):
+                    at = r * self.spec.columns + c
+                    totals[at] = dot_pairs(f, value, codes, totals[at])
+        return totals
 
     def _biases(self, rows: list[_Row], x: Value, group: Value, sums: list[Value]) -> list[Value]:
         f, columns = self.f, self.spec.columns
@@ -258,6 +293,11 @@ class _Product(Named):
             self.spec.epilogue.store(self.k, self.context, line, at, col, mask)
 
 
+def _bfloat16_bits(number: int) -> int:
+    """A small integer as bfloat16."""
+    return struct.unpack("<I", struct.pack("<f", number))[0] >> 16
+
+
 def _shape_of_tile(rows: int) -> tuple[int, int]:
     """(rows of x, rows of w) that the accumulators of a kernel are for."""
     if host().avx512:
@@ -283,15 +323,16 @@ def plan_quantized(
     words = w.shape[-1]
     chunks, panels = -(-words // LANES), -(-m // columns)
     sums = -(-scales.shape[-1] // LANES) * columns * VECTOR
-    panel = chunks * chunk_bytes(columns, primitive.bits) + sums
+    pairs = x.dtype == "bfloat16" and primitive.bits == 4 and has_pairs(host())
+    panel = chunks * chunk_bytes(columns, primitive.bits, pairs) + sums
     packed = scratch(items * panels * panel)
-    pack = pack_rows(primitive, x, (words, columns, panels * columns, panel), packed)
+    pack = pack_rows(primitive, x, (words, columns, panels * columns, panel), packed, pairs)
     place = Matrix(out.pointer, out.dtype, out.strides[:-2], out.strides[-2], out.strides[-1])
     epilogue = StoreEpilogue(place, tuple(batch))
     spec = ProductSpec(
         primitive.bits, primitive.group, scales.dtype,
         tuple(o.strides[-1] == 1 for o in (w, scales, biases)),  # type: ignore[arg-type]
-        columns, together, epilogue,
+        columns, together, pairs, epilogue,
     )  # fmt: skip
     block = round_up(max(-(-n * items // (8 * workers)), 16384 // max(words, 1), 8), together)
     blocks = -(-n // block)

@@ -3,6 +3,9 @@
 For each chunk of 16 words and each position j of a code in its word, the 16 elements of x that
 meet the codes j of the 16 words; behind all chunks the sums of x over groups.  A panel holds
 ``columns`` rows of x, vector by vector; it is float32, with zeros behind the ends of x.
+
+With ``pairs`` the elements are pairs of bfloat16 instead: what meets code j and what meets code
+j + half the codes of a word, for dot-product instructions.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
 from mlx.backend.llvm.gemm.elements import SIZES, Element
 from mlx.backend.llvm.gemm.operand import batch_offsets, batch_table
+from mlx.backend.llvm.gemm.pairs import join
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.frozen import dataclass
@@ -30,9 +34,9 @@ PACK_SLOTS = (
 )  # fmt: skip
 
 
-def chunk_bytes(columns: int, bits: int) -> int:
+def chunk_bytes(columns: int, bits: int, pairs: bool) -> int:
     """Bytes of one chunk of a panel."""
-    return columns * (32 // bits) * VECTOR
+    return columns * (32 // bits) * VECTOR // (2 if pairs else 1)
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,12 @@ class PackSpec:
     bits: int
     group: int
     columns: int
+    pairs: bool
 
     @property
     def key(self) -> str:
-        return f"quantized_pack {self.dtype} {self.bits} {self.group} {self.columns}"
+        kind = " pairs" if self.pairs else ""
+        return f"quantized_pack {self.dtype} {self.bits} {self.group} {self.columns}{kind}"
 
     def emit(self, module: Module, name: str) -> None:
         _Pack(self, Kernel(module, name)).emit()
@@ -95,8 +101,9 @@ class _Pack(Named):
         out = f.gep(out, f.mul(panel, self.slot("panel")))
         out = f.gep(out, f.mul(column, i64(VECTOR)))
         there = f.icmp("slt", row, self.slot("rows"))
+        self.chunk = i64(chunk_bytes(columns, self.spec.bits, self.spec.pairs))
+        behind = f.gep(out, f.mul(self.slot("chunks"), self.chunk))
         self._codes(x, out, segment, f.select(there, self.slot("words"), i64(0)))
-        behind = f.gep(out, f.mul(self.slot("chunks"), i64(chunk_bytes(columns, self.spec.bits))))
         # one more segment sums over groups
         mine = f.icmp("eq", segment, self.slot("segments"))
         count = f.select(mine, self.slot("groups"), i64(0))
@@ -112,9 +119,15 @@ class _Pack(Named):
         loop = f.loop(first, last, i64(1))
         word = f.mul(loop.index, i64(LANES))
         here, left = f.gep(x, f.mul(word, apart)), f.sub(words, word)
-        there = f.gep(out, f.mul(loop.index, i64(chunk_bytes(columns, self.spec.bits))))
-        for _ in range(self.per):
-            (value,) = self.x.load_strided(f, here, apart, LANES, left)
+        there = f.gep(out, f.mul(loop.index, self.chunk))
+        half = self.per // 2
+        for _ in range(half if self.spec.pairs else self.per):
+            if self.spec.pairs:
+                other = f.gep(here, f.mul(self.slot("x_k"), i64(half)))
+                places = (here, other)
+                value = join(f, *[self.x.gather_bits(f, p, apart, LANES, left) for p in places])
+            else:
+                (value,) = self.x.load_strided(f, here, apart, LANES, left)
             f.store(value, there, VECTOR)
             here, there = f.gep(here, self.slot("x_k")), f.gep(there, i64(VECTOR * columns))
         f.end_loop(loop)
@@ -134,7 +147,7 @@ class _Pack(Named):
 
 
 def pack_rows(
-    primitive: Any, x: Operand, sizes: tuple[int, int, int, int], packed: Pointer
+    primitive: Any, x: Operand, sizes: tuple[int, int, int, int], packed: Pointer, pairs: bool
 ) -> Command:
     """Lay x out; ``sizes``: words of a row of w, rows of x a panel, rows of x with those that
     fill the last panel, bytes of a panel."""
@@ -148,6 +161,6 @@ def pack_rows(
         *x.pointer.consts, *packed.consts, row, step, m, padded, words, chunks, segments,
         k // primitive.group, panel, len(PACK_SLOTS), len(batch), *batch_table(batch, lead),
     ]  # fmt: skip
-    spec = PackSpec(x.dtype, primitive.bits, primitive.group, columns)
+    spec = PackSpec(x.dtype, primitive.bits, primitive.group, columns, pairs)
     tasks = prod(batch) * padded * (segments + 1)
     return Command(spec, consts, tasks, "quantized pack", prod(x.shape) * size)

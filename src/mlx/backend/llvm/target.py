@@ -6,6 +6,7 @@ import os
 from functools import cache
 
 from mlx.backend.llvm.lazy import binding
+from mlx.backend.llvm.permission import TILE_FEATURES, tiles_permitted
 
 _LEVELS = {
     "avx2": "+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt,+movbe,+sse4.2,+cx16",
@@ -64,6 +65,8 @@ class Target:
 
 def host_features() -> str:
     features = binding().get_host_cpu_features()
+    if features.get("amx-tile") and not tiles_permitted():
+        features |= dict.fromkeys(TILE_FEATURES, False)
     return ",".join(("+" if on else "-") + name for name, on in sorted(features.items()))
 
 

@@ -28,7 +28,7 @@ def _pairs(target: Any, new: Any, strict: bool, what: str) -> Iterable[tuple[Any
                 raise ValueError(
                     f"List index {i} is out of bounds for destination of length {len(target)}."
                 )
-    elif strict:
+    elif strict and new not in ({}, []):
         raise ValueError(f"Received invalid type: {type(new).__name__}.")
 
 

@@ -126,8 +126,8 @@ def glu(x: mx.array, axis: int = -1) -> mx.array:
 
 
 def step(x: mx.array, threshold: float = 0.0) -> mx.array:
-    """1 where ``x > threshold``, else 0."""
-    return mx.where(x > threshold, 1, 0)
+    """1 where ``x >= threshold``, else 0."""
+    return mx.where(x >= threshold, 1, 0)
 
 
 def tanh(x: mx.array) -> mx.array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mlx.backend.llvm.elementary.coefficients import LOW
 from mlx.backend.llvm.elementary.exponential import expm1_of_reduced, reduce
 from mlx.backend.llvm.elementary.logarithm import log
@@ -18,6 +20,7 @@ from mlx.backend.llvm.elementary.number import (
     fabs,
     fma,
     polynomial,
+    repair,
     sqrt,
     table,
     two_product,
@@ -48,12 +51,15 @@ def _piece(name: str, t: Number) -> tuple[Number, Number]:
     return total, q - (total - first) + (q_low + LOW[name, t.element])
 
 
+def _root_piece(name: str, w: Number, middle: float) -> tuple[Number, Number]:
+    return _piece(name, sqrt(w) - middle)
+
+
 @routine()
 def erfinv(x: Number) -> Number:
     """x P(x**2) up to 0.6; beyond, x P(w) with w = -log(1 - x**2), in two or three pieces
     (in sqrt(w) where w is large)."""
     w = -log.of(fma(-x, x, 1.0))
-    root = sqrt(w)
     pieces = [("ERFINV_ROOT", 6.25, 3.25)]
     if x.element == DOUBLE:
         pieces.append(("ERFINV_FAR", 16.0, 5.0))
@@ -61,8 +67,7 @@ def erfinv(x: Number) -> Number:
     p, p_low = _piece("ERFINV", w - 3.25)
     q, q_low = _piece("ERFINV_NEAR", x * x)
     p, p_low = where(near, q, p), where(near, q_low, p_low)
-    for name, start, middle in pieces:
-        q, q_low = _piece(name, root - middle)
-        p, p_low = where(w > start, q, p), where(w > start, q_low, p_low)
+    for name, start, middle in pieces:  # few numbers are that close to 1
+        p, p_low = repair(w > start, (p, p_low), partial(_root_piece, name, w, middle))
     y = where(fabs(x).equals(1.0), copysign(INF, x), fma(x, p, x * p_low))
     return where(fabs(x) > 1.0, NAN, where(x.equals(0.0), x, y))

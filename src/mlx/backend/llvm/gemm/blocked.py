@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
+from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.elements import first_lanes
 from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
-from mlx.backend.llvm.gemm.pack import UNIT_COL, a_format, pack_a, pack_b
-from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
+from mlx.backend.llvm.gemm.pack import pack_a, pack_b
+from mlx.backend.llvm.gemm.tile import UNIT_COL, Tile, tile_of_product
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, i64, vector
 from mlx.base.frozen import dataclass
@@ -50,7 +51,7 @@ class BlockedSpec:
         )
 
     def emit(self, module: Module, name: str) -> None:
-        _Blocked(self, module, name).emit()
+        Blocked(self, module, name).emit()
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,13 @@ class _Depth:
     b_packed: Value
 
 
-class _Blocked:
+class Blocked:
     def __init__(self, spec: BlockedSpec, module: Module, name: str) -> None:
         self.spec, self.module = spec, module
         self.tile: Tile = tile_of_product(spec.a_dtype, spec.b_dtype, spec.accumulate)
         self.a = self.tile.element(spec.a_dtype)
-        self.b = self.tile.element(spec.b_dtype)
-        self.a_format = a_format(spec.a_layout)
+        self.b = self.tile.element(spec.b_dtype, right=True)
+        self.a_format = self.tile.a_format(spec.a_layout)
         self.pack_a = pack_a(module, self.tile, self.a, spec.a_layout)
         self.pack_b = pack_b(module, self.tile, self.b, spec.b_layout)
         self.micro = {
@@ -117,6 +118,8 @@ class _Blocked:
         b_packed = self._packed(scratch, offsets[2], col0)
         k, kc = self.slot("k"), self.slot("kc")
         at_least_one = f.select(f.icmp("sgt", k, i64(1)), k, i64(1))
+        if self.tile.amx:
+            amx.configure(f)
         block = f.loop(i64(0), at_least_one, kc, [a, b, b_packed])
         a, b, b_packed = block.values
         depth = f.min(f.sub(k, block.index), kc)
@@ -130,6 +133,8 @@ class _Blocked:
             f.gep(b_packed, self.slot("b_advance")),
         ]
         f.end_loop(block, moved)
+        if self.tile.amx:
+            amx.release(f)
         f.ret()
 
     def _tiles(
@@ -268,7 +273,7 @@ class _Blocked:
     ) -> tuple[Value, Value]:
         """Where a panel of B starts and the bytes between its rows."""
         f, tile = self.f, self.tile
-        packed_pitch = i64(tile.cols * tile.planes * tile.itemsize)
+        packed_pitch = i64(tile.b_row)
         if direct_cols is None:
             return panel, packed_pitch
         direct = f.icmp("slt", col, direct_cols)

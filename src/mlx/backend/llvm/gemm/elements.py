@@ -89,7 +89,7 @@ class Element:
         return self.dtype[0] in "ub"
 
     @property
-    def _memory(self) -> str:
+    def memory(self) -> str:
         """LLVM type that loads use: bfloat travels as bits."""
         kind = llvm_type(self.dtype)
         return "i16" if kind == "bfloat" else kind
@@ -122,8 +122,8 @@ class Element:
 
     def load_bits(self, f: Function, address: Value, lanes: int, count: Value | None) -> Value:
         """A run of neighbours as they lie in memory; zeros behind the first ``count``."""
-        type = vector(lanes, self._memory)
-        align = bits_of(self._memory) // 8
+        type = vector(lanes, self.memory)
+        align = bits_of(self.memory) // 8
         if count is None:
             return f.load(address, type, align)
         return f.masked_load(address, type, first_lanes(f, count, lanes), align, const(type, 0))
@@ -135,6 +135,20 @@ class Element:
         if self.dtype == "complex64":
             return self._load_complex_run(f, address, lanes, count)
         return self._real(f, self.load_bits(f, address, lanes, count))
+
+    @property
+    def splits(self) -> bool:
+        """Whether neighbours widen fastest as evens and odds: the halves of 32 bits."""
+        return (self.dtype, self.accumulate) == ("bfloat16", "float32")
+
+    def load_split(
+        self, f: Function, address: Value, lanes: int, count: Value | None
+    ) -> list[list[Value]]:
+        """The even and the odd ones of 2 * ``lanes`` neighbours; zeros behind ``count``."""
+        both = f.bitcast(self.load_bits(f, address, 2 * lanes, count), vector(lanes, "i32"))
+        evens = f.op("shl", both, const(both.type, 16))
+        odds = f.op("and", both, const(both.type, -65536))
+        return [[f.cast("bitcast", bits, "float")] for bits in (evens, odds)]
 
     def _real(self, f: Function, value: Value) -> list[Value]:
         wide = self.widen(f, value)
@@ -162,7 +176,7 @@ class Element:
             f"getelementptr i8, ptr {address.ref}, {offsets.type} {offsets.ref}", where
         )
         mask = first_lanes(f, count, lanes)
-        return f.gather(addresses, vector(lanes, self._memory), mask, bits_of(self._memory) // 8)
+        return f.gather(addresses, vector(lanes, self.memory), mask, bits_of(self.memory) // 8)
 
     def load_strided(
         self, f: Function, address: Value, stride: Value, lanes: int, count: Value

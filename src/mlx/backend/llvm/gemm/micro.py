@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.elements import llvm_type, multiply_add, prefetch
 from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.gemm.tile import ROW, Tile
@@ -142,6 +143,9 @@ def micro_kernel(module: Module, tile: Tile, a_format: str, rows: int, vectors: 
     if not module.has(name):
         source = "ptr noalias readonly"
         params = [source, "i64", source, "i64", "i64", "ptr noalias", "i64", "i1"]
+        if tile.amx:
+            amx.emit_micro(module, name, params, rows, vectors, tile.b_row)
+            return name
         f = module.function(name, params, internal=True)
         _Micro(f, tile, a_format, rows, vectors).emit()
     return name

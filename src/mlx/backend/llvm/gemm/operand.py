@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from mlx.backend.llvm.abi import Kernel, Pointer
 from mlx.backend.llvm.gemm.elements import SIZES, llvm_type
-from mlx.backend.llvm.gemm.pack import GENERAL, UNIT_COL, UNIT_ROW
+from mlx.backend.llvm.gemm.tile import GENERAL, UNIT_COL, UNIT_ROW
 from mlx.backend.llvm.half import narrow_half
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.lanes import LaneEmitter

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlx.backend.llvm.gemm.elements import Element, transpose
-from mlx.backend.llvm.gemm.tile import ROW, Tile
+from mlx.backend.llvm.gemm.elements import Element, prefetch, transpose
+from mlx.backend.llvm.gemm.tile import COLUMN, GENERAL, UNIT_ROW, Tile
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.values import Value, i64
+from mlx.backend.llvm.values import Value, const, i64, vector
 
-UNIT_ROW, UNIT_COL, GENERAL = "unitrow", "unitcol", "general"
-
-
-def a_format(layout: str) -> str:
-    """The packed format of A that needs no transposition."""
-    return "col" if layout == UNIT_ROW else ROW
+_AHEAD = 8  # rows of B that are asked for ahead of their use
+_AHEAD_OF_A = 2  # rows of A
+_AHEAD_BYTES = 512  # and bytes along its columns
 
 
 def pack_a(module: Module, tile: Tile, element: Element, layout: str) -> str:
@@ -33,7 +30,12 @@ def pack_a(module: Module, tile: Tile, element: Element, layout: str) -> str:
             ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias"],
             internal=True,
         )
-        (_a_columns if layout == UNIT_ROW else _a_rows)(f, tile, element, layout)
+        if layout != UNIT_ROW:
+            _a_rows(f, tile, element, layout)
+        elif tile.a_format(layout) == COLUMN:
+            _a_columns(f, tile, element)
+        else:
+            _a_turned(f, tile, element)
     return name
 
 
@@ -47,6 +49,8 @@ def _a_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
     left = f.sub(depth, k.index)
     here = f.gep(source, f.mul(k.index, k_stride))
     to = f.gep(target, f.mul(f.op("udiv", k.index, i64(step)), i64(size)))
+    if layout != GENERAL:
+        prefetch(f, f.gep(here, f.mul(stride, i64(_AHEAD_OF_A))), locality=2)
 
     def put(whole: bool) -> None:
         count = None if whole else left
@@ -60,7 +64,7 @@ def _a_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
     f.ret()
 
 
-def _a_columns(f: Function, tile: Tile, element: Element, layout: str) -> None:
+def _a_columns(f: Function, tile: Tile, element: Element) -> None:
     """Copy runs of ``tile.rows`` neighbouring rows, k by k, into every panel.
 
     Whole vectors are stored: what is too much is overwritten by the next k.
@@ -87,6 +91,38 @@ def _a_columns(f: Function, tile: Tile, element: Element, layout: str) -> None:
     step = tile.rows * tile.planes * size
     following = f.gep(source, f.mul(k_stride, i64(element.step)))
     f.end_loop(k, [following, f.gep(target, i64(step))])
+    f.ret()
+
+
+def _a_turned(f: Function, tile: Tile, element: Element) -> None:
+    """A^T lies row-major, A is packed row by row: square blocks are turned in registers."""
+    source, stride, k_stride, rows, depth, target = f.params
+    lanes, size, step = tile.lanes, tile.itemsize, element.step
+    row = f.loop(i64(0), rows, i64(lanes), [source, target])
+    source, target = row.values
+    height = f.sub(rows, row.index)
+    k = f.loop(i64(0), depth, i64(lanes * step))
+    here = f.gep(source, f.mul(k.index, k_stride))
+    ahead = [f.sub(f.sub(depth, k.index), i64(n * step)) for n in range(lanes)]
+
+    def load(whole: bool) -> list[list[Value]]:
+        return [
+            element.across(
+                f, f.gep(here, f.mul(k_stride, i64(n * step))), stride, k_stride, lanes,
+                None if whole else f.select(f.icmp("sgt", left, i64(0)), height, i64(0)),
+                left, True,
+            )
+            for n, left in enumerate(ahead)
+        ]  # fmt: skip
+
+    deep = f.icmp("sge", ahead[0], i64(lanes * step))
+    runs = _either(f, f.op("and", deep, f.icmp("sge", height, i64(lanes))), load)
+    to = f.gep(target, f.mul(f.op("udiv", k.index, i64(step)), i64(size)))
+    for n, value in enumerate(transpose(f, [run[0] for run in runs])):
+        f.store(value, f.gep(to, i64(n * tile.row_pitch * size)), size)
+    f.end_loop(k)
+    moved = [f.gep(source, f.mul(stride, i64(lanes))), i64(lanes * tile.row_pitch * size)]
+    f.end_loop(row, [moved[0], f.gep(target, moved[1])])
     f.ret()
 
 
@@ -131,6 +167,8 @@ def _b_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
         for v in range(tile.vectors):
             at = f.add(panel.index, i64(v * lanes))
             here = f.gep(source, f.mul(at, stride))
+            if layout != GENERAL:
+                prefetch(f, f.gep(here, f.mul(k_stride, i64(_AHEAD))), locality=2)
             count = None if whole else f.sub(left, i64(v * lanes))
             planes = element.across(f, here, stride, k_stride, lanes, count,
                                     f.sub(depth, k.index), layout != GENERAL)  # fmt: skip
@@ -140,8 +178,26 @@ def _b_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
     whole_or_part(f, f.icmp("sge", left, i64(tile.cols)), put)
     f.end_loop(panel, [f.gep(to, pitch)])
     following = f.gep(source, f.mul(k_stride, i64(element.step)))
-    f.end_loop(k, [following, f.gep(target, i64(tile.b_row))])
+    _, end = f.end_loop(k, [following, f.gep(target, i64(tile.b_row))])
+    if tile.amx:
+        _clear_behind(f, tile, element, end)
     f.ret()
+
+
+def _clear_behind(f: Function, tile: Tile, element: Element, end: Value) -> None:
+    """Zeros in the panels from their ``end`` up to a whole tile's depth."""
+    cols, depth, pitch = f.params[3], f.params[4], f.params[6]
+    steps = f.op("udiv", f.add(depth, i64(element.step - 1)), i64(element.step))
+    behind = f.op("and", f.sub(i64(0), steps), i64(tile.lanes - 1))
+    row = f.loop(i64(0), behind, i64(1), [end])
+    (target,) = row.values
+    panel = f.loop(i64(0), cols, i64(tile.cols), [target])
+    (to,) = panel.values
+    zero = const(vector(tile.lanes, "i32"), 0)
+    for v in range(tile.b_planes * tile.vectors):
+        f.store(zero, f.gep(to, i64(v * tile.vector_bytes)), tile.itemsize)
+    f.end_loop(panel, [f.gep(to, pitch)])
+    f.end_loop(row, [f.gep(target, i64(tile.b_row))])
 
 
 def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> None:
@@ -161,9 +217,11 @@ def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> Non
     offset = f.mul(k.index, i64(element.size))
 
     addresses = [f.gep(c, offset) for c in columns]
+    for address in addresses:
+        prefetch(f, f.gep(address, i64(_AHEAD_BYTES)), locality=2)
     runs = _load_columns(f, tile, element, addresses, k_stride, left)
     row = f.gep(to, f.mul(f.op("udiv", k.index, i64(step)), i64(tile.b_row)))
-    for plane in range(tile.planes):
+    for plane in range(tile.b_planes):
         turned = transpose(f, [run[plane] for run in runs])
         for n, value in enumerate(turned):
             at = n * tile.b_row + plane * tile.cols * size
@@ -182,20 +240,30 @@ def _load_columns(
     left: Value,
 ) -> list[list[Value]]:
     """A run from each address: of all lanes, or of the ``left`` ones that are there."""
+
+    def load(whole: bool) -> list[list[Value]]:
+        count = None if whole else left
+        return [element.along(f, a, k_stride, tile.lanes, count, True) for a in addresses]
+
+    return _either(f, f.icmp("sge", left, i64(tile.lanes * element.step)), load)
+
+
+def _either(
+    f: Function, whole: Value, load: Callable[[bool], list[list[Value]]]
+) -> list[list[Value]]:
+    """What ``load`` gives in the common case or at the edge (see ``whole_or_part``)."""
     loaded: list[list[list[Value]]] = []
     blocks = []
 
-    def load(whole: bool) -> None:
-        count = None if whole else left
-        lanes = tile.lanes
-        loaded.append([element.along(f, a, k_stride, lanes, count, True) for a in addresses])
+    def keep(all_of_it: bool) -> None:
+        loaded.append(load(all_of_it))
         blocks.append(f.block)
 
-    whole_or_part(f, f.icmp("sge", left, i64(tile.lanes * element.step)), load)
+    whole_or_part(f, whole, keep)
     return [
         [
             f.phi(one.type, [(one, blocks[0]), (other, blocks[1])])
-            for one, other in zip(whole, part, strict=True)
+            for one, other in zip(both, part, strict=True)
         ]
-        for whole, part in zip(*loaded, strict=True)
+        for both, part in zip(*loaded, strict=True)
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mlx.backend.llvm.gemm.elements import Element
 from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.target import Target
 from mlx.backend.llvm.values import Value, const, i64, vector
 
 _DOT = "llvm.x86.avx512bf16.dpbf16ps.512"
@@ -36,7 +37,7 @@ class Pairs(Element):
         evens = f.op("lshr", f.add(f.min(count, i64(2 * lanes)), i64(1)), i64(1))
         odds = f.op("lshr", f.min(count, i64(2 * lanes)), i64(1))
         low = self.gather_bits(f, address, double, lanes, evens)
-        return [_join(f, low, self.gather_bits(f, f.gep(address, k_stride), double, lanes, odds))]
+        return [join(f, low, self.gather_bits(f, f.gep(address, k_stride), double, lanes, odds))]
 
     def across(
         self, f: Function, address: Value, stride: Value, k_stride: Value, lanes: int,
@@ -47,14 +48,20 @@ class Pairs(Element):
         following = f.gep(address, k_stride)
         if unit:
             low = self.load_bits(f, address, lanes, count)
-            return [_join(f, low, self.load_bits(f, following, lanes, others))]
+            return [join(f, low, self.load_bits(f, following, lanes, others))]
         low = self.gather_bits(f, address, stride, lanes, every)
-        return [_join(f, low, self.gather_bits(f, following, stride, lanes, others))]
+        return [join(f, low, self.gather_bits(f, following, stride, lanes, others))]
 
 
-def _join(f: Function, low: Value, high: Value) -> Value:
+def join(f: Function, low: Value, high: Value) -> Value:
+    """Pairs of 16-bit elements."""
     wide = f.cast("zext", high, "i32")
     return f.op("or", f.cast("zext", low, "i32"), f.op("shl", wide, const(wide.type, 16)))
+
+
+def has_pairs(target: Target) -> bool:
+    """Whether a target has the instruction, in vectors of full width."""
+    return target.avx512 and target.has("avx512bf16")
 
 
 def dot_pairs(f: Function, a: Value, b: Value, c: Value) -> Value:

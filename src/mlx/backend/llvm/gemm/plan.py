@@ -10,6 +10,7 @@ from mlx.backend.llvm.abi import Command, Pointer
 from mlx.backend.llvm.gemm import prepack
 from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
 from mlx.backend.llvm.gemm.elements import SIZES
+from mlx.backend.llvm.gemm.few import is_few, plan_few
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table, round_up
 from mlx.backend.llvm.gemm.plan_vector import plan_vector
 from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
@@ -43,6 +44,8 @@ def plan_gemm(
         return []
     if m == 1 or n == 1:
         return plan_vector(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
+    if is_few(b, m, n, k, accumulate):
+        return plan_few(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
     return _Blocked(a, b, m, n, k, batch, accumulate, workers).commands(epilogue, scratch)
 
 
@@ -135,13 +138,13 @@ class _Blocked:
         size = SIZES[self.b.dtype]
         if self.k * abs(self.b.row_stride) * size <= _SMALL:
             return mc <= 8 * tile.rows
-        return mc <= 2 * tile.rows and self.k * self.n * size <= _NEAR
+        return mc <= 4 * tile.rows and self.k * self.n * size <= _NEAR
 
     def _direct_a(self, tile: Tile) -> bool:
         """Whether A is better read where it lies; rows must not fall on the same cache lines."""
         pitch = abs(self.a.row_stride) * SIZES[self.a.dtype]
-        dense = self.m * pitch <= _SMALL and pitch % 2048 != 0
-        return dense and self.k % tile.step == 0
+        dense = self.m * pitch <= 2 * _SMALL and pitch % 2048 != 0
+        return dense and self.k % tile.k_unit == 0
 
     def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
         """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""

@@ -10,8 +10,7 @@ from mlx.backend.llvm.abi import Command, Pointer
 from mlx.backend.llvm.gemm import combine, vector
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table, round_up
-from mlx.backend.llvm.gemm.pack import UNIT_ROW
-from mlx.backend.llvm.gemm.tile import tile_for
+from mlx.backend.llvm.gemm.tile import UNIT_ROW, tile_for
 
 
 def plan_vector(
@@ -57,7 +56,11 @@ class _Vector:
         tasks, least = (2, 256) if self.w.layout == UNIT_ROW else (4, 32)
         share = -(-self.outputs * items // (tasks * self.workers))
         least = max(least, 16_384 // max(self.k, 1))
-        return min(round_up(max(share, least), 32), vector.MAX_BLOCK)
+        block = min(max(share, least), vector.MAX_BLOCK)
+        blocks = -(-self.outputs // block)
+        if self.w.layout == UNIT_ROW:  # few large tasks: as many for each worker
+            blocks = round_up(blocks * items, min(self.workers, blocks)) // items
+        return round_up(-(-self.outputs // blocks), 32)
 
     def product(
         self, epilogue: Epilogue, scratch: Callable[[int], Pointer], chunks: int, row: bool

@@ -30,7 +30,7 @@ class PrepackSpec:
         return f"gemmpack|{self.dtype}|{self.layout}|{self.tile.name}"
 
     def emit(self, module: Module, name: str) -> None:
-        tile, element = self.tile, self.tile.element(self.dtype)
+        tile, element = self.tile, self.tile.element(self.dtype, right=True)
         pack = pack_b(module, tile, element, self.layout)
         kernel = Kernel(module, name)
         f = kernel.f

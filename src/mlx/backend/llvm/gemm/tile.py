@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
+from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.elements import SIZES, Element
-from mlx.backend.llvm.gemm.pairs import Pairs
+from mlx.backend.llvm.gemm.halves import Halves
+from mlx.backend.llvm.gemm.pairs import Pairs, has_pairs
 from mlx.backend.llvm.target import Target, host
 
 ROW, COLUMN = "row", "col"
+UNIT_ROW, UNIT_COL, GENERAL = "unitrow", "unitcol", "general"  # layouts of an operand
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class Tile:
     constant pitch where k is the fast axis of the source (format ROW: packing is a copy), else
     column by column (COLUMN).  With two planes (complex), each such row or column is followed
     by its imaginary part.  ``pairs``: elements of A and B are pairs of bfloat16, and ``depth``
-    counts pairs.
+    counts pairs.  ``amx``: the micro-kernel works on tile registers; A is always in format ROW.
+    ``halves``: elements are float16 in two parts (see ``halves``), B has a plane for each.
     """
 
     accumulate: str
@@ -33,20 +37,38 @@ class Tile:
     fused: bool
     itemsize: int
     pairs: bool = False
+    amx: bool = False
+    halves: bool = False
 
     @property
     def name(self) -> str:
         """Names the packed format and the micro-kernels within a module."""
-        return self.accumulate + ("_pairs" if self.pairs else "")
+        marks = {"pairs": self.pairs, "halves": self.halves, "amx": self.amx}
+        return "_".join([self.accumulate, *[mark for mark, is_so in marks.items() if is_so]])
 
     @property
     def step(self) -> int:
         """Elements of the operands along k that make one of a panel."""
         return 2 if self.pairs else 1
 
-    def element(self, dtype: str) -> Element:
-        """How operands of a dtype are loaded into panels."""
+    @property
+    def k_unit(self) -> int:
+        """Elements along k that the micro-kernel takes at once."""
+        return self.step * (self.lanes if self.amx else 1)
+
+    def a_format(self, layout: str) -> str:
+        """The packed format of A: the one that needs no transposition, if there is a choice."""
+        return COLUMN if layout == UNIT_ROW and not self.amx else ROW
+
+    def element(self, dtype: str, right: bool = False) -> Element:
+        """How operands of a dtype are loaded into panels: A, or on the ``right`` B."""
+        if self.halves:
+            return Halves(dtype, self.accumulate, right)
         return (Pairs if self.pairs else Element)(dtype, self.accumulate)
+
+    @property
+    def b_planes(self) -> int:
+        return 2 if self.halves else self.planes
 
     @property
     def vector_bytes(self) -> int:
@@ -69,7 +91,7 @@ class Tile:
     @property
     def b_row(self) -> int:
         """Bytes of one row of a packed panel of B."""
-        return self.cols * self.planes * self.itemsize
+        return self.cols * self.b_planes * self.itemsize
 
     @property
     def c_tile(self) -> int:
@@ -79,7 +101,8 @@ class Tile:
     @property
     def variants(self) -> list[tuple[int, int]]:
         """(rows, vectors) of the micro-kernels, smallest first."""
-        steps = sorted({r for r in (4, 8) if r < self.rows} | {self.rows})
+        few = (amx.SIDE,) if self.amx else (4, 8)
+        steps = sorted({r for r in few if r < self.rows} | {self.rows})
         narrow = [(r, v) for v in range(1, self.vectors) for r in (steps[0], steps[-1])]
         return narrow + [(r, self.vectors) for r in steps]
 
@@ -90,23 +113,28 @@ def tile_for(accumulate: str, target: Target | None = None) -> Tile:
     planes = 2 if accumulate == "complex64" else 1
     itemsize = SIZES[accumulate] // planes
     lanes = target.vector_bytes // itemsize
+    # What LLVM keeps in registers: 32 of them, but with NEON some more hold elements of A.
     many = target.vector_bytes == 64 or target.has("neon")
     if planes == 2:
         rows, vectors = (10, 1) if many else (4, 1)
     else:
-        rows, vectors = (14, 2) if many else (6, 2)
+        rows, vectors = (14 if target.avx512 else 12, 2) if many else (6, 2)
     depth = (384 if itemsize == 4 else 256) // planes
     return Tile(accumulate, lanes, rows, vectors, planes, depth, target.has_fma, itemsize)
 
 
 @cache
-def tile_of_product(a_dtype: str, b_dtype: str, accumulate: str) -> Tile:
+def tile_of_product(
+    a_dtype: str, b_dtype: str, accumulate: str, target: Target | None = None
+) -> Tile:
     """The tile for a matrix product: as ``tile_for``, or with pairs where the CPU has them."""
-    tile = tile_for(accumulate)
-    if (
-        {a_dtype, b_dtype} == {"bfloat16"}
-        and accumulate == "float32"
-        and (host().avx512 and host().has("avx512bf16"))
-    ):
-        return replace(tile, pairs=True)
-    return tile
+    target = target or host()
+    tile = tile_for(accumulate, target)
+    dtypes = {a_dtype, b_dtype}
+    if accumulate != "float32" or not target.avx512:
+        return tile
+    if target.has("amx-bf16") and dtypes in ({"bfloat16"}, {"float16"}):
+        exact = dtypes == {"bfloat16"}
+        form = replace(tile, rows=2 * amx.SIDE, vectors=2, depth=512 if exact else 256, amx=True)
+        return replace(form, pairs=exact, halves=not exact)
+    return replace(tile, pairs=has_pairs(target) and dtypes == {"bfloat16"})

@@ -9,7 +9,7 @@ several, a second kernel adds them up.
 
 from __future__ import annotations
 
-from mlx.backend.llvm.gemm.pack import UNIT_ROW
+from mlx.backend.llvm.gemm.tile import UNIT_ROW
 from mlx.backend.llvm.gemm.vector_columns import Columns
 from mlx.backend.llvm.gemm.vector_form import CHUNK, MAX_BLOCK, SLOTS, VectorProblem
 from mlx.backend.llvm.gemm.vector_rows import Rows

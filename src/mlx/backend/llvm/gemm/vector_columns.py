@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlx.backend.llvm.gemm.elements import prefetch
 from mlx.backend.llvm.gemm.vector_form import CHUNK, MAX_BLOCK, Form
 from mlx.backend.llvm.values import Value, const, i64
 
@@ -11,7 +12,9 @@ class Columns(Form):
 
     def product(self) -> None:
         f, order = self.f, i64(self.order)
-        self.whole = f.sub(self.count, f.op("urem", self.count, i64(self.lanes)))
+        self.vectors = 2 if self.spec.splits else 1
+        self.width = i64(self.vectors * self.lanes)
+        self.whole = f.sub(self.count, f.op("urem", self.count, self.width))
         done = i64(0)
         for together in (8, 4, 2, 1):
             period = i64(together * self.order)
@@ -25,36 +28,45 @@ class Columns(Form):
         self._clear(f.min(self.depth, order))
         self._fold()
 
-    def _address(self, row: Value, col: Value, plane: int = 0) -> Value:
+    def _addresses(self, row: Value, col: Value) -> list[Value]:
+        """Where the sums of a lane lie for one step along the columns, by vector or plane."""
         f = self.f
         offset = f.add(f.mul(row, i64(MAX_BLOCK * self.planes)), col)
         at = f.gep(self.sums, f.mul(offset, i64(self.size)))
-        return f.gep(at, i64(plane * self.sums_plane))
+        if self.vectors == 2:
+            return [at, f.gep(at, i64(self.lanes * self.size))]
+        return [f.gep(at, i64(plane * self.sums_plane)) for plane in range(self.planes)]
 
     def _clear(self, start: Value) -> None:
         """Lanes from ``start`` on got no element."""
         f = self.f
         row = f.loop(start, i64(self.order), i64(1))
-        col = f.loop(i64(0), self.count, i64(self.lanes))
-        for plane in range(self.planes):
-            f.store(const(self.type, 0), self._address(row.index, col.index, plane), self.size)
+        col = f.loop(i64(0), self.count, self.width)
+        for address in self._addresses(row.index, col.index):
+            f.store(const(self.type, 0), address, self.size)
         f.end_loop(col)
         f.end_loop(row)
 
     def _fold(self) -> None:
         f = self.f
-        col = f.loop(i64(0), self.count, i64(self.lanes))
-        for plane in range(self.planes):
-            total = self._subtree(col.index, plane, 0, 1)
-            f.store(total, self._address(i64(0), col.index, plane), self.size)
+        col = f.loop(i64(0), self.count, self.width)
+        addresses = self._addresses(i64(0), col.index)
+        totals = [self._subtree(address, 0, 1) for address in addresses]
+        if self.vectors == 2:  # evens and odds
+            mixed = [n // 2 + n % 2 * self.lanes for n in range(2 * self.lanes)]
+            halves = (mixed[: self.lanes], mixed[self.lanes :])
+            totals = [f.shuffle(totals[0], totals[1], half) for half in halves]
+        for total, address in zip(totals, addresses, strict=True):
+            f.store(total, address, self.size)
         f.end_loop(col)
 
-    def _subtree(self, col: Value, plane: int, lane: int, step: int) -> Value:
+    def _subtree(self, first: Value, lane: int, step: int) -> Value:
         """The sum of lanes ``lane`` + multiples of ``step``, as folding halves leaves it."""
         if step == self.order:
-            return self.f.load(self._address(i64(lane), col, plane), self.type, self.size)
-        low = self._subtree(col, plane, lane, 2 * step)
-        return self.f.add(low, self._subtree(col, plane, lane + step, 2 * step))
+            offset = i64(lane * MAX_BLOCK * self.planes * self.size)
+            return self.f.load(self.f.gep(first, offset), self.type, self.size)
+        low = self._subtree(first, lane, 2 * step)
+        return self.f.add(low, self._subtree(first, lane + step, 2 * step))
 
     def _accumulate(self, start: Value, lanes: Value, together: int) -> None:
         """Rows k, k + order, ... of the matrix, k from ``start``, onto the sums of its lane."""
@@ -66,16 +78,21 @@ class Columns(Form):
         matrices = [f.gep(self.matrix, f.mul(row, self.w_k)) for row in rows]
 
         def step(col: Value, left: Value | None) -> None:
-            addresses = [self._address(lane.index, col, p) for p in range(self.planes)]
+            addresses = self._addresses(lane.index, col)
             zero = const(self.type, 0)
             sums = [f.select(fresh, zero, f.load(at, self.type, self.size)) for at in addresses]
             for x, matrix in zip(xs, matrices, strict=True):
                 here = f.gep(matrix, f.mul(col, i64(self.w.size)))
-                sums = self.multiply(x, self.w.load_run(f, here, self.lanes, left), sums)
+                prefetch(f, f.gep(here, self.w_k), locality=2)  # for the next lane
+                if self.vectors == 2:
+                    both = zip(self.w.load_split(f, here, self.lanes, left), sums, strict=True)
+                    sums = [self.multiply(x, w, [old])[0] for w, old in both]
+                else:
+                    sums = self.multiply(x, self.w.load_run(f, here, self.lanes, left), sums)
             for at, value in zip(addresses, sums, strict=True):
                 f.store(value, at, self.size)
 
-        col = f.loop(i64(0), self.whole, i64(self.lanes))
+        col = f.loop(i64(0), self.whole, self.width)
         step(col.index, None)
         f.end_loop(col)
         edge, after = f.label("edge"), f.label("after")

@@ -13,7 +13,7 @@ from mlx.backend.llvm.gemm.elements import (
 )
 from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
 from mlx.backend.llvm.gemm.pack import whole_or_part
-from mlx.backend.llvm.gemm.tile import Tile, tile_for
+from mlx.backend.llvm.gemm.tile import GENERAL, UNIT_COL, Tile, tile_for
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector, with_element
 from mlx.base.frozen import dataclass
@@ -60,10 +60,19 @@ class VectorProblem:
         )
 
     @property
+    def splits(self) -> bool:
+        """Whether neighbours in the matrix are loaded as evens and odds (see ``Element``)."""
+        return self.w_layout != GENERAL and Element(self.w_dtype, self.accumulate).splits
+
+    @property
+    def splits_x(self) -> bool:
+        """Whether x is laid out in evens and odds as well: where k is the fast axis."""
+        return self.splits and self.w_layout == UNIT_COL
+
+    @property
     def packs_x(self) -> bool:
-        return (
-            not self.x_unit or self.x_dtype != self.accumulate or (self.accumulate == "complex64")
-        )
+        plain = self.x_unit and self.x_dtype == self.accumulate != "complex64"
+        return not plain or self.splits_x
 
     def scratch_bytes(self) -> int:
         """Scratch of one worker: x, then the partial sums of the column-major form."""
@@ -126,16 +135,24 @@ class Form:
 
     def _pack_x(self, stride: Value, target: Value) -> None:
         f, element = self.f, self.x_element
-        loop = f.loop(i64(0), self.depth, i64(self.lanes))
-        here = f.gep(self.x, f.mul(loop.index, stride))
-        left = f.sub(self.depth, loop.index)
-        if self.spec.x_unit:
-            planes = element.load_run(f, here, self.lanes, left)
-        else:
-            planes = element.load_strided(f, here, stride, self.lanes, left)
-        for plane, value in enumerate(planes):
-            at = f.gep(target, f.mul(loop.index, i64(self.size)))
-            f.store(value, f.gep(at, i64(plane * CHUNK * self.size)), self.size)
+        runs = 2 if self.spec.splits_x else 1
+        loop = f.loop(i64(0), self.depth, i64(runs * self.lanes))
+        to = f.gep(target, f.mul(loop.index, i64(self.size)))
+        loaded = []
+        for run in range(runs):
+            first = f.add(loop.index, i64(run * self.lanes))
+            here, left = f.gep(self.x, f.mul(first, stride)), f.sub(self.depth, first)
+            if self.spec.x_unit:
+                loaded.append(element.load_run(f, here, self.lanes, left))
+            else:
+                loaded.append(element.load_strided(f, here, stride, self.lanes, left))
+        if runs == 2:
+            (one,), (other,) = loaded
+            loaded = [[f.shuffle(one, other, range(n, 2 * self.lanes, 2))] for n in (0, 1)]
+        for run, planes in enumerate(loaded):
+            for plane, value in enumerate(planes):
+                offset = (plane * CHUNK + run * self.lanes) * self.size
+                f.store(value, f.gep(to, i64(offset)), self.size)
         f.end_loop(loop)
 
     def multiply(self, x: list[Value], w: list[Value], sums: list[Value]) -> list[Value]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from mlx.backend.llvm.gemm.elements import Element, first_lanes
-from mlx.backend.llvm.gemm.pack import UNIT_COL
+from mlx.backend.llvm.gemm.elements import Element, first_lanes, prefetch
+from mlx.backend.llvm.gemm.tile import UNIT_COL
 from mlx.backend.llvm.gemm.vector_form import CHUNK, Form
 from mlx.backend.llvm.values import Value, const, i64, lanes_of
+
+_AHEAD = 2048  # bytes along a row that are asked for ahead of their use
 
 
 class Rows(Form):
@@ -53,29 +55,52 @@ class Rows(Form):
     ) -> list[Value]:
         """One round of lanes; only the first ``left`` where given."""
         f = self.f
-        out = []
-        xs, masks = [], []
-        for v in range(self.order // self.lanes):
-            at = f.gep(self.x, f.mul(f.add(k, i64(v * self.lanes)), i64(self.size)))
-            remaining = None if left is None else f.sub(left, i64(v * self.lanes))
-            xs.append(self._load_x(at, remaining))
-            masks.append(remaining)
-        position = 0
+        counts = self._counts(left)
+        xs = [self._load_x(k, v, count) for v, count in enumerate(counts)]
+        masks = [None if c is None else first_lanes(f, c, self.lanes) for c in counts]
+        out: list[Value] = []
         for matrix in matrices:
-            for v, remaining in enumerate(masks):
-                here = f.gep(matrix, f.mul(f.add(k, i64(v * self.lanes)), self.w_k))
-                old = sums[position : position + self.planes]
-                new = self.multiply(xs[v], self._load_w(here, remaining), old)
-                if remaining is not None:
-                    mask = first_lanes(f, remaining, self.lanes)
+            here = f.gep(matrix, f.mul(k, self.w_k))
+            if self.spec.w_layout == UNIT_COL and left is None:
+                for line in range(0, self.order * self.w.size, 64):
+                    prefetch(f, f.gep(here, i64(line + _AHEAD)), locality=2)
+            for x, w, mask in zip(xs, self._load_ws(here, left), masks, strict=True):
+                old = sums[len(out) : len(out) + self.planes]
+                new = self.multiply(x, w, old)
+                if mask is not None:
                     new = [f.select(mask, n, o) for n, o in zip(new, old, strict=True)]
                 out += new
-                position += self.planes
         return out
 
-    def _load_x(self, address: Value, count: Value | None) -> list[Value]:
+    def _counts(self, left: Value | None) -> list[Value | None]:
+        """How many elements of each vector of a round there are; None: all."""
+        f, lanes, vectors = self.f, self.lanes, self.order // self.lanes
+        if left is None:
+            return [None] * vectors
+        if not self.spec.splits_x:
+            return [f.sub(left, i64(v * lanes)) for v in range(vectors)]
+        pairs = [f.sub(left, i64(v * lanes)) for v in range(0, vectors, 2)]
+        return [f.op("ashr", f.add(p, i64(1 - odd)), i64(1)) for p in pairs for odd in (0, 1)]
+
+    def _load_ws(self, here: Value, left: Value | None) -> list[list[Value]]:
+        """A round of elements of one row of the matrix, by vectors."""
+        f, lanes = self.f, self.lanes
+        loaded: list[list[Value]] = []
+        together = 2 if self.spec.splits_x else 1
+        for start in range(0, self.order, together * lanes):
+            at = f.gep(here, f.mul(self.w_k, i64(start)))
+            count = None if left is None else f.sub(left, i64(start))
+            if together == 2:
+                loaded += self.w.load_split(f, at, lanes, count)
+            else:
+                loaded.append(self._load_w(at, count))
+        return loaded
+
+    def _load_x(self, k: Value, v: int, count: Value | None) -> list[Value]:
         element = Element(self._plane_dtype, self._plane_dtype)
         plane = i64(CHUNK * self.size)
+        start = self.f.add(k, i64(v * self.lanes))
+        address = self.f.gep(self.x, self.f.mul(start, i64(self.size)))
         return [
             element.load_run(self.f, at, self.lanes, count)[0]
             for at in [address, self.f.gep(address, plane)][: self.planes]
@@ -92,14 +117,18 @@ class Rows(Form):
         return self.w.load_strided(self.f, address, self.w_k, self.lanes, every)
 
     def _fold(self, rows: list[list[Value]]) -> Value:
-        """For each row, upper half of its lanes onto the lower half until one is left."""
+        """For each row, upper half of its lanes onto the lower half until one is left.
+
+        Evens and odds are folded apart: their sums are the last two lanes.
+        """
         f = self.f
         vectors = []
+        last = 2 if self.spec.splits_x else 1
         for sums in rows:
-            while len(sums) > 1:
+            while len(sums) > last:
                 half = len(sums) // 2
                 sums = [f.add(sums[n], sums[n + half]) for n in range(half)]
-            vectors.append(sums[0])
+            vectors += sums
         width = self.lanes
         while width > 1:
             width //= 2
@@ -107,7 +136,11 @@ class Rows(Form):
                 self._fold_pair(vectors[n], vectors[n + 1 : n + 2], width)
                 for n in range(0, len(vectors), 2)
             ]
-        return vectors[0]
+        (folded,) = vectors
+        if last == 1:
+            return folded
+        evens, odds = (f.shuffle(folded, None, range(n, lanes_of(folded.type), 2)) for n in (0, 1))
+        return f.add(evens, odds)
 
     def _fold_pair(self, first: Value, second: list[Value], width: int) -> Value:
         """Fold segments of 2 * width lanes, of one vector or of two into one."""

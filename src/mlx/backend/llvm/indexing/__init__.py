@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
+from mlx.backend.llvm.indexing.carry import plan_carry
 from mlx.backend.llvm.indexing.fill import plan_zeros
-from mlx.backend.llvm.indexing.gather import plan_copy, plan_gather
+from mlx.backend.llvm.indexing.gather import plan_check, plan_gather
 from mlx.backend.llvm.indexing.scatter import plan_updates
 
-__all__ = ["plan_indexing"]
+__all__ = ["plan_carry", "plan_check", "plan_indexing"]
 
 
 def plan_indexing(
@@ -20,16 +21,13 @@ def plan_indexing(
     scratch: Callable[[int], Pointer],
     workers: int,
 ) -> list[Command]:
-    """The commands of a Gather, a Scatter or a ScatterSum."""
+    """The commands of a Gather, a ScatterSum, or a Scatter into what its result holds already."""
     (out,) = outputs
     if primitive.name == "Gather":
         return plan_gather(primitive, inputs[0], inputs[1:], out, workers)
+    updates, *indices = inputs
     if primitive.name == "ScatterSum":
-        updates, *indices = inputs
         return plan_zeros(out, workers) + plan_updates(
             primitive, "add", updates, indices, out, workers
         )
-    array, updates, *indices = inputs
-    return plan_copy(array, out, workers) + plan_updates(
-        primitive, primitive.mode, updates, indices, out, workers
-    )
+    return plan_updates(primitive, primitive.mode, updates, indices, out, workers)

@@ -47,4 +47,5 @@ def plan_zeros(out: Operand, workers: int) -> list[Command]:
         return []
     tasks = max(1, min(nbytes >> 16, 8 * workers))
     each = -(-nbytes // tasks // 4096) * 4096 or 4096
-    return [Command(FillSpec(), [nbytes, each, *out.pointer.consts], -(-nbytes // each), "zeros")]
+    consts = [nbytes, each, *out.pointer.consts]
+    return [Command(FillSpec(), consts, -(-nbytes // each), "zeros", nbytes)]

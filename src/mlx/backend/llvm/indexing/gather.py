@@ -9,6 +9,7 @@ from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Command, Kernel, Operand
 from mlx.backend.llvm.indexing.loops import (
     GATHER,
+    SCATTER,
     WORD,
     Axis,
     Loop,
@@ -42,14 +43,20 @@ class GatherSpec:
     indices: tuple[str, ...]
     depth: int
     inner: str
-    """How the inner loop reads: ``unit`` or ``strided`` elements of src, or ``indexed``."""
+    """How the inner loop reads: ``unit`` or ``strided`` elements of src, or ``indexed``;
+    ``checked`` reads indices alone."""
     steps: tuple[str, ...] = ()
     """For ``indexed``: ``unit``, ``same`` or ``strided`` for each index array."""
+    code: int = GATHER
+    """The error's."""
 
     @property
     def key(self) -> str:
         steps = ",".join(self.steps)
-        return f"gather {self.size} {','.join(self.indices)} {self.depth} {self.inner} {steps}"
+        return (
+            f"gather {self.size} {','.join(self.indices)} {self.depth} {self.inner} {steps} "
+            f"{self.code}"
+        )
 
     def emit(self, module: Module, name: str) -> None:
         _Gather(self, Kernel(module, name)).emit()
@@ -95,13 +102,10 @@ class _Gather:
     def _item(self, pointers: list[Value], start: Value, stop: Value) -> None:
         f, spec = self.f, self.spec
         out, src, *indices = pointers
-        if spec.inner == "indexed":
+        if spec.inner in ("indexed", "checked"):
+            body = self._indexed if spec.inner == "indexed" else self._checked
             vector_loop(
-                f,
-                start,
-                stop,
-                self.lanes,
-                lambda j, mask: self._indexed(out, src, indices, j, mask),
+                f, start, stop, self.lanes, lambda j, mask: body(out, src, indices, j, mask)
             )
             return
         for dtype, pointer, axis in zip(spec.indices, indices, self.axes, strict=True):
@@ -146,6 +150,12 @@ class _Gather:
         target = f.gep(out, f.mul(j, i64(self.spec.size)))
         memory.store_unit(self.e, x, target, mask)
 
+    def _checked(
+        self, out: Value, src: Value, indices: list[Value], j: Value, mask: Value | None
+    ) -> None:
+        for i, base in enumerate(indices):
+            self._positions(i, base, j, mask)
+
     def _positions(self, i: int, base: Value, j: Value, mask: Value | None) -> Value:
         """Checked positions along axis i, one a lane."""
         f, lanes = self.f, self.lanes
@@ -165,7 +175,7 @@ class _Gather:
             bad = f.op("and", bad, mask)
         bits = f.bitcast(bad, f"i{lanes}")
         good = f.icmp("eq", bits, const(f"i{lanes}", 0))
-        stop_unless(self.k, GATHER, good, lambda: self._first_of(wide, bits), axis)
+        stop_unless(self.k, self.spec.code, good, lambda: self._first_of(wide, bits), axis)
         return at
 
     def _first_of(self, values: Value, bits: Value) -> Value:
@@ -216,32 +226,35 @@ def plan_gather(
     described: list[int] = []
     for operand, axis, width in zip(indices, primitive.axes, widths, strict=True):
         described += [*operand.pointer.consts, src.shape[axis], width, sources[axis]]
-    return _gather_command(loops, src, out, indices, described, workers)
+    return _commands(loops, src, out, indices, described, workers)
 
 
-def _gather_command(
+def _commands(
     loops: list[Loop],
     src: Operand,
     out: Operand,
     indices: list[Operand],
     described: list[int],
     workers: int,
+    check: int = 0,
 ) -> list[Command]:
+    """A gather, or a check with this status code."""
     if any(loop.size == 0 for loop in loops):
         return []
     size = dtype_named(out.dtype).size
     loops = merged(loops) or [Loop(1, (size, size, *(0 for _ in indices)))]
     *outer, last = loops
     steps: tuple[str, ...] = ()
-    if any(last.strides[2:]):
-        inner = "indexed"
+    if check or any(last.strides[2:]):
+        inner = "checked" if check else "indexed"
         steps = tuple(
             "same" if s == 0 else "unit" if s == dtype_named(i.dtype).size else "strided"
             for s, i in zip(last.strides[2:], indices, strict=True)
         )
     else:
         inner = "unit" if last.strides[1] == size else "strided"
-    spec = GatherSpec(size, tuple(i.dtype for i in indices), len(outer), inner, steps)
+    dtypes = tuple(i.dtype for i in indices)
+    spec = GatherSpec(size, dtypes, len(outer), inner, steps, check or GATHER)
     items = prod(loop.size for loop in outer)
     each, chunk = tasks_of(items, last.size, workers)
     chunks = -(-last.size // chunk)
@@ -250,13 +263,21 @@ def _gather_command(
     consts += [loop.size for loop in outer]
     for loop in (*outer, last):
         consts += loop.strides
-    return [Command(spec, consts, -(-items // each) * chunks)]
+    touched = 0 if check else 2 * items * last.size * size
+    touched += sum(prod(i.shape) * dtype_named(i.dtype).size for i in indices)
+    return [Command(spec, consts, -(-items // each) * chunks, bytes=touched)]
 
 
-def plan_copy(src: Operand, out: Operand, workers: int) -> list[Command]:
-    """A strided copy to a row-major place."""
-    loops = [
-        Loop(n, tuple(strides))
-        for n, *strides in zip(out.shape, byte_strides(out), byte_strides(src), strict=True)
-    ]
-    return _gather_command(loops, src, out, [], [], workers)
+def plan_check(
+    primitive: Any, indices: list[Operand], bounds: list[tuple[int, int]], workers: int
+) -> list[Command]:
+    """The commands that end a program where an index is out of bounds."""
+    code = GATHER if primitive.name == "Gather" else SCATTER
+    commands: list[Command] = []
+    for index, (size, width) in zip(indices, bounds, strict=True):
+        strides = byte_strides(index)
+        loops = [Loop(n, (0, 0, s)) for n, s in zip(index.shape, strides, strict=True) if s]
+        if 0 not in index.shape:
+            described = [*index.pointer.consts, size, width, 0]
+            commands += _commands(loops, index, index, [index], described, workers, code)
+    return commands

@@ -233,7 +233,9 @@ def plan_updates(
     consts += [loop.size for loop in everything]
     for loop in (*everything, inner):
         consts += loop.strides
-    return [Command(spec, consts, -(-par // each) * chunks)]
+    touched = (2 if mode == "set" else 3) * par * ser * inner.size * dtype.size
+    touched += sum(prod(i.shape) * dtype_named(i.dtype).size for i in indices)
+    return [Command(spec, consts, -(-par // each) * chunks, bytes=touched)]
 
 
 def _inner_kind(inner: Loop | None, dtype: Dtype) -> str:

@@ -1,0 +1,106 @@
+"""Products of blocks in cache: C (+)= A B, by register tiles, all operands where they lie.
+
+``void product(ptr a, i64 row, i64 step, i64 rows, ptr b, i64 b_row, i64 cols, i64 depth,
+ptr c, i64 c_row, i1 more)``: element (r, k) of A lies at ``a + r row + k step``, rows of B and C
+are runs of neighbours ``b_row`` and ``c_row`` bytes apart.  ``more`` adds to what C holds.
+
+Rows are rounded up to whole tiles and columns to whole vectors: the operands must have room for
+that, and what is there ends in parts of C that nobody reads.
+"""
+
+from __future__ import annotations
+
+from mlx.backend.llvm.attention.tile import Tile
+from mlx.backend.llvm.gemm.elements import Element, multiply_add
+from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.values import Value, const, i64
+
+_PARAMS = [
+    "ptr noalias readonly", "i64", "i64", "i64", "ptr noalias readonly", "i64", "i64", "i64",
+    "ptr noalias", "i64", "i1",
+]  # fmt: skip
+
+
+def product(module: Module, tile: Tile, rows: int = 0, b_dtype: str = "") -> str:
+    """Write the function if it is not there; returns its name.
+
+    ``rows`` of a register tile, by default the tile's; B may be of another dtype.
+    """
+    rows = rows or tile.rows
+    element = Element(b_dtype or tile.accumulate, tile.accumulate)
+    name = f"product_{rows}_{element.dtype}"
+    if not module.has(name):
+        parts = [_columns(module, tile, rows, vectors, element) for vectors in (2, 1)]
+        f = module.function(name, _PARAMS, internal=True)
+        a, row, step, count, b, b_row, cols, depth, c, c_row, more = f.params
+        whole = f.sub(cols, f.op("urem", cols, i64(2 * tile.lanes)))
+        bounds = ((i64(0), whole, 2), (whole, cols, 1))
+        for (start, stop, vectors), part in zip(bounds, parts, strict=True):
+            loop = f.loop(start, stop, i64(vectors * tile.lanes))
+            right = f.gep(b, f.mul(loop.index, i64(element.size)))
+            to = f.gep(c, f.mul(loop.index, i64(tile.itemsize)))
+            f.call(part, "void", a, row, step, count, right, b_row, depth, to, c_row, more)
+            f.end_loop(loop)
+        f.ret()
+    return name
+
+
+def _columns(module: Module, tile: Tile, rows: int, vectors: int, element: Element) -> str:
+    """All rows of ``vectors`` vectors of columns."""
+    name = f"columns_{rows}x{vectors}_{element.dtype}"
+    if not module.has(name):
+        params = [p for i, p in enumerate(_PARAMS) if i != 6]
+        f = module.function(name, params, internal=True)
+        _Columns(f, tile, rows, vectors, element).emit()
+    return name
+
+
+class _Columns:
+    def __init__(self, f: Function, tile: Tile, rows: int, vectors: int, element: Element) -> None:
+        self.f, self.tile, self.rows, self.vectors = f, tile, rows, vectors
+        self.element = element
+
+    def emit(self) -> None:
+        f, rows = self.f, self.rows
+        a, row, self.step, count, b, self.b_row, self.depth, c, c_row, more = f.params
+        a_rows = [f.mul(row, i64(r)) for r in range(rows)]
+        c_rows = [f.mul(c_row, i64(r)) for r in range(rows)]
+        tiles = f.loop(i64(0), count, i64(rows), [a, c])
+        a_tile, c_tile = tiles.values
+        places = [
+            f.gep(f.gep(c_tile, at), i64(v * self.tile.vector_bytes))
+            for at in c_rows
+            for v in range(self.vectors)
+        ]
+        sums = self._start(places, more)
+        sums = self._along(sums, a_tile, a_rows, b)
+        for value, place in zip(sums, places, strict=True):
+            f.store(value, place, self.tile.itemsize)
+        moved = [f.gep(a_tile, f.mul(row, i64(rows))), f.gep(c_tile, f.mul(c_row, i64(rows)))]
+        f.end_loop(tiles, moved)
+        f.ret()
+
+    def _start(self, places: list[Value], more: Value) -> list[Value]:
+        f, type = self.f, self.tile.type
+        before, resume, ready = f.block, f.label("resume"), f.label("ready")
+        f.branch_if(more, resume, ready)
+        f.start(resume)
+        old = [f.load(p, type, self.tile.itemsize) for p in places]
+        f.branch(ready)
+        f.start(ready)
+        return [f.phi(type, [(const(type, 0), before), (v, resume)]) for v in old]
+
+    def _along(self, sums: list[Value], a: Value, a_rows: list[Value], b: Value) -> list[Value]:
+        f, tile, element = self.f, self.tile, self.element
+        loop = f.loop(i64(0), self.depth, i64(1), [*sums, a, b])
+        *sums, a, b = loop.values
+        right = [
+            element.load_run(f, f.gep(b, i64(v * tile.lanes * element.size)), tile.lanes)[0]
+            for v in range(self.vectors)
+        ]
+        for r, at in enumerate(a_rows):
+            left = f.splat(f.load(f.gep(a, at), tile.element, tile.itemsize), tile.lanes)
+            for v, values in enumerate(right):
+                n = r * self.vectors + v
+                sums[n] = multiply_add(f, left, values, sums[n], tile.fused)
+        return f.end_loop(loop, [*sums, f.gep(a, self.step), f.gep(b, self.b_row)])[:-2]

@@ -1,0 +1,280 @@
+"""Convolutions of many small groups: vectors over channels, taps accumulated in registers.
+
+A task computes lines of the result, some positions at a time.  The order of each sum is that
+of the packed product: taps in row-major order, then the inputs of the group; taps outside the
+input are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
+from mlx.backend.llvm.convolution.channel_sums import plan_sums
+from mlx.backend.llvm.convolution.geometry import Phase, phases_of, places_of
+from mlx.backend.llvm.convolution.lanes import Share, lanes_for, pack_rows, row_bytes
+from mlx.backend.llvm.convolution.patches import place_table, spatial, spatial_strides
+from mlx.backend.llvm.gemm.elements import SIZES, Element, first_lanes, llvm_type, multiply_add
+from mlx.backend.llvm.gemm.operand import Epilogue
+from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, const, i64, vector
+
+SLOTS = (
+    "x_base", "x_offset", "w_base", "w_offset", "outputs", "row", "lines", "each", "start",
+    "item_rows", "z_rows", "y_rows", "x_rows",
+)  # fmt: skip
+PLACE = len(SLOTS)  # the place table, then the axes, then the epilogue's consts
+_PLACES = 13
+_AXES = 9  # for each axis the place of the first tap, the distance of taps, and their number
+_TASK = 1 << 17  # multiplications of a task
+
+
+@dataclass(frozen=True)
+class ChannelwiseSpec:
+    """A kernel for a dtype, a size of groups and an epilogue."""
+
+    dtype: str
+    accumulate: str
+    share: Share
+    epilogue: Epilogue
+
+    @property
+    def key(self) -> str:
+        share = f"{self.share.inputs}x{self.share.outputs}"
+        return f"channelwise|{self.dtype}|{self.accumulate}|{share}|{self.epilogue.key}"
+
+    def emit(self, module: Module, name: str) -> None:
+        _Channelwise(self, module, name).emit()
+
+
+class _Channelwise:
+    def __init__(self, spec: ChannelwiseSpec, module: Module, name: str) -> None:
+        self.spec, self.share = spec, spec.share
+        self.kernel = Kernel(module, name)
+        self.f = self.kernel.f
+        self.element = Element(spec.dtype, spec.accumulate)
+        self.lanes = lanes_for(spec.accumulate)
+        self.size = SIZES[spec.accumulate]
+        self.type = vector(self.lanes, llvm_type(spec.accumulate))
+        self.together = 8 if host().vector_bytes == 64 else 4
+
+    def slot(self, name: str) -> Value:
+        return self.kernel.const(SLOTS.index(name))
+
+    def emit(self) -> None:
+        f, kernel = self.f, self.kernel
+        for name in SLOTS:
+            self.slot(name)
+        numbers = [kernel.const(PLACE + i) for i in range(_PLACES)]
+        self.sizes, self.counts, self.steps = numbers[:3], numbers[3:6], numbers[6:9]
+        self.item, *self.strides = numbers[9:]
+        x, self.w = kernel.pointer(0), kernel.pointer(2)
+        axes = [kernel.const(PLACE + _PLACES + i) for i in range(_AXES)]
+        self.numbers = {name: axes[3 * i : 3 * i + 3] for i, name in enumerate("zyx")}
+        self.buffer = f.alloca(self.type, self.together)
+        self.step = f.mul(self.steps[2], self.strides[2])
+        state = self.spec.epilogue.begin(kernel, PLACE + _PLACES + _AXES)
+        self.context = self.spec.epilogue.batch(kernel, state, i64(0))
+        first = f.mul(kernel.task, self.slot("each"))
+        last = f.min(f.add(first, self.slot("each")), self.slot("lines"))
+        line = f.loop(first, last, i64(1))
+        rest = f.op("udiv", line.index, self.counts[1])
+        y, z = f.op("urem", line.index, self.counts[1]), f.op("urem", rest, self.counts[0])
+        item = f.op("udiv", rest, self.counts[0])
+        row = f.add(self.slot("start"), f.mul(item, self.slot("item_rows")))
+        row = f.add(row, f.mul(z, self.slot("z_rows")))
+        row = f.add(row, f.mul(y, self.slot("y_rows")))
+        z, y = f.mul(z, self.steps[0]), f.mul(y, self.steps[1])
+        source = f.gep(x, f.mul(item, self.item))
+        source = f.gep(source, f.mul(z, self.strides[0]))
+        source = f.gep(source, f.mul(y, self.strides[1]))
+        self._line(source, z, y, row)
+        f.end_loop(line)
+        f.ret()
+
+    def _line(self, source: Value, z: Value, y: Value, row: Value) -> None:
+        """Positions that see all taps of the last axis some at a time, others one by one."""
+        f, together = self.f, i64(self.together)
+        self.valid = [self._valid(0, z), self._valid(1, y)]
+        begin, end = self._inside()
+        inside = f.sub(end, begin)
+        enough = f.icmp("sge", inside, together)
+        begin = f.select(enough, begin, i64(0))
+        end = f.select(enough, end, begin)
+        tile = f.loop(begin, end, together)
+        first = f.min(tile.index, f.sub(end, together))  # the last ones may be computed twice
+        whole = (i64(0), self.numbers["x"][2])
+        self._blocks(source, row, first, self.together, whole)
+        f.end_loop(tile)
+        edge = f.loop(i64(0), f.sub(self.counts[2], f.sub(end, begin)), i64(1))
+        behind = f.add(edge.index, f.sub(end, begin))
+        position = f.select(f.icmp("slt", edge.index, begin), edge.index, behind)
+        self._blocks(source, row, position, 1, self._valid(2, f.mul(position, self.steps[2])))
+        f.end_loop(edge)
+
+    def _valid(self, axis: int, at: Value) -> tuple[Value, Value]:
+        """The first tap of an axis that lies inside the input, and the first one behind those."""
+        f = self.f
+        first, delta, count = self.numbers["zyx"[axis]]
+        start = f.add(at, first)
+        before = f.op("sdiv", f.add(f.sub(i64(0), start), f.sub(delta, i64(1))), delta)
+        low = f.select(f.icmp("slt", start, i64(0)), before, i64(0))
+        room = f.sub(f.sub(self.sizes[axis], i64(1)), start)
+        high = f.add(f.op("sdiv", room, delta), i64(1))
+        high = f.min(f.select(f.icmp("sge", room, i64(0)), high, i64(0)), count)
+        return low, high
+
+    def _inside(self) -> tuple[Value, Value]:
+        """The positions that see all taps of the last axis: the first, and the one behind."""
+        f, step, positions = self.f, self.steps[2], self.counts[2]
+        first, delta, count = self.numbers["x"]
+        last = f.add(first, f.mul(delta, f.sub(count, i64(1))))
+        ahead = f.sub(i64(0), first)
+        begin = f.op("sdiv", f.add(ahead, f.sub(step, i64(1))), step)
+        begin = f.select(f.icmp("sgt", ahead, i64(0)), begin, i64(0))
+        room = f.sub(f.sub(self.sizes[2], i64(1)), last)
+        end = f.add(f.op("sdiv", room, step), i64(1))
+        end = f.min(f.select(f.icmp("sge", room, i64(0)), end, i64(0)), positions)
+        return begin, end
+
+    def _blocks(
+        self, source: Value, row: Value, first: Value, count: int, taps: tuple[Value, Value]
+    ) -> None:
+        """All outputs of ``count`` positions."""
+        f = self.f
+        here = f.gep(source, f.mul(first, self.step))
+        at = f.add(row, f.mul(first, self.slot("x_rows")))
+        block = f.loop(i64(0), self.slot("outputs"), i64(self.lanes))
+        left = f.sub(self.slot("outputs"), block.index)
+        channel = self.share.input_of(f, block.index)
+        from_ = f.gep(here, f.mul(channel, i64(self.element.size)))
+        weights = f.gep(self.w, f.mul(block.index, i64(self.size)))
+        self._sums(from_, weights, count, taps, left)
+        self._store(at, i64(count), block.index, left)
+        f.end_loop(block)
+
+    def _sums(
+        self, source: Value, weights: Value, count: int, taps: tuple[Value, Value], left: Value
+    ) -> None:
+        """The sums over the taps inside the input, for some positions, to the buffer."""
+        f = self.f
+        row = f.mul(self.slot("row"), i64(self.share.inputs))
+        y_row = f.mul(row, self.numbers["x"][2])
+        z_row = f.mul(y_row, self.numbers["y"][2])
+        sums = [const(self.type, 0)] * count
+        z = f.loop(*self.valid[0], i64(1), sums)
+        plane = f.gep(source, self._offset(0, z.index))
+        y = f.loop(*self.valid[1], i64(1), z.values)
+        line = f.gep(plane, self._offset(1, y.index))
+        w = f.gep(weights, f.add(f.mul(z.index, z_row), f.mul(y.index, y_row)))
+        start = [f.gep(line, self._offset(2, taps[0])), f.gep(w, f.mul(taps[0], row))]
+        x = f.loop(*taps, i64(1), [*start, *y.values])
+        here, w, *sums = x.values
+        sums = self._tap(here, w, sums, left)
+        moved = [f.gep(here, f.mul(self.numbers["x"][1], self.strides[2])), f.gep(w, row)]
+        sums = f.end_loop(x, [*moved, *sums])[2:]
+        sums = f.end_loop(z, f.end_loop(y, sums))
+        for t, value in enumerate(sums):
+            f.store(value, f.gep(self.buffer, i64(t * self.lanes * self.size)), self.size)
+
+    def _offset(self, axis: int, tap: Value) -> Value:
+        """Bytes from a position to what a tap sees, along an axis."""
+        f, (first, delta, _) = self.f, self.numbers["zyx"[axis]]
+        return f.mul(f.add(first, f.mul(tap, delta)), self.strides[axis])
+
+    def _tap(self, here: Value, w: Value, sums: list[Value], left: Value) -> list[Value]:
+        f, out = self.f, list(sums)
+        factors = []
+        for _ in range(self.share.inputs):
+            factors.append(f.load(w, self.type, self.size))
+            w = f.gep(w, self.slot("row"))
+        for t in range(len(out)):
+            address = f.gep(here, f.mul(self.step, i64(t)))
+            values = self.share.load(f, self.element, address, self.lanes, left)
+            for value, factor in zip(values, factors, strict=True):
+                out[t] = multiply_add(f, value, factor, out[t], host().has_fma)
+        return out
+
+    def _store(self, row: Value, count: Value, col: Value, left: Value) -> None:
+        f = self.f
+        whole, part, done = f.label("whole"), f.label("part"), f.label("stored")
+        f.branch_if(f.icmp("sge", left, i64(self.lanes)), whole, part)
+        for label, mask in ((whole, False), (part, True)):
+            f.start(label)
+            lanes = first_lanes(f, left, self.lanes) if mask else None
+            loop = f.loop(i64(0), count, i64(1), [row, self.buffer])
+            at, source = loop.values
+            value = f.load(source, self.type, self.size)
+            self.spec.epilogue.store(self.kernel, self.context, value, at, col, lanes)
+            following = f.gep(source, i64(self.lanes * self.size))
+            f.end_loop(loop, [f.add(at, self.slot("x_rows")), following])
+            f.branch(done)
+        f.start(done)
+
+
+def plan_channelwise(
+    primitive: Any,
+    x: Operand,
+    other: Operand,
+    epilogue: Epilogue,
+    accumulate: str,
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    """The commands of a convolution or correlation whose groups are lanes."""
+    inputs = x.shape[-1] // primitive.groups
+    if primitive.form == "correlation":
+        share = Share(inputs, other.shape[-1] // primitive.groups)
+        return plan_sums(primitive, x, other, share, epilogue, accumulate, scratch)
+    share = Share(inputs, other.shape[0] // primitive.groups)
+    kernel = other.shape[1:-1]
+    found = places_of(primitive, x.shape[1:-1], kernel)
+    out = []
+    for phase in phases_of(primitive, found, kernel):
+        z, y, along = ([tap for tap, _ in line.taps] for line in phase.axes)
+        taps = list(product(z, y, along))
+        place = Pointer(0)
+        if taps:
+            place = scratch(len(taps) * inputs * row_bytes(other.shape[0], accumulate))
+            out.append(pack_rows(other, taps, accumulate, place))
+        places = spatial((0, *found, 0))
+        how = share, epilogue, accumulate
+        out.append(_product(x, other, phase, len(taps), places, how, place, workers))
+    return out
+
+
+def _product(
+    x: Operand, w: Operand, phase: Phase, taps: int, places: tuple[int, int, int],
+    how: tuple[Share, Epilogue, str], place: Pointer, workers: int,
+) -> Command:  # fmt: skip
+    share, epilogue, accumulate = how
+    size = SIZES[x.dtype]
+    strides = spatial_strides(x.strides, size)
+    outputs, (_, height, width) = w.shape[0], places
+    whole = (height * width, width, 1)
+    start = sum(line.first * s for line, s in zip(phase.axes, whole, strict=True))
+    steps = [line.every * s for line, s in zip(phase.axes, whole, strict=True)]
+    counts = phase.counts
+    lines = x.shape[0] * counts[0] * counts[1]
+    work = max(counts[2] * outputs * max(taps, 1) * share.inputs, 1)
+    each = max(1, min(_TASK * 4 // work, -(-lines // (4 * workers))))
+    extra = list(epilogue.consts)
+    axes: list[int] = []
+    for line in phase.axes:
+        at = [place for _, place in line.taps] or [0]
+        axes += [at[0], at[1] - at[0] if len(at) > 1 else 1, len(line.taps)]
+    # In the order of SLOTS.
+    head = [
+        *x.pointer.consts, *place.consts, outputs, row_bytes(outputs, accumulate), lines, each,
+        start, prod(places), *steps,
+    ]  # fmt: skip
+    item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
+    spec = ChannelwiseSpec(x.dtype, accumulate, share, epilogue)
+    command = Command(spec, [*head, *item, *axes, *extra], -(-lines // each))
+    command.flops = 2 * lines * counts[2] * outputs * taps * share.inputs
+    return command

@@ -1,0 +1,139 @@
+"""The convolution: a task packs the patches of its positions and multiplies them by panels of
+weights that a command before it packed.
+
+Each element is one chain of FMAs over taps and channels, in the order of geometry.runs_of,
+whatever the blocks, the tile and the number of workers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlx.backend.llvm.abi import Kernel
+from mlx.backend.llvm.convolution.patches import BLOCK, pack_patches
+from mlx.backend.llvm.gemm.blocked import Blocked
+from mlx.backend.llvm.gemm.micro import micro_kernel
+from mlx.backend.llvm.gemm.operand import Epilogue
+from mlx.backend.llvm.gemm.tile import ROW, Tile, tile_for
+from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.values import Value, i64
+
+SLOTS = (
+    "x_base", "x_offset", "packed_base", "packed_offset", "scratch_base", "scratch_offset",
+    "scratch_stride", "c_scratch", "c_stride", "m", "n", "mc", "nc", "m_blocks", "n_blocks",
+    "x_group", "packed_group", "b_panel", "place", "blocks", "k", "kc",
+)  # fmt: skip
+"""``k`` is the number of blocks of k, each of ``kc`` = 1; ``place`` and ``blocks`` are slots."""
+EPILOGUE_SLOT = len(SLOTS)
+
+
+@dataclass(frozen=True)
+class ConvolutionSpec:
+    """A kernel for operands of a dtype and an epilogue."""
+
+    dtype: str
+    accumulate: str
+    epilogue: Epilogue
+
+    @property
+    def key(self) -> str:
+        return f"conv|{self.dtype}|{self.accumulate}|{self.epilogue.key}"
+
+    def emit(self, module: Module, name: str) -> None:
+        _Convolution(self, module, name).emit()
+
+
+class Tiled(Blocked):
+    """What kernels over packed patches share with the blocked product: tiles and epilogues."""
+
+    names: tuple[str, ...]
+
+    def __init__(self, spec: Any, module: Module, name: str, a_format: str) -> None:
+        self.spec, self.module = spec, module
+        self.tile: Tile = tile_for(spec.accumulate)
+        self.a = self.b = self.tile.element(spec.dtype)
+        self.a_format = a_format
+        self.patches = pack_patches(module, self.tile, self.a)
+        self.micro = {
+            (r, v): micro_kernel(module, self.tile, a_format, r, v) for r, v in self.tile.variants
+        }
+        self.kernel = Kernel(module, name)
+        self.f = self.kernel.f
+
+    def slot(self, name: str) -> Value:
+        return self.kernel.const(self.names.index(name))
+
+    def address(self, name: str) -> Value:
+        return self.kernel.pointer(self.names.index(name + "_base"))
+
+    def table(self, name: str) -> Value:
+        """The address of a table among the consts."""
+        return self.f.gep(self.kernel.consts, self.slot(name), "i64")
+
+    def entry(self, table: Value, index: Value, count: int) -> list[Value]:
+        f = self.f
+        start = f.gep(table, f.mul(index, i64(count)), "i64")
+        return [f.load(f.gep(start, i64(i), "i64"), "i64", 8) for i in range(count)]
+
+    def begin(self) -> tuple[Value, Any]:
+        """This worker's scratch, and the epilogue's state."""
+        f, kernel = self.f, self.kernel
+        for name in self.names:
+            self.slot(name)
+        scratch = f.gep(self.address("scratch"), f.mul(kernel.worker, self.slot("scratch_stride")))
+        return scratch, self.spec.epilogue.begin(kernel, len(self.names))
+
+
+class _Convolution(Tiled):
+    names = SLOTS
+
+    def __init__(self, spec: ConvolutionSpec, module: Module, name: str) -> None:
+        super().__init__(spec, module, name, ROW)
+
+    def emit(self) -> None:
+        f = self.f
+        scratch, state = self.begin()
+        group, *block = self._block()
+        row0, rows, col0, _ = block
+        context = self.spec.epilogue.batch(self.kernel, state, group)
+        x = f.gep(self.address("x"), f.mul(group, self.slot("x_group")))
+        packed = f.gep(self.address("packed"), f.mul(group, self.slot("packed_group")))
+        panel = f.op("udiv", col0, i64(self.tile.cols))
+        packed = f.gep(packed, f.mul(panel, self.slot("b_panel")))
+        loop = f.loop(i64(0), self.slot("k"), i64(1))
+        runs, count, start, depth = self.entry(self.table("blocks"), loop.index, BLOCK)
+        pitch = i64(self.tile.row_pitch * self.tile.itemsize)
+        runs = f.gep(self.kernel.consts, runs, "i64")
+        f.call(self.patches, "void", x, self.table("place"), runs, count, row0, rows, scratch,
+               pitch)  # fmt: skip
+        more = f.icmp("ne", loop.index, i64(0))
+        last = f.icmp("eq", f.add(loop.index, i64(1)), self.slot("k"))
+        right = f.gep(packed, f.mul(start, i64(self.tile.b_row)))
+        self._all_tiles(scratch, right, depth, context, block, (more, last))
+        f.end_loop(loop)
+        f.ret()
+
+    def _all_tiles(
+        self, scratch: Value, packed: Value, depth: Value, context: Any, block: list[Value],
+        chain: tuple[Value, Value],
+    ) -> None:  # fmt: skip
+        """All tiles of the task's block, over one block of k."""
+        f, tile, (row0, rows, col0, cols) = self.f, self.tile, block
+        more, last = chain
+        left_pitch, right_pitch = i64(tile.row_pitch * tile.itemsize), i64(tile.b_row)
+        c = f.gep(scratch, self.slot("c_scratch"))
+        row = f.loop(i64(0), rows, i64(tile.rows), [scratch, c])
+        left, c_row = row.values
+        height = f.min(f.sub(rows, row.index), i64(tile.rows))
+        col = f.loop(i64(0), cols, i64(tile.cols), [packed, c_row])
+        right, c_tile = col.values
+        width = f.min(f.sub(cols, col.index), i64(tile.cols))
+        at = (f.add(row0, row.index), f.add(col0, col.index))
+        target, c_pitch, finish = self._target(context, at, height, width, c_tile, last)
+        args = [left, left_pitch, right, right_pitch, depth, target, c_pitch, more]
+        self._run_micro(height, width, args)
+        self._finish(finish, context, c_tile, at, height, width)
+        following = [f.gep(right, self.slot("b_panel")), f.gep(c_tile, self.slot("c_stride"))]
+        _, c_row = f.end_loop(col, following)
+        f.end_loop(row, [f.gep(left, i64(tile.a_panel * tile.itemsize)), c_row])

@@ -1,0 +1,103 @@
+"""The micro-kernel on tile registers (AMX): C += A panel * B panel, bfloat16 in pairs.
+
+A tile register holds 16 rows of 64 bytes.  Four of them are accumulators, 32 x 32 of C; two
+take 16 pairs of 32 rows of A, two 16 rows of pairs of 32 columns of B (of one plane of it, if
+it has several): each loaded tile is used twice or more.  Panels end on whole tiles, filled up
+with zeros.  Registers are numbered here, for the compiler's own allocation knows nothing of
+panels.
+"""
+
+from __future__ import annotations
+
+from mlx.backend.llvm.gemm.elements import prefetch
+from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.values import Value, i64
+
+SIDE = 16
+"""Rows of a tile, and its 32-bit elements a row."""
+_AHEAD = 2
+"""Tiles along k from one to the one that is prefetched with it: a fourth faster (measured)."""
+_A, _B = 4, 6  # the first registers of the operands; accumulators are 0 to 3
+_BYTES = 64  # a row of a tile
+# Palette 1, then from byte 16 on the bytes a row and from byte 48 on the rows of each register.
+_CONFIGURATION = [1, *[0] * 15, *[_BYTES, 0] * 8, *[0] * 16, *[SIDE] * 8, *[0] * 8]
+
+
+def configure(f: Function) -> None:
+    """Give every tile register of this thread its full size."""
+    table = f.module.table("tile_configuration", "i8", _CONFIGURATION)
+    _call(f, "ldtilecfg", [], table)
+
+
+def release(f: Function) -> None:
+    """Let go of the tile registers, so that switching threads need not save them."""
+    _call(f, "tilerelease", [])
+
+
+def _call(f: Function, name: str, registers: list[int], *args: Value) -> None:
+    types = [*["i8 immarg"] * len(registers), *[a.type for a in args]]
+    f.module.declare(f"llvm.x86.{name}", "void", types)
+    listed = [*[f"i8 {r}" for r in registers], *[f"{a.type} {a.ref}" for a in args]]
+    f.do(f"call void @llvm.x86.{name}({', '.join(listed)})")
+
+
+class AmxMicro:
+    """Emission of one micro-kernel; the parameters are those of ``micro``."""
+
+    def __init__(self, f: Function, rows: int, vectors: int, b_row: int) -> None:
+        self.f = f
+        self.high, self.wide = rows // SIDE, vectors
+        self.b_row, self.planes = b_row, b_row // (2 * _BYTES)
+
+    def emit(self) -> None:
+        f = self.f
+        a, a_pitch, b, _, depth, c, c_pitch, more = f.params
+        self._start(c, c_pitch, more)
+        k = f.loop(i64(0), depth, i64(SIDE), [a, b])
+        a, b = k.values
+        for i in range(self.high):
+            _call(f, "tileloadd64", [_A + i], f.gep(a, f.mul(a_pitch, i64(SIDE * i))), a_pitch)
+        for plane in range(self.planes):
+            for j in range(self.wide):
+                place = f.gep(b, i64((2 * plane + j) * _BYTES))
+                _call(f, "tileloadd64", [_B + j], place, i64(self.b_row))
+                for row in range(_AHEAD * SIDE, (_AHEAD + 1) * SIDE):
+                    prefetch(f, f.gep(place, i64(row * self.b_row)))
+                for i in range(self.high):
+                    _call(f, "tdpbf16ps", [2 * i + j, _A + i, _B + j])
+        f.end_loop(k, [f.gep(a, i64(_BYTES)), f.gep(b, i64(SIDE * self.b_row))])
+        for register, address in self._places(c, c_pitch):
+            _call(f, "tilestored64", [register], address, c_pitch)
+        f.ret()
+
+    def _places(self, c: Value, pitch: Value) -> list[tuple[int, Value]]:
+        """Each accumulator and where it lies."""
+        f = self.f
+        rows = [f.gep(c, f.mul(pitch, i64(SIDE * i))) for i in range(self.high)]
+        return [
+            (2 * i + j, f.gep(rows[i], i64(j * _BYTES)))
+            for i in range(self.high)
+            for j in range(self.wide)
+        ]
+
+    def _start(self, c: Value, pitch: Value, more: Value) -> None:
+        f = self.f
+        resume, fresh, ready = f.label("resume"), f.label("fresh"), f.label("ready")
+        f.branch_if(more, resume, fresh)
+        f.start(resume)
+        places = self._places(c, pitch)
+        for register, address in places:
+            _call(f, "tileloadd64", [register], address, pitch)
+        f.branch(ready)
+        f.start(fresh)
+        for register, _ in places:
+            _call(f, "tilezero", [register])
+        f.branch(ready)
+        f.start(ready)
+
+
+def emit_micro(
+    module: Module, name: str, params: list[str], rows: int, vectors: int, b_row: int
+) -> None:
+    """Write the micro-kernel into the module; ``b_row`` are the bytes of a row of a panel of B."""
+    AmxMicro(module.function(name, params, internal=True), rows, vectors, b_row).emit()

@@ -1,0 +1,238 @@
+"""Products of two to eight rows with a matrix whose columns lie side by side, at memory bandwidth.
+
+The matrix is read where it lies, each row but once: a task owns a block of columns and keeps
+its part of C in the first-level cache; a few neighbouring rows of B at a time are added to it.
+Each element is one chain of FMAs over k, as in the blocked product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from mlx.backend.llvm.abi import Command, Kernel, Pointer
+from mlx.backend.llvm.gemm.elements import SIZES, Element, first_lanes, multiply_add, prefetch
+from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_offsets, batch_table, round_up
+from mlx.backend.llvm.gemm.tile import UNIT_COL, tile_for
+from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.values import Value, const, i64, vector
+
+MOST = 8
+"""Rows that count as few."""
+SLOTS = (
+    "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset",
+    "scratch_stride", "m", "n", "k", "a_row", "a_col", "b_row", "block", "blocks", "table",
+    "dims",
+)  # fmt: skip
+_C_BYTES = 16 << 10  # of a task's part of C
+_SPLATS = 16  # elements of A in registers
+
+
+@dataclass(frozen=True)
+class FewSpec:
+    """A kernel for at most ``rows`` rows."""
+
+    a_dtype: str
+    b_dtype: str
+    accumulate: str
+    rows: int
+    epilogue: Epilogue
+
+    @property
+    def key(self) -> str:
+        return (
+            f"gemmfew|{self.a_dtype}|{self.b_dtype}|{self.accumulate}|{self.rows}|"
+            f"{self.epilogue.key}"
+        )
+
+    @property
+    def pitch(self) -> int:
+        """Bytes between rows of C in scratch; odd in cache lines."""
+        return _C_BYTES // self.rows + 64
+
+    @property
+    def widest(self) -> int:
+        """Most columns of a task."""
+        return _C_BYTES // self.rows // SIZES[self.accumulate]
+
+    def emit(self, module: Module, name: str) -> None:
+        _Few(self, Kernel(module, name)).emit()
+
+
+class _Few:
+    def __init__(self, spec: FewSpec, kernel: Kernel) -> None:
+        self.spec, self.kernel, self.f = spec, kernel, kernel.f
+        self.a = Element(spec.a_dtype, spec.accumulate)
+        self.b = Element(spec.b_dtype, spec.accumulate)
+        self.tile = tile_for(spec.accumulate)
+        self.lanes, self.size = self.tile.lanes, self.tile.itemsize
+        self.type = vector(self.lanes, self.b.acc)
+        self.vectors = 2 if self.b.splits and spec.rows <= 4 else 1  # as registers allow
+        self.width = i64(self.vectors * self.lanes)
+        for slot in range(len(SLOTS)):
+            kernel.const(slot)
+
+    def slot(self, name: str) -> Value:
+        return self.kernel.const(SLOTS.index(name))
+
+    def emit(self) -> None:
+        f, kernel, spec = self.f, self.kernel, self.spec
+        a, b, scratch = (kernel.pointer(SLOTS.index(p + "_base")) for p in ("a", "b", "scratch"))
+        state = spec.epilogue.begin(kernel, len(SLOTS))
+        self.c = f.gep(scratch, f.mul(kernel.worker, self.slot("scratch_stride")))
+        block = f.op("urem", kernel.task, self.slot("blocks"))
+        batch = f.op("udiv", kernel.task, self.slot("blocks"))
+        self.first = f.mul(block, self.slot("block"))
+        self.count = f.min(f.sub(self.slot("n"), self.first), self.slot("block"))
+        self.whole = f.sub(self.count, f.op("urem", self.count, self.width))
+        offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 2)
+        self.matrix = f.gep(f.gep(b, offsets[1]), f.mul(self.first, i64(self.b.size)))
+        self.row_bytes = f.mul(self.slot("b_row"), i64(self.b.size))
+        self._rows_of_a(f.gep(a, offsets[0]))
+        context = spec.epilogue.batch(kernel, state, batch)
+        together = _SPLATS // spec.rows
+        whole = f.op("and", self.slot("k"), i64(-together))
+        for start, stop, step in ((i64(0), whole, together), (whole, self.slot("k"), 1)):
+            loop = f.loop(start, stop, i64(step))
+            self._add(loop.index, step)
+            f.end_loop(loop)
+        self._finish(context)
+        f.ret()
+
+    def _rows_of_a(self, a: Value) -> None:
+        """Where each row of A starts; behind the last one, that one again."""
+        f, size = self.f, i64(self.a.size)
+        pitch, last = f.mul(self.slot("a_row"), size), f.sub(self.slot("m"), i64(1))
+        self.a_step = f.mul(self.slot("a_col"), size)
+        self.left = [f.gep(a, f.mul(f.min(i64(r), last), pitch)) for r in range(self.spec.rows)]
+
+    def _splats(self, k: Value, row: Value) -> Value:
+        f = self.f
+        number = f.load(f.gep(row, f.mul(k, self.a_step)), self.a.memory, self.a.size)
+        return f.splat(self.a.widen(f, number), self.lanes)
+
+    def _add(self, k: Value, together: int) -> None:
+        """Add the products with some rows of B to C."""
+        f = self.f
+        fresh = f.icmp("eq", k, i64(0))
+        ks = [f.add(k, i64(n)) for n in range(together)]
+        lines = [f.gep(self.matrix, f.mul(at, self.row_bytes)) for at in ks]
+        ahead = f.mul(self.row_bytes, i64(2 * together))
+        left = [[self._splats(at, row) for row in self.left] for at in ks]
+
+        def step(col: Value, count: Value | None) -> None:
+            places = self._places(col)
+            sums = [
+                [f.select(fresh, const(self.type, 0), f.load(at, self.type, self.size))
+                 for at in row] for row in places
+            ]  # fmt: skip
+            for line, numbers in zip(lines, left, strict=True):
+                here = f.gep(line, f.mul(col, i64(self.b.size)))
+                prefetch(f, f.gep(here, ahead), locality=2)
+                right = self._right(here, count)
+                sums = [
+                    [multiply_add(f, a, b, c, self.tile.fused)
+                     for b, c in zip(right, row, strict=True)]
+                    for a, row in zip(numbers, sums, strict=True)
+                ]  # fmt: skip
+            for row, values in zip(places, sums, strict=True):
+                for at, value in zip(row, values, strict=True):
+                    f.store(value, at, self.size)
+
+        col = f.loop(i64(0), self.whole, self.width)
+        step(col.index, None)
+        f.end_loop(col)
+        edge, after = f.label("edge"), f.label("after")
+        rest = f.sub(self.count, self.whole)
+        f.branch_if(f.icmp("sgt", rest, i64(0)), edge, after)
+        f.start(edge)
+        step(self.whole, rest)
+        f.branch(after)
+        f.start(after)
+
+    def _right(self, here: Value, count: Value | None) -> list[Value]:
+        """A step's elements of a row of B, as evens and odds where those widen fastest."""
+        if self.vectors == 2:
+            return [value for (value,) in self.b.load_split(self.f, here, self.lanes, count)]
+        return self.b.load_run(self.f, here, self.lanes, count)
+
+    def _places(self, col: Value) -> list[list[Value]]:
+        """Addresses in C, by row and vector of a step."""
+        f = self.f
+        at = f.gep(self.c, f.mul(col, i64(self.size)))
+        return [
+            [f.gep(at, i64(r * self.spec.pitch + v * self.tile.vector_bytes))
+             for v in range(self.vectors)] for r in range(self.spec.rows)
+        ]  # fmt: skip
+
+    def _finish(self, context: Any) -> None:
+        f, lanes = self.f, self.lanes
+        row = f.loop(i64(0), self.slot("m"), i64(1), [self.c])
+        (source,) = row.values
+        col = f.loop(i64(0), self.count, self.width)
+        at = f.gep(source, f.mul(col.index, i64(self.size)))
+        values = [
+            f.load(f.gep(at, i64(v * self.tile.vector_bytes)), self.type, self.size)
+            for v in range(self.vectors)
+        ]
+        if self.vectors == 2:
+            mixed = [n // 2 + n % 2 * lanes for n in range(2 * lanes)]
+            values = [
+                f.shuffle(values[0], values[1], half) for half in (mixed[:lanes], mixed[lanes:])
+            ]
+        for v, value in enumerate(values):
+            start = f.add(col.index, i64(v * lanes))
+            mask = first_lanes(f, f.sub(self.count, start), lanes)
+            where = f.add(self.first, start)
+            self.spec.epilogue.store(self.kernel, context, value, row.index, where, mask)
+        f.end_loop(col)
+        f.end_loop(row, [f.gep(source, i64(self.spec.pitch))])
+
+
+def is_few(b: Matrix, m: int, n: int, k: int, accumulate: str) -> bool:
+    """Whether this is the kernel for a product of these sizes."""
+    return 1 < m <= MOST and b.layout == UNIT_COL and k > 0 and accumulate.startswith("float")
+
+
+def plan_few(
+    a: Matrix,
+    b: Matrix,
+    m: int,
+    n: int,
+    k: int,
+    batch: tuple[int, ...],
+    epilogue: Epilogue,
+    accumulate: str,
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    """As ``plan_gemm``, where ``is_few``."""
+    rows = next(r for r in (2, 4, MOST) if m <= r)
+    spec = FewSpec(a.dtype, b.dtype, accumulate, rows, epilogue)
+    items = prod(batch)
+    least = max(64, (1 << 19) // (rows * k))
+    share = max(-(-n * items // (2 * workers)), least)
+    blocks = -(-n // min(share, spec.widest))
+    if items == 1 and blocks > 1:
+        blocks = round_up(blocks, workers)
+    block = round_up(-(-n // blocks), 32)
+    blocks = -(-n // block)
+    stride = round_up(rows * spec.pitch + 256, 4096) + 256
+    a_size, b_size = SIZES[a.dtype], SIZES[b.dtype]
+    extra = list(epilogue.consts)
+    head = [
+        *a.pointer.consts, *b.pointer.consts, *scratch(stride * workers).consts, stride, m, n, k,
+        a.row_stride, a.col_stride, b.row_stride, block, blocks, len(SLOTS) + len(extra),
+        len(batch),
+    ]  # fmt: skip
+    table = batch_table(
+        batch, [s * a_size for s in a.batch_strides], [s * b_size for s in b.batch_strides]
+    )
+    total = items * n * k
+    return [
+        Command(
+            spec, [*head, *extra, *table], items * blocks, "gemm", total * b_size, 2 * m * total
+        )
+    ]

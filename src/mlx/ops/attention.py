@@ -1,0 +1,126 @@
+"""mx.fast.scaled_dot_product_attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlx.array import array, wrap
+from mlx.base import dtype as dt
+from mlx.base.dtype import Dtype, promote
+from mlx.graph.node import Node
+from mlx.ops.operands import array_node, can_broadcast, fitted
+from mlx.primitives.attention import Attention
+from mlx.primitives.base import Pick, full
+from mlx.primitives.elementwise import cast
+from mlx.primitives.reductions import broadcast_axes
+from mlx.primitives.views import transpose
+
+_NAME = "scaled_dot_product_attention"
+
+
+def scaled_dot_product_attention(
+    q: array,
+    k: array,
+    v: array,
+    *,
+    scale: float,
+    mask: array | str | None = None,
+    sinks: array | None = None,
+    force_fused: bool = False,
+    stream: Any = None,
+) -> array:
+    """``softmax(scale * q @ k.T + mask) @ v`` for every head.
+
+    Scores are never stored as a whole: memory grows with the length, not with its square.  They
+    are computed in float32 at least.  A query that sees no key gets the mean of the values.
+
+    Args:
+        q: queries, (B, H, T, D).
+        k: keys, (B, G, S, D); H is a multiple of G, neighbouring query heads share one.
+        v: values, (B, G, S, E).
+        scale: of the scores.
+        mask: ``"causal"`` (query i sees keys up to ``S - T + i``), a bool array (True: seen)
+            or an array added to the scores; it broadcasts to (B, H, T, S).
+        sinks: (H,) scores of one more key for each head, whose value is 0.
+        force_fused: accepted; there is no other kind here.
+
+    Raises ValueError for shapes that don't fit, and for a mask or sinks of a wider dtype than
+    the result's.
+
+    >>> q = mx.ones((1, 2, 3, 4))
+    >>> mx.fast.scaled_dot_product_attention(q, q, q, scale=0.5, mask="causal").shape
+    (1, 2, 3, 4)
+    """
+    nodes = [array_node(_NAME, x) for x in (q, k, v)]
+    _check_shapes(*(x.shape for x in nodes))
+    dtype = promote(promote(nodes[0].dtype, nodes[1].dtype), nodes[2].dtype)
+    if not dtype.is_float:
+        raise ValueError(f"[{_NAME}] Needs a floating-point dtype, got {dtype.name}.")
+    query, key, value = (transpose(cast(x, dtype), (0, 2, 1, 3)) for x in nodes)
+    batch, length, heads, _ = query.shape
+    keys = key.shape[1]
+    causal, mask_node = _mask(mask, (batch, heads, length, keys), dtype)
+    sinks_node = None if sinks is None else _sinks(sinks, (batch, heads), dtype)
+    out = (batch, length, heads, value.shape[-1])
+    if keys == 0:
+        found = full(out, dtype, 0)
+    else:
+        extra = [x for x in (mask_node, sinks_node) if x is not None]
+        settings = (causal, mask_node is not None, sinks_node is not None)
+        found = Pick(0)(Attention(float(scale), *settings)(query, key, value, *extra))
+    return wrap(transpose(found, (0, 2, 1, 3)))
+
+
+def _check_shapes(q: Any, k: Any, v: Any) -> None:
+    if not (
+        len(q) == len(k) == len(v) == 4
+        and q[0] == k[0] == v[0]
+        and k[1] == v[1]
+        and k[1] > 0
+        and q[1] % k[1] == 0
+        and k[2] == v[2]
+        and q[3] == k[3]
+    ):
+        raise ValueError(
+            f"[{_NAME}] Expected q (B, H, T, D), k (B, G, S, D) and v (B, G, S, E) with H a "
+            f"multiple of G, got {q}, {k} and {v}."
+        )
+
+
+def _check_dtype(what: str, node: Node, dtype: Dtype) -> None:
+    if promote(node.dtype, dtype) is not dtype:
+        raise ValueError(
+            f"[{_NAME}] {what} of dtype {node.dtype.name} do not promote to the result's "
+            f"{dtype.name}: cast them."
+        )
+
+
+def _mask(
+    mask: array | str | None, scores: tuple[int, ...], dtype: Dtype
+) -> tuple[bool, Node | None]:
+    """Whether attention is causal, and the mask at the scores' shape."""
+    if mask is None:
+        return False, None
+    if isinstance(mask, str):
+        if mask != "causal":
+            raise ValueError(f"[{_NAME}] Unknown mask {mask!r}: use 'causal' or an array.")
+        return True, None
+    node = array_node(_NAME, mask)
+    if not can_broadcast(node.shape, scores):
+        raise ValueError(
+            f"[{_NAME}] mask of shape {node.shape} does not broadcast to {scores} (B, H, T, S)."
+        )
+    if node.dtype is dt.bool_:
+        return False, fitted(node, scores, dt.bool_)
+    _check_dtype("mask", node, dtype)
+    return False, fitted(node, scores, dtype)
+
+
+def _sinks(sinks: array, shape: tuple[int, ...], dtype: Dtype) -> Node:
+    node = array_node(_NAME, sinks)
+    if node.shape != shape[1:]:
+        raise ValueError(
+            f"[{_NAME}] sinks must have shape {shape[1:]}, one for each head, got {node.shape}."
+        )
+    _check_dtype("sinks", node, dtype)
+    return broadcast_axes(cast(node, dtype), shape, (1,))

@@ -1,0 +1,155 @@
+"""Convolutions in the promised order, on every machine, fused and in little memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.backend.llvm.target import host
+from tests.gemm.reference import chain
+from tests.generators.convolution_cases import CASES
+
+DIGESTS = """
+import hashlib
+import numpy as np
+import mlx.core as mx
+from tests.generators.convolution_cases import CASES, results
+
+more = {
+    "many positions": ((9, 24, 25, 3), (33, 3, 3, 3), {"padding": 1}),
+    "many lines": ((6, 40, 41, 24), (24, 3, 3, 1), {"padding": 1, "groups": 24}),
+    "small groups": ((2, 20, 21, 36), (36, 3, 3, 4), {"padding": 2, "groups": 9, "stride": 2}),
+    "deep": ((2, 9, 9, 450), (40, 3, 3, 450), {"padding": 1}),
+}
+CASES.update(more)
+for name, (shape, kernel, options) in CASES.items():
+    found = [np.array(value).tobytes() for value in results(name).values()]
+    half = mx.conv_general(mx.ones(shape, mx.float16) / 3, mx.ones(kernel, mx.float16), **options)
+    found.append(np.array(half).tobytes())
+    print(name, *[hashlib.md5(x).hexdigest() for x in found])
+"""
+
+
+def digests(**changes: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", DIGESTS],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **changes},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def expected() -> str:
+    return digests(MLX_NUM_THREADS="1")
+
+
+@pytest.mark.parametrize("threads", ["2", "5"])
+def test_threads(expected: str, threads: str) -> None:
+    assert digests(MLX_NUM_THREADS=threads) == expected
+
+
+@pytest.mark.skipif(not host().has("avx2"), reason="needs a machine with AVX2")
+def test_instruction_sets(expected: str) -> None:
+    assert digests(MLX_ISA="avx2") == expected
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def patches(x: np.ndarray, k: int, pad: int) -> np.ndarray:
+    """[positions, taps, channels] of a square kernel."""
+    x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    seen = np.lib.stride_tricks.sliding_window_view(x, (k, k), (1, 2))
+    return np.moveaxis(seen, 3, -1).reshape(-1, k * k, x.shape[-1])
+
+
+@pytest.mark.parametrize("channels,outputs", [(3, 33), (64, 5), (140, 20)])
+def test_one_chain_over_taps_and_channels(channels: int, outputs: int) -> None:
+    x, w = normal(0, 2, 6, 7, channels), normal(1, outputs, 3, 3, channels)
+    want = chain(patches(x, 3, 1).reshape(-1, 9 * channels), w.reshape(outputs, -1).T)
+    got = np.array(mx.conv2d(mx.array(x), mx.array(w), padding=1)).reshape(-1, outputs)
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("each", [1, 2, 4])
+def test_groups_of_any_kernel_have_the_same_chain(each: int) -> None:
+    x, w = normal(0, 1, 6, 20, 5 * each), normal(1, 5 * each, 3, 3, each)
+    seen = patches(x, 3, 1)
+    got = np.array(mx.conv2d(mx.array(x), mx.array(w), padding=1, groups=5))
+    for group in range(5):
+        own = slice(group * each, (group + 1) * each)
+        want = chain(seen[:, :, own].reshape(-1, 9 * each), w[own].reshape(each, -1).T)
+        np.testing.assert_array_equal(got[..., own].reshape(-1, each), want)
+
+
+def test_gradient_of_weights_is_one_chain_over_positions() -> None:
+    x, y = normal(0, 2, 6, 7, 8), normal(1, 2, 6, 7, 10)
+    zero = mx.zeros((10, 3, 3, 8))
+    _, (got,) = mx.vjp(lambda w: mx.conv2d(mx.array(x), w, padding=1), [zero], [mx.array(y)])
+    want = chain(y.reshape(-1, 10).T, patches(x, 3, 1).reshape(-1, 72))
+    np.testing.assert_array_equal(np.array(got).reshape(10, -1), want)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_follows_is_fused_to_the_same_bits(name: str) -> None:
+    shape, kernel, options = CASES[name]
+    x, w, b = (mx.array(normal(n, *s)) for n, s in enumerate((shape, kernel, kernel[:1])))
+
+    def run(x: Any, w: Any, b: Any) -> Any:
+        return nn.relu(mx.conv_general(x, w, **options) + b) * 0.3
+
+    plain = mx.conv_general(x, w, **options)
+    mx.eval(plain)
+    apart = nn.relu(plain + b) * 0.3
+    labels = [row.label for row in mx.explain(run, x, w, b).kernels]
+    np.testing.assert_array_equal(np.array(run(x, w, b)), np.array(apart))
+    assert not any("Maximum" in label and "Conv" not in label for label in labels), labels
+
+
+@pytest.mark.parametrize("groups", [1, 16])
+def test_no_columns_are_written_out(groups: int) -> None:
+    x = mx.array(normal(0, 4, 128, 128, 16))
+    w = mx.array(normal(1, 16, 5, 5, 16 // groups))
+    mx.eval(x, w)
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    run = mx.grad(lambda x, w: mx.conv2d(x, w, padding=2, groups=groups).square().sum(), (0, 1))
+    mx.eval(run(x, w))
+    assert mx.get_peak_memory() - before < 6 * x.nbytes
+
+
+def test_infinity_stays_in_its_place() -> None:
+    x = normal(0, 1, 9, 9, 8)
+    x[0, 4, 4, 0] = np.inf
+    w = mx.array(abs(normal(1, 8, 3, 3, 4)))
+    out = np.array(mx.conv2d(mx.array(x), w, padding=1, groups=2))
+    touched = np.zeros(out.shape, bool)
+    touched[0, 3:6, 3:6, :4] = True
+    np.testing.assert_array_equal(np.isfinite(out), ~touched)
+
+
+def test_what_does_not_fit_is_said() -> None:
+    with pytest.raises(ValueError, match=r"padded input cannot be smaller than \(5, 5\)"):
+        mx.conv2d(mx.ones((1, 3, 3, 1)), mx.ones((1, 5, 5, 1)))
+    with pytest.raises(ValueError, match="do not fit 3 groups"):
+        mx.conv2d(mx.ones((1, 3, 3, 4)), mx.ones((1, 3, 3, 4)), groups=3)
+
+
+def test_complex_numbers() -> None:
+    x = normal(0, 1, 6, 4) + 1j * normal(1, 1, 6, 4)
+    w = normal(2, 5, 3, 4) + 1j * normal(3, 5, 3, 4)
+    got = np.array(mx.conv1d(mx.array(x), mx.array(w)))
+    want = np.stack([np.einsum("ntc,otc->no", x[:, p : p + 3], w) for p in range(4)], 1)
+    np.testing.assert_allclose(got, want, 1e-5, 1e-5)

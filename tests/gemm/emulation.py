@@ -1,0 +1,117 @@
+"""Tile registers (AMX) in memory: lets their kernels run on a machine that has none."""
+
+from __future__ import annotations
+
+import re
+
+_TILES = """
+@tiles = internal global [8 x [16 x <16 x i32>]] zeroinitializer, align 64
+
+define internal ptr @tile(i8 %number) {
+  %wide = zext i8 %number to i64
+  %at = getelementptr [8 x [16 x <16 x i32>]], ptr @tiles, i64 0, i64 %wide
+  ret ptr %at
+}
+
+define internal void @emulated_ldtilecfg(ptr %table) {
+  ret void
+}
+
+define internal void @emulated_tilerelease() {
+  store [8 x [16 x <16 x i32>]] zeroinitializer, ptr @tiles
+  ret void
+}
+
+define internal void @emulated_tilezero(i8 %number) {
+  %at = call ptr @tile(i8 %number)
+  store [16 x <16 x i32>] zeroinitializer, ptr %at
+  ret void
+}
+
+define internal void @emulated_tileloadd64(i8 %number, ptr %source, i64 %pitch) {
+entry:
+  %at = call ptr @tile(i8 %number)
+  br label %next
+next:
+  %row = phi i64 [ 0, %entry ], [ %after, %next ]
+  %offset = mul i64 %row, %pitch
+  %from = getelementptr i8, ptr %source, i64 %offset
+  %to = getelementptr <16 x i32>, ptr %at, i64 %row
+  %value = load <16 x i32>, ptr %from, align 1
+  store <16 x i32> %value, ptr %to
+  %after = add i64 %row, 1
+  %more = icmp slt i64 %after, 16
+  br i1 %more, label %next, label %out
+out:
+  ret void
+}
+
+define internal void @emulated_tilestored64(i8 %number, ptr %target, i64 %pitch) {
+entry:
+  %at = call ptr @tile(i8 %number)
+  br label %next
+next:
+  %row = phi i64 [ 0, %entry ], [ %after, %next ]
+  %offset = mul i64 %row, %pitch
+  %to = getelementptr i8, ptr %target, i64 %offset
+  %from = getelementptr <16 x i32>, ptr %at, i64 %row
+  %value = load <16 x i32>, ptr %from
+  store <16 x i32> %value, ptr %to, align 1
+  %after = add i64 %row, 1
+  %more = icmp slt i64 %after, 16
+  br i1 %more, label %next, label %out
+out:
+  ret void
+}
+
+define internal <16 x float> @product(<16 x i32> %a, <16 x i32> %b, <16 x float> %sum) {
+  %x = bitcast <16 x i32> %a to <16 x float>
+  %y = bitcast <16 x i32> %b to <16 x float>
+  %xy = fmul <16 x float> %x, %y
+  %total = fadd <16 x float> %sum, %xy
+  ret <16 x float> %total
+}
+
+define internal void @emulated_tdpbf16ps(i8 %c, i8 %a, i8 %b) {
+entry:
+  %c_at = call ptr @tile(i8 %c)
+  %a_at = call ptr @tile(i8 %a)
+  %b_at = call ptr @tile(i8 %b)
+  br label %next
+next:
+  %step = phi i64 [ 0, %entry ], [ %after, %next ]
+  %row = lshr i64 %step, 4
+  %k = and i64 %step, 15
+  %c_row = getelementptr <16 x i32>, ptr %c_at, i64 %row
+  %a_one = getelementptr i32, ptr %a_at, i64 %step
+  %b_row = getelementptr <16 x i32>, ptr %b_at, i64 %k
+  %sum = load <16 x float>, ptr %c_row
+  %pair = load i32, ptr %a_one
+  %first = insertelement <16 x i32> poison, i32 %pair, i64 0
+  %as = shufflevector <16 x i32> %first, <16 x i32> poison, <16 x i32> zeroinitializer
+  %bs = load <16 x i32>, ptr %b_row
+  %a_low = shl <16 x i32> %as, splat (i32 16)
+  %b_low = shl <16 x i32> %bs, splat (i32 16)
+  %a_high = and <16 x i32> %as, splat (i32 -65536)
+  %b_high = and <16 x i32> %bs, splat (i32 -65536)
+  %one = call <16 x float> @product(<16 x i32> %a_low, <16 x i32> %b_low, <16 x float> %sum)
+  %two = call <16 x float> @product(<16 x i32> %a_high, <16 x i32> %b_high, <16 x float> %one)
+  store <16 x float> %two, ptr %c_row
+  %after = add i64 %step, 1
+  %more = icmp slt i64 %after, 256
+  br i1 %more, label %next, label %out
+out:
+  ret void
+}
+"""
+_INSTRUCTIONS = "ldtilecfg|tilerelease|tilezero|tileloadd64|tilestored64|tdpbf16ps"
+
+
+def emulated(text: str) -> str:
+    """The IR with its tile instructions replaced by functions."""
+    lines = [
+        line
+        for line in text.splitlines()
+        if not re.match("declare .*llvm.x86.t|declare .*ldtile", line)
+    ]
+    return re.sub(rf"@llvm\.x86\.({_INSTRUCTIONS})", r"@emulated_\1", "\n".join(lines)) + _TILES

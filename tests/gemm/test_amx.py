@@ -1,0 +1,77 @@
+"""Products on tile registers, under emulation; and that they are what LLVM makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from mlx.backend.llvm.gemm import plan, tile
+from mlx.backend.llvm.target import Target, host
+from tests.gemm import runner
+from tests.gemm.emulation import emulated
+from tests.gemm.runner import matmul
+from tests.gemm.test_gemm import check, random, stored
+
+pytestmark = pytest.mark.skipif(not host().avx512, reason="emulated by AVX-512")
+_CACHES = (tile.tile_for, tile.tile_of_product, plan._geometry)
+
+
+@pytest.fixture
+def with_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on a machine that has tile registers."""
+    features = host().features + ",+amx-tile,+amx-bf16"
+    monkeypatch.setattr(tile, "host", lambda: Target(features, host().triple))
+    monkeypatch.setattr(runner, "_libraries", {})
+    compile_ir = runner.jit.compile_ir
+    monkeypatch.setattr(
+        runner.jit, "compile_ir", lambda text, symbols: compile_ir(emulated(text), symbols)
+    )
+    for cache in _CACHES:
+        cache.cache_clear()
+    yield
+    for cache in _CACHES:
+        cache.cache_clear()
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt", "gg"])
+@pytest.mark.parametrize("of", ["bfloat16", "float16"])
+@pytest.mark.usefixtures("with_tiles")
+def test_layouts_and_odd_sizes(of: str, layout: str) -> None:
+    assert tile.tile_of_product(of, of, "float32").amx
+    for m, n, k in [(2, 2, 1), (5, 7, 3), (16, 17, 31), (33, 45, 71), (60, 33, 1100), (32, 64, 64),
+                    (700, 70, 96), (20, 300, 513), (600, 530, 301)]:  # fmt: skip
+        a, b = random((m, k), of, 1), random((k, n), of, 2)
+        for dtype in (of, "float32"):
+            out = matmul(stored(a, layout[0]), stored(b, layout[1]), out_dtype=dtype)
+            check(out, a, b, dtype)
+
+
+@pytest.mark.parametrize("of", ["bfloat16", "float16"])
+@pytest.mark.usefixtures("with_tiles")
+def test_nan_and_infinity_stay_in_their_rows_and_columns(of: str) -> None:
+    a, b = random((40, 70), of, 1), random((70, 50), of, 2)
+    a[3, 69], b[0, 5], a[7, 2], b[2, 9] = np.nan, np.inf, 0, -np.inf
+    a[20, 0], a[21, 0] = 0.5, -1  # in one bfloat16
+    with np.errstate(invalid="ignore"):
+        exact = a.astype(np.float32) @ b.astype(np.float32)
+    out = matmul(a, b).astype(np.float32)
+    assert (np.isnan(out) == np.isnan(exact)).all()
+    assert (np.isinf(out) == np.isinf(exact)).all()
+    assert (np.sign(out)[np.isinf(out)] == np.sign(exact)[np.isinf(out)]).all()
+    assert np.isnan(out).sum() < 60 and np.isfinite(out).sum() > 1800
+
+
+@pytest.mark.usefixtures("with_tiles")
+def test_every_float16_number_is_split_exactly() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    every = every[np.isfinite(every)]
+    rest = np.zeros((every.size, 3), np.float16)
+    rest[:, 1] = every
+    one = np.array([[0, 0], [1, -3], [0, 0]], np.float16)
+    out = matmul(rest, one, out_dtype="float32")
+    assert (out[:, 0] == every.astype(np.float32)).all()
+    assert (out[:, 1] == every.astype(np.float32) * -3).all()
+    out = matmul(np.ascontiguousarray(one.T), np.ascontiguousarray(rest.T), out_dtype="float32")
+    assert (out[1] == every.astype(np.float32) * -3).all()
