@@ -78,19 +78,23 @@ def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:
     apart: set[Node] = set()
     copied: set[Node] = set()
     while True:
+        planner = _Planner(list(nodes), wanted, aliases, solid, unplaced, apart, copied)
         try:
-            return _Planner(list(nodes), wanted, aliases, solid, unplaced, apart, copied).plan()
+            plan = planner.plan()
         except Overwritten as update:
             copied.add(update.node)
-        except Unresolvable as stuck:
-            if _can_be_solid(stuck.node) and stuck.node not in solid:
-                solid.add(stuck.node)
-            elif stuck.node not in unplaced:
-                unplaced.add(stuck.node)
-            elif stuck.node not in apart:
-                apart.add(stuck.node)
+            continue
+        if not planner.stuck:
+            return plan
+        for node in planner.stuck:
+            if _can_be_solid(node) and node not in solid:
+                solid.add(node)
+            elif node not in unplaced:
+                unplaced.add(node)
+            elif node not in apart:
+                apart.add(node)
             else:
-                raise AssertionError(f"cannot plan {stuck.node}") from stuck
+                raise AssertionError(f"cannot plan {node}")
 
 
 def _can_be_solid(node: Node) -> bool:
@@ -132,19 +136,41 @@ class _Planner:
                     self.first_pick[node] = first
         self.results = {self.first_pick.get(n, n) for n in self.wanted}
         self.at = 0
+        self.stuck: list[Node] = []
+        """Nodes to write out before another attempt; the plan is worthless then."""
 
     def plan(self) -> Plan:
         self._place_in_joins()
         self._take_over()
         for group in self.fusion.groups:
             self.at = group.index
-            if group.kind == "gemm":
-                self._gemm(group)
-            elif group.kind == "opaque":
-                self._opaque(group)
-            elif group.kind in ("rows", "columns"):
-                self._nest(group)
-        check_uses(self.takeovers, self.last_use, self.fusion)
+            try:
+                self._group(group)
+            except Unresolvable as stuck:
+                if not self._follows_from_stuck(stuck.node):
+                    self.stuck.append(stuck.node)
+        if not self.stuck:
+            check_uses(self.takeovers, self.last_use, self.fusion)
+            self._name_outputs()
+        return self.result
+
+    def _group(self, group: Group) -> None:
+        if group.kind == "gemm":
+            self._gemm(group)
+        elif group.kind == "opaque":
+            self._opaque(group)
+        elif group.kind in ("rows", "columns"):
+            self._nest(group)
+
+    def _follows_from_stuck(self, node: Node) -> bool:
+        """Whether a node is, or is a view of, one that will be written out anyway."""
+        while node not in self.stuck:
+            if not is_view(node):
+                return False
+            (node,) = node.inputs
+        return True
+
+    def _name_outputs(self) -> None:
         result = self.result
         for node in self.wanted:
             place = self.place(node)
@@ -155,7 +181,6 @@ class _Planner:
             layout = push(place.layout, use.chain)
             result.buffers[place.buffer].last = 1 << 60
             result.outputs[node] = (place.buffer, layout.offset * node.dtype.size)
-        return result
 
     # -- places ------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ leaves, outputs and run-time numbers.
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -20,7 +22,8 @@ from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.compiler.nest import CHUNK, Access, Nest, Reduce
-from mlx.compiler.plan import NestStep, OpaqueStep, Plan
+from mlx.compiler.plan import BufferPlan, NestStep, OpaqueStep, Plan
+from mlx.compiler.sizes import least, most
 from mlx.compiler.steps import CheckStep, CopyStep, GemmStep, Strided
 
 ZERO, ARENA, FIRST = 1, 2, 3
@@ -41,13 +44,14 @@ class Lowered:
     """From buffer number to position among outputs."""
 
 
-def lower(plan: Plan, workers: int) -> Lowered:
-    """Lower every step; ``workers`` sizes scratch and tasks, never results."""
-    return _Lowering(plan, workers).run()
+def lower(plan: Plan, workers: int, place: Callable[[Plan], int]) -> Lowered:
+    """Lower every step; ``workers`` sizes scratch and tasks, never results.  ``place`` gives
+    temporaries their offsets and returns the size of the arena."""
+    return _Lowering(plan, workers, place(plan)).run()
 
 
 class _Lowering:
-    def __init__(self, plan: Plan, workers: int) -> None:
+    def __init__(self, plan: Plan, workers: int, arena: int) -> None:
         self.plan = plan
         self.workers = workers
         self.commands: list[Command | HostCall] = []
@@ -57,7 +61,7 @@ class _Lowering:
         self.output_sizes = [plan.buffers[b].nbytes for b in outputs]
         self.first_output = FIRST + len(plan.leaves)
         self.first_scalar = self.first_output + len(outputs)
-        self.arena = place_temps(plan)
+        self.arena = arena
         for number, buffer in enumerate(plan.buffers):
             if buffer.kind == "leaf":
                 pointer = Pointer(FIRST + buffer.position)
@@ -94,7 +98,7 @@ class _Lowering:
         """Temporary memory of the current step, behind the arena's buffers."""
         pointer = Pointer(ARENA, self.arena + self.scratch_used)
         self.scratch_used += -(-nbytes // ALIGN) * ALIGN
-        self.scratch_most = max(self.scratch_most, self.scratch_used)
+        self.scratch_most = most(self.scratch_most, self.scratch_used)
         return pointer
 
     # -- nests -------------------------------------------------------------------------
@@ -203,7 +207,7 @@ class _Lowering:
         if nest.split:
             return CHUNK, 1
         inner = max(nest.inner, 1)
-        wanted = max(1, min(rows * inner // TASK_ELEMENTS, 16 * self.workers))
+        wanted = most(1, least(rows * inner // TASK_ELEMENTS, 16 * self.workers))
         if rows >= wanted or reduces:
             return inner, -(-rows // wanted)
         pieces = -(-wanted // rows)
@@ -357,20 +361,36 @@ def accumulate_in(dtype: str) -> str:
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
+def temporaries(plan: Plan) -> list[BufferPlan]:
+    """The temporary buffers in the order in which they get their places."""
+    return sorted((b for b in plan.buffers if b.kind == "temp"), key=lambda b: b.first)
+
+
 def place_temps(plan: Plan) -> int:
     """Give temporaries offsets in the arena, reusing what is dead; returns its size."""
-    live: list[tuple[int, int, int]] = []  # (offset, end, last use)
-    most = 0
-    temps = [b for b in plan.buffers if b.kind == "temp"]
-    for buffer in sorted(temps, key=lambda b: b.first):
-        live = [slot for slot in live if slot[2] >= buffer.first]
-        size = -(-buffer.nbytes // ALIGN) * ALIGN
+    temps = temporaries(plan)
+    *places, total = arrange([b.nbytes for b in temps], [(b.first, b.last) for b in temps])
+    for buffer, place in zip(temps, places, strict=True):
+        buffer.position = place * ALIGN
+    return total * ALIGN
+
+
+def arrange(sizes: Sequence[int], lives: Sequence[tuple[int, int]]) -> list[int]:
+    """Places of buffers of ``sizes`` bytes that are in use from step to step, the first first,
+    and behind them the size of it all; in units of ALIGN."""
+    live: list[tuple[int, int, int]] = []  # (place, end, last use), sorted
+    found, most = [], 0
+    for nbytes, (first, last) in zip(sizes, lives, strict=True):
+        live = [slot for slot in live if slot[2] >= first]
+        units = (nbytes + ALIGN - 1) // ALIGN
         at = 0
-        for start, end, _ in sorted(live):
-            if at + size <= start:
+        for start, end, _ in live:
+            if at + units <= start:
                 break
-            at = max(at, end)
-        buffer.position = at
-        live.append((at, at + size, buffer.last))
-        most = max(most, at + size)
-    return most
+            if end > at:
+                at = end
+        bisect.insort(live, (at, at + units, last))
+        found.append(at)
+        if at + units > most:
+            most = at + units
+    return [*found, most]

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -48,6 +47,7 @@ from mlx.backend.llvm.quantized_panels import (
 )
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
+from mlx.base.frozen import dataclass
 
 _HALVES = vector(2 * LANES, "i16")
 SLOTS = (
