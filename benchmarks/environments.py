@@ -19,7 +19,10 @@ OPENBLAS = (
 
 @dataclass(frozen=True)
 class Peer:
-    """A framework in one manner of use. No `packages`: it runs in this very environment."""
+    """A framework in one manner of use. No `packages`: it runs in this very environment.
+
+    `blas`: with OpenBLAS preloaded. `yardstick`: shown, but no peer that we want to be ahead of.
+    """
 
     name: str
     module: str
@@ -29,6 +32,7 @@ class Peer:
     ours: bool = False
     blas: bool = False
     imports: str = ""
+    yardstick: bool = False
 
 
 MLX, TORCH, JAX = "benchmarks.rows", "benchmarks.peers.torch_rows", "benchmarks.peers.jax_rows"
@@ -36,6 +40,7 @@ APPLE = {"environment": "mlx", "packages": ("mlx[cpu]", "numpy", "ml_dtypes")}
 # This release has a build for the CPU alone; a range would take several GB of CUDA with it.
 META = {"environment": "torch", "packages": ("torch==2.13.0", "numpy")}
 GOOGLE = {"environment": "jax", "packages": ("jax", "numpy", "ml_dtypes")}
+INTEL = {"environment": "mkl", "packages": ("mkl", "numpy")}
 IMPORT_MLX = "import mlx.core, mlx.nn, mlx.optimizers"
 IMPORT_TORCH = "import torch, torch.nn, torch.optim"
 
@@ -50,6 +55,7 @@ PEERS = (
     Peer("torch", TORCH, **META, imports=IMPORT_TORCH),
     Peer("torch compiled", TORCH, "compiled", **META),
     Peer("jax", JAX, "compiled", **GOOGLE, imports="import jax, jax.numpy"),
+    Peer("mkl", "benchmarks.peers.mkl_rows", **INTEL, yardstick=True),
 )
 
 

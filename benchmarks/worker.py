@@ -1,6 +1,6 @@
 """A peer's process: builds one row, then times it whenever the parent asks.
 
-Requests and replies are lines of JSON on stdin and stdout:
+Requests and replies are lines of JSON on stdin and stdout, after a first {} when it is ready:
 {"row": name} -> {"ready": seconds of set-up and first run, "check": numbers to compare}
 {"seconds": s, "least": n} -> {"times": [...], "memory": growth of the peak in bytes}
 """
@@ -17,7 +17,7 @@ import numpy as np
 from .catalog import NO_ROW
 from .inputs import inputs
 
-SAMPLES = 64
+SAMPLES = 24  # numbers that stand for a row's result, shared out among its arrays
 
 
 def status(field: str) -> int:
@@ -34,17 +34,18 @@ def forget_peak() -> None:
 
 
 def fingerprint(values: list[np.ndarray]) -> list[float]:
-    """A few numbers of each array, by which results are compared: size, spread and samples."""
+    """A few numbers of each array, by which results are compared: spread and samples."""
     numbers: list[float] = []
+    samples = max(2, SAMPLES // max(1, len(values)))
     for value in values:
         flat = np.asarray(value).reshape(-1)
         parts = [flat.real, flat.imag] if np.iscomplexobj(flat) else [flat]
         for part in parts:
             real = part.astype(np.float64)
-            at = np.linspace(0, real.size - 1, min(SAMPLES, real.size)).astype(np.int64)
+            at = np.linspace(0, real.size - 1, min(samples, real.size)).astype(np.int64)
             spread = [float(np.sqrt(np.mean(real**2)))]
             numbers += spread + real[at].tolist()
-    return numbers
+    return [float(f"{number:.7g}") for number in numbers]
 
 
 class Worker:
@@ -71,6 +72,7 @@ class Worker:
         seconds = time.perf_counter() - start
         check = fingerprint(values)
         del values
+        self.peer.settle()
         forget_peak()
         return {"ready": seconds, "check": check}
 
@@ -88,6 +90,7 @@ def serve(worker: Worker) -> None:
     """Answer until stdin ends; what fails is answered with its reason."""
     replies = sys.stdout
     sys.stdout = sys.stderr  # what a framework prints must not get between the replies
+    print("{}", file=replies, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         try:

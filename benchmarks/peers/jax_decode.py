@@ -5,10 +5,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ..inputs import LLAMA
+from ..models import LLAMA
 
 SIZE = LLAMA["width"] // LLAMA["heads"]
-PROMPT, COUNT = 128, 64
 
 
 def rms_norm(x, weight):
@@ -18,7 +17,7 @@ def rms_norm(x, weight):
 
 
 def rotate(x, positions):
-    """x [length, heads, size] by angles that grow with the position."""
+    """x [batch, length, heads, size] by angles that grow with the position."""
     powers = 10000.0 ** (-jnp.arange(0, SIZE, 2) / SIZE)
     angles = positions[:, None, None] * powers
     cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
@@ -28,20 +27,20 @@ def rotate(x, positions):
 
 def attention(h, weights, i, keys, values, positions):
     q, k, v = (
-        (h @ weights[f"{i}.{name}"].T).reshape(h.shape[0], -1, SIZE) for name in ("q", "k", "v")
+        (h @ weights[f"{i}.{name}"].T).reshape(*h.shape[:2], -1, SIZE) for name in ("q", "k", "v")
     )
-    start = (positions[0], 0, 0)
+    start = (0, positions[0], 0, 0)
     keys = jax.lax.dynamic_update_slice(keys, rotate(k, positions), start)
     values = jax.lax.dynamic_update_slice(values, v, start)
-    seen = jnp.arange(keys.shape[0]) <= positions[:, None]
+    seen = jnp.arange(keys.shape[1]) <= positions[:, None]
     q = rotate(q, positions)
-    mixed = jax.nn.dot_product_attention(q, keys, values, mask=seen[None])
+    mixed = jax.nn.dot_product_attention(q, keys, values, mask=seen[None, None])
     return mixed.reshape(h.shape) @ weights[f"{i}.o"].T, keys, values
 
 
 def forward(weights, cache, tokens, start):
     """The next token and the grown cache, for tokens that begin at a position."""
-    positions = start + jnp.arange(tokens.shape[0])
+    positions = start + jnp.arange(tokens.shape[1])
     x = weights["embed"][tokens]
     grown = []
     for i, (keys, values) in enumerate(cache):
@@ -52,13 +51,14 @@ def forward(weights, cache, tokens, start):
         h = rms_norm(x, weights[f"{i}.norm2"])
         gate = jax.nn.silu(h @ weights[f"{i}.gate"].T)
         x = x + (gate * (h @ weights[f"{i}.up"].T)) @ weights[f"{i}.down"].T
-    last = rms_norm(x[-1:], weights["norm"])
+    last = rms_norm(x[:, -1:], weights["norm"])
     return jnp.argmax(last @ weights["head"].T, -1), grown
 
 
 def decode(data, jit, dtype=jnp.float32):
     weights = {n: jnp.asarray(v, dtype) for n, v in data.items() if n != "prompt"}
-    shape = (PROMPT + COUNT + 1, LLAMA["kv"], SIZE)
+    batch, length = data["prompt"].shape
+    shape = (batch, length + length // 2 + 1, LLAMA["kv"], SIZE)
     cache = [(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(LLAMA["layers"])]
     step = jit(forward)
     first = step(weights, cache, jnp.asarray(data["prompt"]), 0)
@@ -66,13 +66,36 @@ def decode(data, jit, dtype=jnp.float32):
     def run():
         token, cache = first
         read = []
-        for i in range(COUNT):
-            following, cache = step(weights, cache, token, PROMPT + i)
-            read.append(int(token[0]))
+        for i in range(length // 2):
+            following, cache = step(weights, cache, token, length + i)
+            read.append(token.tolist())
             token = following
         return jnp.asarray(read)
 
     return run
 
 
-ROWS = {"llm_decode_f32": decode, "llm_decode_bf16": partial(decode, dtype=jnp.bfloat16)}
+def kv_update(data, jit):
+    cache, news = [jnp.asarray(data["cache"])], jnp.asarray(data["new"])
+    news = [news[:, :, i : i + 1] for i in range(news.shape[2])]
+    starts = [jnp.asarray(64 + i) for i in range(len(news))]
+
+    def write(cache, new, start):
+        return jax.lax.dynamic_update_slice_in_dim(cache, new, start, 2)
+
+    write = jit(write, donate_argnums=0)
+
+    def run():
+        for new, start in zip(news, starts, strict=True):
+            cache[0] = jax.block_until_ready(write(cache[0], new, start))
+        return cache[0]
+
+    return run
+
+
+ROWS = {
+    "llm_decode_f32": decode,
+    "llm_decode_batch4": decode,
+    "llm_decode_bf16": partial(decode, dtype=jnp.bfloat16),
+    "kv_update": kv_update,
+}

@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ..inputs import GPT_LAYERS
+from ..models import GPT_LAYERS
 
 HEADS = 4
 
@@ -82,8 +82,16 @@ def mlp_step(data, jit):
 
 
 def conv(x, kernel):
-    layout = ("NHWC", "OHWI", "NHWC")
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)
+    """Of one or two dimensions; as many groups as the kernel's channels leave."""
+    layout = ("NHC", "OHI", "NHC") if x.ndim == 3 else ("NHWC", "OHWI", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (1,) * (x.ndim - 2),
+        "SAME",
+        dimension_numbers=layout,
+        feature_group_count=x.shape[-1] // kernel.shape[-1],
+    )
 
 
 def cnn_step(data, jit):

@@ -9,6 +9,8 @@ import numpy as np
 
 from . import jax_decode, jax_networks
 
+HALVES = (jnp.bfloat16, jnp.float16)
+
 
 def warm() -> None:
     finish(jnp.ones((256, 256)) @ jnp.ones((256, 256)))
@@ -20,7 +22,7 @@ def finish(outputs: object) -> None:
 
 def arrays(outputs: object) -> list[np.ndarray]:
     values = map(jnp.asarray, jax.tree.leaves(outputs))
-    return [np.asarray(v.astype(jnp.float32) if v.dtype == jnp.bfloat16 else v) for v in values]
+    return [np.asarray(v.astype(jnp.float32) if v.dtype in HALVES else v) for v in values]
 
 
 def compiler(variant: str) -> Callable:
@@ -40,6 +42,10 @@ def unary(function):
     return make
 
 
+def settle() -> None:
+    """JAX keeps no freed memory of its own on the CPU."""
+
+
 def gelu_chain(data, jit):
     x, a, b = named(data, *"xab")
     chain = jit(lambda x, a, b: jax.nn.gelu(x * a + b, approximate=True) + x)
@@ -53,6 +59,12 @@ def with_gradient(function, jit, inputs, out):
 
     both = jit(both)
     return lambda: both(inputs, out)
+
+
+def transposed_add(data, jit):
+    x, y = named(data, "x", "y")
+    run = jit(lambda x, y: x.T * 0.3 + y)
+    return lambda: run(x, y)
 
 
 def softmax_grad(data, jit):
@@ -71,6 +83,11 @@ def layer_norm_grad(data, jit):
     return with_gradient(norm, jit, [x, weight, bias], out)
 
 
+def rms_norm_grad(data, jit):
+    x, weight, out = named(data, "x", "weight", "out")
+    return with_gradient(jax_decode.rms_norm, jit, [x, weight], out)
+
+
 def cross_entropy_grad(data, jit):
     logits, targets = named(data, "logits", "targets")
     run = jit(jax.value_and_grad(jax_networks.cross_entropy))
@@ -83,9 +100,15 @@ def matmul(data, jit, dtype=jnp.float32):
     return lambda: product(a, b)
 
 
-def matvec_bf16(data, jit):
-    (x,) = (v.astype(jnp.bfloat16) for v in named(data, "x"))
-    weights = [v.astype(jnp.bfloat16) for v in named(data, *(f"w{i}" for i in range(8)))]
+def linear_gelu(data, jit):
+    x, weight, bias = named(data, "x", "weight", "bias")
+    layer = jit(lambda x, w, b: jax.nn.gelu(x @ w.T + b, approximate=True))
+    return lambda: layer(x, weight, bias)
+
+
+def matvec(data, jit, dtype=jnp.float32):
+    (x,) = (v.astype(dtype) for v in named(data, "x"))
+    weights = [v.astype(dtype) for v in named(data, *(f"w{i}" for i in range(8)))]
     product = jit(jnp.matmul)
     return lambda: [jax.block_until_ready(product(x, weight)) for weight in weights]
 
@@ -93,6 +116,16 @@ def matvec_bf16(data, jit):
 def conv2d_grad(data, jit):
     x, w, out = named(data, "x", "w", "out")
     return with_gradient(jax_networks.conv, jit, [x, w], out)
+
+
+def attention_grad(data, jit):
+    def attention(*operands):
+        """JAX wants heads third; XLA wants them second again and drops the transpositions."""
+        turned = (x.transpose(0, 2, 1, 3) for x in operands)
+        return jax.nn.dot_product_attention(*turned, is_causal=True).transpose(0, 2, 1, 3)
+
+    q, k, v, out = named(data, "q", "k", "v", "out")
+    return with_gradient(attention, jit, [q, k, v], out)
 
 
 def adamw_update(data, jit):
@@ -157,8 +190,8 @@ def fft(data, jit):
 
 
 def random_normal(data, jit):
-    key = jax.random.key(0)
-    run = jit(lambda key: jax.random.normal(key, (1 << 24,)))
+    key, shape = jax.random.key(0), data["x"].shape
+    run = jit(lambda key: jax.random.normal(key, shape))
     return lambda: run(key)
 
 
@@ -169,23 +202,33 @@ def embedding_grad(data, jit):
 
 ROWS = {
     "gelu_chain": gelu_chain,
+    "transposed_add": transposed_add,
     "softmax_rows": unary(partial(jax.nn.softmax, axis=-1)),
     "softmax_grad": softmax_grad,
     "layer_norm_grad": layer_norm_grad,
+    "rms_norm_grad": rms_norm_grad,
     "cross_entropy_grad": cross_entropy_grad,
     "matmul_f32_1024": matmul,
     "matmul_f32_2048": matmul,
+    "matmul_f32_odd": matmul,
+    "matmul_f16_2048": partial(matmul, dtype=jnp.float16),
     "matmul_bf16_2048": partial(matmul, dtype=jnp.bfloat16),
     "matmul_512x64x64": matmul,
-    "matvec_bf16": matvec_bf16,
+    "linear_gelu": linear_gelu,
+    "matvec_f32": matvec,
+    "matvec_bf16": partial(matvec, dtype=jnp.bfloat16),
     "conv2d_grad": conv2d_grad,
+    "depthwise_grad": conv2d_grad,
+    "conv1d_grad": conv2d_grad,
+    "attention_grad": attention_grad,
     "adamw_update": adamw_update,
     "small_ops": small(chain),
-    "small_ops_grad": small(jax.grad(lambda x, y: chain(x, y).sum())),
+    "small_ops_grad": small(jax.value_and_grad(lambda x, y: chain(x, y).sum())),
     "hessian": hessian,
     "per_example_grads": per_example_grads,
     "cumsum": unary(jnp.cumsum),
     "sort": unary(jnp.sort),
+    "topk": unary(lambda x: jnp.sort(jax.lax.top_k(x, 50)[0])),
     "argmax_rows": unary(partial(jnp.argmax, axis=-1)),
     "fft": fft,
     "random_normal": random_normal,

@@ -5,10 +5,9 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
-from ..inputs import LLAMA
+from ..models import LLAMA
 
 SIZE = LLAMA["width"] // LLAMA["heads"]
-PROMPT, COUNT = 128, 64
 
 
 def rotate(x, cos, sin):
@@ -21,7 +20,8 @@ class Llama:
 
     def __init__(self, data, dtype):
         self.weights = {n: torch.from_numpy(v).to(dtype) for n, v in data.items() if n != "prompt"}
-        shape = (LLAMA["layers"], 2, 1, LLAMA["kv"], PROMPT + COUNT + 1, SIZE)
+        batch, length = data["prompt"].shape
+        shape = (LLAMA["layers"], 2, batch, LLAMA["kv"], length + length // 2 + 1, SIZE)
         self.cache = torch.zeros(shape, dtype=dtype)
         powers = 10000.0 ** (-torch.arange(0, SIZE, 2) / SIZE)
         angles = torch.arange(shape[-2])[:, None] * powers
@@ -29,7 +29,7 @@ class Llama:
 
     def __call__(self, tokens, at):
         weights = self.weights
-        x = weights["embed"][tokens][None]
+        x = weights["embed"][tokens]
         future = torch.arange(self.cache.shape[-2]) <= at[:, None]
         for i in range(LLAMA["layers"]):
             h = F.rms_norm(x, x.shape[-1:], weights[f"{i}.norm1"], 1e-5)
@@ -38,11 +38,11 @@ class Llama:
             gate = F.silu(h @ weights[f"{i}.gate"].T)
             x = x + (gate * (h @ weights[f"{i}.up"].T)) @ weights[f"{i}.down"].T
         last = F.rms_norm(x[:, -1:], x.shape[-1:], weights["norm"], 1e-5)
-        return (last[0] @ weights["head"].T).argmax(-1)
+        return (last @ weights["head"].T).argmax(-1)
 
     def attention(self, h, i, at, future):
         q, k, v = (
-            (h @ self.weights[f"{i}.{n}"].T).view(1, h.shape[1], -1, SIZE).transpose(1, 2)
+            (h @ self.weights[f"{i}.{n}"].T).view(*h.shape[:2], -1, SIZE).transpose(1, 2)
             for n in "qkv"
         )
         cos, sin = self.cos[at], self.sin[at]
@@ -58,18 +58,44 @@ class Llama:
 def decode(data, jit, dtype=torch.float32):
     model = Llama(data, dtype)
     prompt = torch.from_numpy(data["prompt"]).long()
-    first = model(prompt, torch.arange(PROMPT))
+    length = prompt.shape[1]
+    first = model(prompt, torch.arange(length))
     step = jit(model.__call__)
 
     @torch.inference_mode()
     def run():
         token, read = first, []
-        for i in range(COUNT):
-            read.append(token.item())
-            token = step(token, torch.tensor([PROMPT + i]))
+        for i in range(length // 2):
+            read.append(token.tolist())
+            token = step(token, torch.tensor([length + i]))
         return torch.tensor(read)
 
     return run
 
 
-ROWS = {"llm_decode_f32": decode, "llm_decode_bf16": partial(decode, dtype=torch.bfloat16)}
+@torch.inference_mode()
+def kv_update(data, jit):
+    cache, news = torch.from_numpy(data["cache"]), torch.from_numpy(data["new"])
+    news = [news[:, :, i : i + 1] for i in range(news.shape[2])]
+    starts = [torch.tensor([64 + i]) for i in range(len(news))]
+
+    @torch.inference_mode()
+    def write(cache, new, start):
+        cache.index_copy_(2, start, new)
+
+    write = jit(write)
+
+    def run():
+        for new, start in zip(news, starts, strict=True):
+            write(cache, new, start)
+        return cache
+
+    return run
+
+
+ROWS = {
+    "llm_decode_f32": decode,
+    "llm_decode_batch4": decode,
+    "llm_decode_bf16": partial(decode, dtype=torch.bfloat16),
+    "kv_update": kv_update,
+}

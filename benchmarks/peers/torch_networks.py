@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
-from ..inputs import GPT_LAYERS
+from ..models import GPT_LAYERS
 
 HEADS = 4
 

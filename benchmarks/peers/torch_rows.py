@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from . import torch_decode, torch_networks
+from . import torch_decode, torch_networks, torch_products
+from .torch_common import tensors, unary, with_gradient
 
 
 def warm() -> None:
@@ -28,8 +29,8 @@ def compiler(variant: str) -> Callable:
     return lambda function: function
 
 
-def tensors(data, *names):
-    return [torch.from_numpy(data[name]) for name in names]
+def settle() -> None:
+    """PyTorch keeps no freed memory of its own on the CPU."""
 
 
 def gelu_chain(data, jit):
@@ -38,25 +39,10 @@ def gelu_chain(data, jit):
     return lambda: chain(x, a, b)
 
 
-def unary(function):
-    def make(data, jit):
-        (x,) = tensors(data, "x")
-        run = jit(function)
-        return lambda: run(x)
-
-    return make
-
-
-def with_gradient(function, inputs, out):
-    """Value and gradients, as eager or compiled autograd gives them."""
-    for value in inputs:
-        value.requires_grad_()
-
-    def run():
-        value = function(*inputs)
-        return [value, *torch.autograd.grad(value, inputs, out)]
-
-    return run
+def transposed_add(data, jit):
+    x, y = tensors(data, "x", "y")
+    run = jit(lambda x, y: x.T * 0.3 + y)
+    return lambda: run(x, y)
 
 
 def softmax_grad(data, jit):
@@ -66,37 +52,20 @@ def softmax_grad(data, jit):
 
 def layer_norm_grad(data, jit):
     x, weight, bias, out = tensors(data, "x", "weight", "bias", "out")
-    norm = jit(lambda x, w, b: F.layer_norm(x, (1024,), w, b))
+    norm = jit(lambda x, w, b: F.layer_norm(x, w.shape, w, b))
     return with_gradient(norm, [x, weight, bias], out)
+
+
+def rms_norm_grad(data, jit):
+    x, weight, out = tensors(data, "x", "weight", "out")
+    norm = jit(lambda x, w: F.rms_norm(x, w.shape, w, 1e-5))
+    return with_gradient(norm, [x, weight], out)
 
 
 def cross_entropy_grad(data, jit):
     logits, targets = tensors(data, "logits", "targets")
     targets = targets.long()
     return with_gradient(jit(lambda x: F.cross_entropy(x, targets)), [logits], None)
-
-
-def matmul(data, jit, dtype=torch.float32):
-    a, b = (t.to(dtype) for t in tensors(data, "a", "b"))
-    product = jit(torch.matmul)
-    return lambda: product(a, b)
-
-
-def matmul_bf16(data, jit):
-    return matmul(data, jit, torch.bfloat16)
-
-
-def matvec_bf16(data, jit):
-    (x,) = (t.bfloat16() for t in tensors(data, "x"))
-    weights = [t.bfloat16() for t in tensors(data, *(f"w{i}" for i in range(8)))]
-    product = jit(torch.matmul)
-    return lambda: [product(x, weight) for weight in weights]
-
-
-def conv2d_grad(data, jit):
-    x, w, out = (t.permute(0, 3, 1, 2) for t in tensors(data, "x", "w", "out"))
-    run = with_gradient(jit(lambda x, w: F.conv2d(x, w, padding=1)), [x, w], out)
-    return lambda: [value.permute(0, 2, 3, 1) for value in run()]
 
 
 def adamw_update(data, jit):
@@ -127,8 +96,8 @@ def small_ops(data, jit):
 
 def small_ops_grad(data, jit):
     x, y = tensors(data, "x", "y")
-    run = jit(torch.func.grad(lambda x, y: chain(x, y).sum()))
-    return lambda: run(x, y)
+    run = jit(torch.func.grad_and_value(lambda x, y: chain(x, y).sum()))
+    return lambda: run(x, y)[::-1]
 
 
 def parameters(data):
@@ -169,8 +138,8 @@ def fft(data, jit):
 
 
 def random_normal(data, jit):
-    run = jit(lambda: torch.randn(1 << 24))
-    return lambda: run()
+    shape = data["x"].shape
+    return jit(lambda: torch.randn(shape))
 
 
 def embedding_grad(data, jit):
@@ -181,16 +150,12 @@ def embedding_grad(data, jit):
 
 ROWS = {
     "gelu_chain": gelu_chain,
+    "transposed_add": transposed_add,
     "softmax_rows": unary(lambda x: torch.softmax(x, -1)),
     "softmax_grad": softmax_grad,
     "layer_norm_grad": layer_norm_grad,
+    "rms_norm_grad": rms_norm_grad,
     "cross_entropy_grad": cross_entropy_grad,
-    "matmul_f32_1024": matmul,
-    "matmul_f32_2048": matmul,
-    "matmul_bf16_2048": matmul_bf16,
-    "matmul_512x64x64": matmul,
-    "matvec_bf16": matvec_bf16,
-    "conv2d_grad": conv2d_grad,
     "adamw_update": adamw_update,
     "small_ops": small_ops,
     "small_ops_grad": small_ops_grad,
@@ -198,10 +163,12 @@ ROWS = {
     "per_example_grads": per_example_grads,
     "cumsum": unary(lambda x: torch.cumsum(x, 0)),
     "sort": unary(lambda x: torch.sort(x)[0]),
+    "topk": unary(lambda x: torch.sort(torch.topk(x, 50)[0])[0]),
     "argmax_rows": unary(lambda x: torch.argmax(x, -1)),
     "fft": fft,
     "random_normal": random_normal,
     "embedding_grad": embedding_grad,
+    **torch_products.ROWS,
     **torch_networks.ROWS,
     **torch_decode.ROWS,
 }

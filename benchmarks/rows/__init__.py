@@ -7,11 +7,11 @@ import numpy as np
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from . import decode, derivatives, elementwise, gpt, networks, order, products
+from . import decode, derivatives, elementwise, gpt, networks, order, products, sized
 
 ROWS: dict[str, Callable] = {
     name: function
-    for module in (elementwise, products, networks, gpt, decode, derivatives, order)
+    for module in (elementwise, products, networks, gpt, decode, derivatives, order, sized)
     for name, function in module.ROWS.items()
 }
 
@@ -36,3 +36,8 @@ def arrays(outputs: object) -> list[np.ndarray]:
 def compiler(variant: str) -> Callable:
     """What a row passes its function through."""
     return mx.compile if variant == "compiled" else lambda function, **state: function
+
+
+def settle() -> None:
+    """Let go of memory that only building a row took."""
+    mx.clear_cache()

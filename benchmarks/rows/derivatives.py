@@ -6,9 +6,9 @@ import mlx.nn as nn
 REPEATS = 250  # of four operations each: multiply, add, tanh, matmul
 
 
-def chain(x, y):
+def chain(x, y, repeats=REPEATS):
     """A thousand operations on small matrices."""
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         x = mx.tanh(x * 0.1 + y) @ y
     return x
 
@@ -21,7 +21,7 @@ def small_ops(data, jit):
 
 def small_ops_grad(data, jit):
     x, y = mx.array(data["x"]), mx.array(data["y"])
-    run = jit(mx.grad(lambda x, y: chain(x, y).sum()))
+    run = jit(mx.value_and_grad(lambda x, y: chain(x, y).sum()))
     return lambda: run(x, y)
 
 
@@ -40,7 +40,7 @@ def hessian(data, jit):
         return mx.jvp(mx.grad(scalar), [x], [direction])[1][0]
 
     run = jit(mx.vmap(column, in_axes=(None, 0)))
-    basis = mx.eye(200)
+    basis = mx.eye(x.size)
     return lambda: run(x, basis)
 
 

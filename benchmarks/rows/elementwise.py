@@ -11,6 +11,12 @@ def gelu_chain(data, jit):
     return lambda: chain(x, a, b)
 
 
+def transposed_add(data, jit):
+    x, y = mx.array(data["x"]), mx.array(data["y"])
+    run = jit(lambda x, y: x.T * 0.3 + y)
+    return lambda: run(x, y)
+
+
 def softmax_rows(data, jit):
     x = mx.array(data["x"])
     softmax = jit(lambda x: mx.softmax(x, axis=-1))
@@ -31,6 +37,16 @@ def layer_norm_grad(data, jit):
 
     both = jit(lambda *primals: mx.vjp(norm, list(primals), [out]))
     return lambda: both(x, weight, bias)
+
+
+def rms_norm_grad(data, jit):
+    x, weight, out = (mx.array(data[name]) for name in ("x", "weight", "out"))
+
+    def norm(x, weight):
+        return mx.fast.rms_norm(x, weight, 1e-5)
+
+    both = jit(lambda *primals: mx.vjp(norm, list(primals), [out]))
+    return lambda: both(x, weight)
 
 
 def cross_entropy_grad(data, jit):
@@ -65,9 +81,11 @@ def adamw_update(data, jit):
 
 ROWS = {
     "gelu_chain": gelu_chain,
+    "transposed_add": transposed_add,
     "softmax_rows": softmax_rows,
     "softmax_grad": softmax_grad,
     "layer_norm_grad": layer_norm_grad,
+    "rms_norm_grad": rms_norm_grad,
     "cross_entropy_grad": cross_entropy_grad,
     "adamw_update": adamw_update,
 }

@@ -6,7 +6,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 
-from ..inputs import GPT_CONTEXT, GPT_LAYERS, GPT_VOCABULARY, GPT_WIDTH
+from ..models import GPT_LAYERS
 from .networks import load, training_step
 
 HEADS = 4
@@ -41,12 +41,12 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """Tokens [batch, length] to logits."""
 
-    def __init__(self):
+    def __init__(self, vocabulary, context, width):
         super().__init__()
-        self.embed = nn.Embedding(GPT_VOCABULARY, GPT_WIDTH)
-        self.position = nn.Embedding(GPT_CONTEXT, GPT_WIDTH)
-        self.blocks = [Block(GPT_WIDTH) for _ in range(GPT_LAYERS)]
-        self.norm = nn.LayerNorm(GPT_WIDTH)
+        self.embed = nn.Embedding(vocabulary, width)
+        self.position = nn.Embedding(context, width)
+        self.blocks = [Block(width) for _ in range(GPT_LAYERS)]
+        self.norm = nn.LayerNorm(width)
 
     def __call__(self, tokens):
         x = self.embed(tokens) + self.position.weight
@@ -63,7 +63,7 @@ def loss_of(model, x, y):
 
 
 def gpt_step(data, jit, dtype=mx.float32):
-    model = GPT()
+    model = GPT(len(data["embed.weight"]), *data["position.weight"].shape)
     load(model, data, dtype)
     tokens = mx.array(data["tokens"])
     batch = [tokens[:, :-1], tokens[:, 1:]]

@@ -25,11 +25,12 @@ class MLP(nn.Module):
 class CNN(nn.Module):
     """Three 3x3 convolutions, each with ReLU and max pooling, then a linear layer."""
 
-    def __init__(self):
+    def __init__(self, channels):
         super().__init__()
-        self.convs = [nn.Conv2d(a, b, 3, padding=1) for a, b in ((3, 32), (32, 64), (64, 128))]
+        pairs = zip(channels, channels[1:], strict=False)
+        self.convs = [nn.Conv2d(into, out, 3, padding=1) for into, out in pairs]
         self.pool = nn.MaxPool2d(2, 2)
-        self.head = nn.Linear(2048, 10)
+        self.head = nn.Linear(16 * channels[-1], 10)
 
     def __call__(self, x):
         for conv in self.convs:
@@ -63,6 +64,7 @@ def training_step(model, optimizer, loss_of, batch, jit):
         mx.eval(loss, state)
         return loss
 
+    run.state = state
     return run
 
 
@@ -71,14 +73,14 @@ def classification(model, x, y):
 
 
 def mlp_step(data, jit):
-    model = MLP(784, 512, 512, 10)
+    model = MLP(data["x"].shape[1], *(len(data[f"layers.{i}.bias"]) for i in range(3)))
     load(model, data)
     batch = [mx.array(data["x"]), mx.array(data["y"])]
     return training_step(model, optim.Adam(1e-4, bias_correction=True), classification, batch, jit)
 
 
 def cnn_step(data, jit):
-    model = CNN()
+    model = CNN([data["x"].shape[-1], *(len(data[f"convs.{i}.bias"]) for i in range(3))])
     load(model, data)
     batch = [mx.array(data["x"]), mx.array(data["y"])]
     optimizer = optim.SGD(1e-3, momentum=0.9)

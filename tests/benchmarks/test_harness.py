@@ -1,4 +1,4 @@
-"""The benchmark's own parts: worker processes, agreement, the choice of rows, the table."""
+"""The benchmark's own parts: worker processes, budgets, agreement, the choice of rows."""
 
 import json
 
@@ -6,37 +6,54 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.catalog import ROWS, Row, choose
+from benchmarks.catalog import NO_ROW, NOT_BLAS, ROWS, Row, choose
 from benchmarks.environments import Peer
 from benchmarks.environments import choose as choose_peers
-from benchmarks.harness import Process, Result, mark_differences, measure_row
-from benchmarks.inputs import MAKERS
-from benchmarks.machine import Limits
-from benchmarks.plot import draw_ratios, framework_times
-from benchmarks.table import aligned, lines, markdown, notes
+from benchmarks.harness import Budget, Contest, Process, Result, mark_differences, measure_row
+from benchmarks.inputs import MAKERS, inputs
 from benchmarks.worker import fingerprint
 
 NUMPY = Peer("numpy", "benchmarks.peers.numpy_rows")
 SMALL = Row("matmul_512x64x64", "products")
-LIMITS = Limits(copy=1e10, read=1e10, f32=1e11)
 
 
 def test_a_worker_measures_and_reports_memory():
-    found = measure_row(SMALL, [NUMPY], threads=1, rounds=2, seconds=0.01)["numpy"]
+    found = measure_row(SMALL, [NUMPY], Budget(threads=1, rounds=2, seconds=0.01))["numpy"]
     assert found.missing == "" and not found.differs
-    assert len(found.rounds) == 2 and 0 < found.seconds < 60
+    assert len(found.rounds) == 2 <= found.runs and 0 < found.seconds < 60
     assert found.memory >= 512 * 64 * 64 * 4
 
 
-def test_a_row_that_a_peer_lacks_is_missing():
-    found = measure_row(Row("mlp_step", ""), [NUMPY], threads=1, rounds=1, seconds=0.01)
-    assert found["numpy"].missing == "no such row for this peer"
+def test_rows_that_a_peer_lacks_are_missing():
+    blas = Peer("blas", "benchmarks.peers.numpy_rows", blas=True)
+    found = measure_row(Row("mlp_step", ""), [NUMPY, blas], Budget(threads=1, rounds=1))
+    assert found["numpy"].missing == NO_ROW
+    assert found["blas"].missing == NOT_BLAS
+
+
+class Slow:
+    """Answers as a worker whose runs take some seconds each."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def ask(self, **request):
+        return {"times": [self.seconds] * request["least"], "memory": 0}
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(4.0, 2), (6.0, 1), (1.5, 4)])
+def test_slow_peers_run_twice_and_no_more(seconds, runs):
+    contest = Contest()
+    contest.processes["slow"], contest.results["slow"] = Slow(seconds), Result()
+    for _ in range(5):
+        contest.round("slow", Budget(threads=1, seconds=0.1, most=5))
+    assert contest.results["slow"].runs == runs
 
 
 def test_a_process_that_dies_says_why():
     process = Process(Peer("none", "benchmarks.no_such_module"), threads=1)
     try:
-        assert "no_such_module" in process.ask(row="fft")["missing"]
+        assert "no_such_module" in process.answer()["missing"]
     finally:
         process.close()
 
@@ -59,6 +76,7 @@ def test_fingerprints_tell_arrays_apart():
     assert fingerprint([x]) == fingerprint([x.reshape(10, 100)])
     assert fingerprint([x]) != fingerprint([x[::-1]])
     assert len(fingerprint([x + 1j * x])) == 2 * len(fingerprint([x]))
+    assert len(fingerprint([x] * 50)) == 150
     json.dumps(fingerprint([np.arange(5), np.ones((), bool)]))
 
 
@@ -77,30 +95,24 @@ def test_peers_are_chosen_with_their_variants():
 
 
 def test_every_row_has_inputs():
-    assert {row.name for row in ROWS if not row.process} == set(MAKERS)
+    made = {name for name in MAKERS if "@" not in name}
+    assert {row.name for row in ROWS if not row.process} == made
 
 
-def test_unknown_names_end_the_command(capsys):
-    assert main(["--only", "nonsense"]) == 2
-    assert "no row is called nonsense" in capsys.readouterr().err
+def test_small_inputs_have_the_same_names_and_ranks():
+    full, small = inputs("mlp_step"), inputs("mlp_step", small=True)
+    assert {n: v.ndim for n, v in full.items()} == {n: v.ndim for n, v in small.items()}
+    assert sum(v.size for v in small.values()) * 20 < sum(v.size for v in full.values())
 
 
-def test_the_table_compares_ours_with_the_best_that_agrees():
-    row = Row("copy", "a copy", bytes=1e7)
-    ours, slow = Result(rounds=[2e-3], memory=4e6), Result(rounds=[4e-3], memory=8e6)
-    wrong = Result(rounds=[1e-3], differs=True)
-    results = {"copy": {"mlx-jit": ours, "numpy": slow, "jax": wrong, "mlx": Result(missing="x")}}
-    table = lines([row], results, LIMITS)
-    assert table[1] == ["copy", "ms", "2", "4", "1≠", "missing", "0.50 numpy", "4 / 8", "50%"]
-    assert len({len(line) for line in aligned(table).splitlines()}) == 1
-    assert markdown(table).count("\n") == 2
-    assert any("x" in note for note in notes([row], results))
-
-
-def test_the_picture_shows_the_fastest_variant_of_each_framework(tmp_path):
-    ours, eager, compiled = (Result(rounds=[t]) for t in (2.0, 8.0, 4.0))
-    wrong = Result(rounds=[1.0], differs=True)
-    found = {"mlx-jit": ours, "torch": eager, "torch compiled": compiled, "jax": wrong}
-    assert framework_times(found, 2.0) == {"torch": 2.0}
-    draw_ratios([SMALL], {SMALL.name: found}, tmp_path / "ratios.png")
-    assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "nonsense"], "no row is called nonsense"),
+        (["--peers", "nonsense"], "no peer is called nonsense"),
+        (["--tables", "nonsense"], "no table is called nonsense"),
+    ],
+)
+def test_unknown_names_end_the_command(capsys, options, message):
+    assert main(options) == 2
+    assert message in capsys.readouterr().err
