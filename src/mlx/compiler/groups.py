@@ -81,15 +81,18 @@ def is_short(node: Node) -> bool:
 
 
 def elements(node: Node) -> list[tuple[Node, Node]]:
-    """For each element of a short fold, the views that pick it from the operand."""
+    """For each element of a short fold, the views that pick it from the operand.
+
+    Sizes may be unknown: fields given by name are not looked up among shared primitives.
+    """
     (x,) = node.inputs
     axis, shape = node.primitive.axis, node.shape
     picked = (*shape[:axis], 1, *shape[axis:])
     out = []
     for at in range(x.shape[axis]):
         starts = tuple(at if a == axis else 0 for a in range(x.ndim))
-        one = Slice(starts, (1,) * x.ndim, picked)(x)
-        out.append((one, Reshape(shape)(one)))
+        one = Slice(starts=starts, steps=(1,) * x.ndim, shape=picked)(x)
+        out.append((one, Reshape(shape=shape)(one)))
     return out
 
 
