@@ -7,7 +7,6 @@ each with concrete strides, and for every buffer its kind, size and life.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -16,57 +15,19 @@ from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.loops import loops_of
 from mlx.compiler.nest import Access, Expression, Literal, Load, Nest
-from mlx.compiler.steps import CheckStep, CopyStep, GemmStep, Strided
+from mlx.compiler.steps import (
+    BufferPlan,
+    CopyStep,
+    GemmStep,
+    NestStep,
+    OpaqueStep,
+    Plan,
+    Strided,
+)
 from mlx.compiler.updates import Overwritten, check_uses, is_whole, takeovers
 from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
 from mlx.primitives.layout import Layout, contiguous
-
-
-@dataclass(slots=True)
-class BufferPlan:
-    """Memory of one node: ``leaf`` (position among leaves), ``output`` or ``temp``."""
-
-    kind: str
-    nbytes: int
-    position: int = 0
-    first: int = 1 << 60
-    last: int = -1
-
-
-@dataclass(slots=True)
-class NestStep:
-    """A rows or columns kernel."""
-
-    nest: Nest
-    label: str = ""
-
-
-@dataclass(slots=True)
-class OpaqueStep:
-    """A primitive with a kernel of its own."""
-
-    primitive: Any
-    inputs: list[Strided]
-    outputs: list[Strided]
-    label: str = ""
-    checked: bool = False
-    """Whether a step before has found all its indices in bounds."""
-
-
-Step = NestStep | GemmStep | OpaqueStep | CopyStep | CheckStep
-
-
-@dataclass(slots=True)
-class Plan:
-    """What the backend turns into a program."""
-
-    steps: list[Step] = field(default_factory=list)
-    buffers: list[BufferPlan] = field(default_factory=list)
-    leaves: list[Node] = field(default_factory=list)
-    scalars: list[Node] = field(default_factory=list)
-    outputs: dict[Node, tuple[int, int]] = field(default_factory=dict)
-    """For each output node: buffer and offset in bytes."""
 
 
 def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:

@@ -22,9 +22,17 @@ from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.compiler.nest import CHUNK, Access, Nest, Reduce
-from mlx.compiler.plan import BufferPlan, NestStep, OpaqueStep, Plan
 from mlx.compiler.sizes import least, most
-from mlx.compiler.steps import CheckStep, CopyStep, GemmStep, Strided
+from mlx.compiler.steps import (
+    BufferPlan,
+    CheckStep,
+    CopyStep,
+    GemmStep,
+    NestStep,
+    OpaqueStep,
+    Plan,
+    Strided,
+)
 
 ZERO, ARENA, FIRST = 1, 2, 3
 STREAM_BYTES = 24 << 20

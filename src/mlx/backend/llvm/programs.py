@@ -13,7 +13,8 @@ from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lower import lower, place_temps
 from mlx.backend.llvm.target import host
 from mlx.compiler.donate import check_ahead, donations, may_fail
-from mlx.compiler.plan import Plan, make_plan
+from mlx.compiler.plan import make_plan
+from mlx.compiler.steps import Plan
 from mlx.graph.node import Node
 
 KERNELS = 8192

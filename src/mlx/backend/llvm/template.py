@@ -15,10 +15,11 @@ from mlx.backend.llvm import programs
 from mlx.backend.llvm.abi import Command
 from mlx.backend.llvm.lower import ALIGN, arrange, temporaries
 from mlx.backend.llvm.programs import Executable, assemble, is_small
-from mlx.compiler.plan import Plan, make_plan
+from mlx.compiler.plan import make_plan
 from mlx.compiler.recipe import Recipe
 from mlx.compiler.shadow import Fixed, shadow
 from mlx.compiler.sizes import Size, value_of
+from mlx.compiler.steps import Plan
 from mlx.graph.node import Node
 
 Named = dict[tuple[int, ...], tuple[Any, ...]]
