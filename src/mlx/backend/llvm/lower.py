@@ -6,13 +6,13 @@ leaves, outputs and run-time numbers.
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
 from mlx.backend.llvm import columns, opaque, staging
 from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
+from mlx.backend.llvm.arena import ALIGN
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
 from mlx.backend.llvm.convolution import plan_contraction
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
@@ -24,7 +24,6 @@ from mlx.backend.llvm.staging import StagedSpec
 from mlx.compiler.nest import CHUNK, Access, Nest, Reduce
 from mlx.compiler.sizes import least, most
 from mlx.compiler.steps import (
-    BufferPlan,
     CheckStep,
     CopyStep,
     GemmStep,
@@ -37,7 +36,6 @@ from mlx.compiler.steps import (
 ZERO, ARENA, FIRST = 1, 2, 3
 STREAM_BYTES = 24 << 20
 TASK_ELEMENTS = 16384
-ALIGN = 64
 
 
 @dataclass(slots=True)
@@ -367,38 +365,3 @@ class _Lowering:
 def accumulate_in(dtype: str) -> str:
     """The dtype in which a matrix product accumulates."""
     return "float32" if dtype in ("float16", "bfloat16") else dtype
-
-
-def temporaries(plan: Plan) -> list[BufferPlan]:
-    """The temporary buffers in the order in which they get their places."""
-    return sorted((b for b in plan.buffers if b.kind == "temp"), key=lambda b: b.first)
-
-
-def place_temps(plan: Plan) -> int:
-    """Give temporaries offsets in the arena, reusing what is dead; returns its size."""
-    temps = temporaries(plan)
-    *places, total = arrange([b.nbytes for b in temps], [(b.first, b.last) for b in temps])
-    for buffer, place in zip(temps, places, strict=True):
-        buffer.position = place * ALIGN
-    return total * ALIGN
-
-
-def arrange(sizes: Sequence[int], lives: Sequence[tuple[int, int]]) -> list[int]:
-    """Places of buffers of ``sizes`` bytes that are in use from step to step, the first first,
-    and behind them the size of it all; in units of ALIGN."""
-    live: list[tuple[int, int, int]] = []  # (place, end, last use), sorted
-    found, most = [], 0
-    for nbytes, (first, last) in zip(sizes, lives, strict=True):
-        live = [slot for slot in live if slot[2] >= first]
-        units = (nbytes + ALIGN - 1) // ALIGN
-        at = 0
-        for start, end, _ in live:
-            if at + units <= start:
-                break
-            if end > at:
-                at = end
-        bisect.insort(live, (at, at + units, last))
-        found.append(at)
-        if at + units > most:
-            most = at + units
-    return [*found, most]

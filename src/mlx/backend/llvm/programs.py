@@ -8,9 +8,10 @@ from typing import Any
 
 from mlx.backend.llvm import jit
 from mlx.backend.llvm.abi import Command, HostCall, KernelSpec
+from mlx.backend.llvm.arena import place_temps
 from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.lower import lower, place_temps
+from mlx.backend.llvm.lower import lower
 from mlx.backend.llvm.target import host
 from mlx.compiler.donate import check_ahead, donations, may_fail
 from mlx.compiler.plan import make_plan
