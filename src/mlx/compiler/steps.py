@@ -1,9 +1,12 @@
-"""Operands of kernels that are no nests, and the steps that updates in place are made of."""
+"""What a plan consists of: its steps, with their operands at concrete strides, and buffers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from mlx.compiler.nest import Access, Expression, Nest
+from mlx.graph.node import Node
 
 
 @dataclass(slots=True)
@@ -39,3 +42,65 @@ class CheckStep:
     indices: list[Strided]
     bounds: list[tuple[int, int]]
     label: str = "check"
+
+
+@dataclass(slots=True)
+class GemmStep:
+    """A contraction with its epilogue: ``shape`` and values over [batch..., row, column]."""
+
+    primitive: Any
+    a: Strided
+    b: Strided
+    shape: tuple[int, ...]
+    depth: int
+    values: list[Expression]
+    accesses: list[Access]
+    stores: list[tuple[int, int]]
+    arguments: list[int]
+    label: str = ""
+
+
+@dataclass(slots=True)
+class BufferPlan:
+    """Memory of one node: ``leaf`` (position among leaves), ``output`` or ``temp``."""
+
+    kind: str
+    nbytes: int
+    position: int = 0
+    first: int = 1 << 60
+    last: int = -1
+
+
+@dataclass(slots=True)
+class NestStep:
+    """A rows or columns kernel."""
+
+    nest: Nest
+    label: str = ""
+
+
+@dataclass(slots=True)
+class OpaqueStep:
+    """A primitive with a kernel of its own."""
+
+    primitive: Any
+    inputs: list[Strided]
+    outputs: list[Strided]
+    label: str = ""
+    checked: bool = False
+    """Whether a step before has found all its indices in bounds."""
+
+
+Step = NestStep | GemmStep | OpaqueStep | CopyStep | CheckStep
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the backend turns into a program."""
+
+    steps: list[Step] = field(default_factory=list)
+    buffers: list[BufferPlan] = field(default_factory=list)
+    leaves: list[Node] = field(default_factory=list)
+    scalars: list[Node] = field(default_factory=list)
+    outputs: dict[Node, tuple[int, int]] = field(default_factory=dict)
+    """For each output node: buffer and offset in bytes."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.indexing import Gather
@@ -44,6 +44,7 @@ class ArgReduce(Positions):
     """
 
     family = "argreduce"
+    shared = True
     predicate: ClassVar[str] = ""
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
@@ -80,6 +81,7 @@ class ArgSort(Positions):
     """Indices that sort an axis, equal elements in their order; NaN last."""
 
     family = "ordering"
+    shared = True
     axis: int
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
@@ -96,6 +98,7 @@ class ArgSelect(Positions):
     """
 
     family = "ordering"
+    shared = True
     axis: int
     count: int
     largest: bool
@@ -106,7 +109,7 @@ class ArgSelect(Positions):
         return (*x.shape[: self.axis], size, *x.shape[self.axis + 1 :]), dt.uint32
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
-        return replace(self, axis=self.axis + 1)(x)
+        return ArgSelect(self.axis + 1, self.count, self.largest, self.rest)(x)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Sort(Primitive):
     """The elements along an axis in ascending order, NaN last."""
 
     family = "ordering"
+    shared = True
     axis: int
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
