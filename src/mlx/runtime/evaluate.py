@@ -6,11 +6,10 @@ import operator
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlx.backend.llvm.programs import Executable, build_executable
+from mlx.base.lazy import LazyModule
 from mlx.base.tree import picker
-from mlx.compiler.groups import outputs_of
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, team
@@ -18,6 +17,12 @@ from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import layers, pieces
 from mlx.runtime.execute import Failed, counters, number_bits, run, spoil, unsettled
 from mlx.runtime.memory import check_size
+
+if TYPE_CHECKING:
+    from mlx.backend.llvm.programs import Executable
+
+programs = LazyModule("mlx.backend.llvm.programs")
+groups = LazyModule("mlx.compiler.groups")
 
 PROGRAMS = 2048
 collector.calm()
@@ -228,8 +233,7 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     if len(roots) == len(graph.outputs):
         graph.results = None
     live = [index[n] for n in roots]
-    counters["programs"] += 1
-    program = build_executable(order, live, leaves, scalars, threads, team.Program, check_size)
+    program = _build(order, live, leaves, scalars, threads)
     graph.values = tuple(leaf for leaf in leaves if leaf not in position)
     position |= {leaf: len(graph.inputs) + i for i, leaf in enumerate(graph.values)}
     sources = [position[leaf] for leaf in leaves]
@@ -266,6 +270,15 @@ def _shapes_change(key: list[Any]) -> bool:
     return False
 
 
+def _build(
+    order: list[Node], live: list[int], leaves: list[Node], scalars: list[Node], threads: int
+) -> Executable:
+    counters["programs"] += 1
+    return programs.build_executable(
+        order, live, leaves, scalars, threads, team.Program, check_size
+    )
+
+
 def _remember(key: Any, program: Executable) -> None:
     _programs[key] = program
     if len(_programs) > PROGRAMS:
@@ -291,7 +304,7 @@ def _evaluate_whole(
     order: list[Node], roots: set[Node], several: list[Node], asynchronous: bool
 ) -> None:
     """Evaluate a region and every output of some of its nodes, which keep them as their data."""
-    outputs = outputs_of(several, order)
+    outputs = groups.outputs_of(several, order)
     results = [node for made in outputs.values() for node in made]
     inside = set(order)
     order += [node for node in results if node not in inside]
@@ -326,8 +339,7 @@ def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) ->
             for part in parts:
                 _evaluate_region(part, roots, asynchronous)
             return
-        counters["programs"] += 1
-        program = build_executable(order, live, leaves, scalars, threads, team.Program, check_size)
+        program = _build(order, live, leaves, scalars, threads)
         _remember(whole, program)
     else:
         _programs.move_to_end(whole)
