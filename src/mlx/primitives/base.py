@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import Frozen, frozen
 from mlx.graph.node import Node, Shape, record
 
 _tokens: dict[Any, int] = {}
@@ -32,7 +33,7 @@ _token_lock = threading.Lock()
 _structural: dict[type, tuple[str, ...]] = {}  # names of a class's fields that are no sizes
 
 
-class Primitive:
+class Primitive(Frozen):
     """Base of all primitives; members are frozen dataclasses."""
 
     family: ClassVar[str] = ""
@@ -139,7 +140,7 @@ LITERALS = frozenset({0, 1, -1, 2, 0.5})
 _RUN_TIME_NUMBER = _tokens.setdefault("run-time number", len(_tokens))
 
 
-@dataclasses.dataclass(frozen=True)
+@frozen
 class Full(Source):
     """The same number everywhere."""
 
@@ -173,7 +174,7 @@ class Full(Source):
         raise AssertionError("a source has no inputs to batch")
 
 
-@dataclasses.dataclass(frozen=True)
+@frozen
 class Iota(Source):
     """The index along one axis."""
 
@@ -189,7 +190,7 @@ def iota(shape: Shape, axis: int, dtype: Dtype) -> Node:
     return Node(Iota(axis), (), shape, dtype)
 
 
-@dataclasses.dataclass(frozen=True)
+@frozen
 class Pick(Primitive):
     """One output of a node that has several."""
 

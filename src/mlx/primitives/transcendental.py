@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from mlx.base.frozen import frozen
 from mlx.graph.node import Node
 from mlx.primitives.elementwise import Elementwise
 
@@ -23,7 +23,7 @@ def _rsqrt(x: Node) -> Node:
     return Rsqrt()(x)
 
 
-@dataclass(frozen=True)
+@frozen
 class Exp(Elementary):
     """e^x."""
 
@@ -31,7 +31,7 @@ class Exp(Elementary):
     partials = (lambda x, out: out,)
 
 
-@dataclass(frozen=True)
+@frozen
 class Expm1(Elementary):
     """e^x - 1, exact near 0."""
 
@@ -39,7 +39,7 @@ class Expm1(Elementary):
     partials = (lambda x, out: out + 1,)
 
 
-@dataclass(frozen=True)
+@frozen
 class Log(Elementary):
     """The natural logarithm."""
 
@@ -47,7 +47,7 @@ class Log(Elementary):
     partials = (lambda x, out: 1 / x,)
 
 
-@dataclass(frozen=True)
+@frozen
 class Log2(Elementary):
     """The logarithm to base 2."""
 
@@ -55,7 +55,7 @@ class Log2(Elementary):
     partials = (lambda x, out: 1 / (x * math.log(2)),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Log10(Elementary):
     """The logarithm to base 10."""
 
@@ -63,7 +63,7 @@ class Log10(Elementary):
     partials = (lambda x, out: 1 / (x * math.log(10)),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Log1p(Elementary):
     """log(1 + x), exact near 0."""
 
@@ -71,7 +71,7 @@ class Log1p(Elementary):
     partials = (lambda x, out: 1 / (1 + x),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Sin(Elementary):
     """The sine."""
 
@@ -79,7 +79,7 @@ class Sin(Elementary):
     partials = (lambda x, out: Cos()(x),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Cos(Elementary):
     """The cosine."""
 
@@ -87,7 +87,7 @@ class Cos(Elementary):
     partials = (lambda x, out: -Sin()(x),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Tan(Elementary):
     """The tangent."""
 
@@ -95,7 +95,7 @@ class Tan(Elementary):
     partials = (lambda x, out: 1 + out * out,)
 
 
-@dataclass(frozen=True)
+@frozen
 class ArcSin(Elementary):
     """The inverse sine, in [-pi/2, pi/2]."""
 
@@ -103,7 +103,7 @@ class ArcSin(Elementary):
     partials = (lambda x, out: _rsqrt(1 - x * x),)
 
 
-@dataclass(frozen=True)
+@frozen
 class ArcCos(Elementary):
     """The inverse cosine, in [0, pi]."""
 
@@ -111,7 +111,7 @@ class ArcCos(Elementary):
     partials = (lambda x, out: -_rsqrt(1 - x * x),)
 
 
-@dataclass(frozen=True)
+@frozen
 class ArcTan(Elementary):
     """The inverse tangent, in [-pi/2, pi/2]."""
 
@@ -119,7 +119,7 @@ class ArcTan(Elementary):
     partials = (lambda x, out: 1 / (1 + x * x),)
 
 
-@dataclass(frozen=True)
+@frozen
 class ArcTan2(Elementary):
     """The angle of the point (b, a), in [-pi, pi]."""
 
@@ -130,7 +130,7 @@ class ArcTan2(Elementary):
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class Sinh(Elementary):
     """The hyperbolic sine."""
 
@@ -138,7 +138,7 @@ class Sinh(Elementary):
     partials = (lambda x, out: Cosh()(x),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Cosh(Elementary):
     """The hyperbolic cosine."""
 
@@ -146,7 +146,7 @@ class Cosh(Elementary):
     partials = (lambda x, out: Sinh()(x),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Tanh(Elementary):
     """The hyperbolic tangent."""
 
@@ -154,7 +154,7 @@ class Tanh(Elementary):
     partials = (lambda x, out: 1 - out * out,)
 
 
-@dataclass(frozen=True)
+@frozen
 class ArcSinh(Elementary):
     """The inverse hyperbolic sine."""
 
@@ -162,7 +162,7 @@ class ArcSinh(Elementary):
     partials = (lambda x, out: _rsqrt(x * x + 1),)
 
 
-@dataclass(frozen=True)
+@frozen
 class ArcCosh(Elementary):
     """The inverse hyperbolic cosine."""
 
@@ -171,7 +171,7 @@ class ArcCosh(Elementary):
     partials = (lambda x, out: _rsqrt(x - 1) * _rsqrt(x + 1),)
 
 
-@dataclass(frozen=True)
+@frozen
 class ArcTanh(Elementary):
     """The inverse hyperbolic tangent."""
 
@@ -179,7 +179,7 @@ class ArcTanh(Elementary):
     partials = (lambda x, out: 1 / (1 - x * x),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Erf(Elementary):
     """The error function."""
 
@@ -187,7 +187,7 @@ class Erf(Elementary):
     partials = (lambda x, out: Exp()(-(x * x)) * (2 / math.sqrt(math.pi)),)
 
 
-@dataclass(frozen=True)
+@frozen
 class ErfInv(Elementary):
     """The inverse error function."""
 
@@ -195,7 +195,7 @@ class ErfInv(Elementary):
     partials = (lambda x, out: Exp()(out * out) * (math.sqrt(math.pi) / 2),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Sigmoid(Elementary):
     """1 / (1 + e^-x)."""
 
@@ -203,7 +203,7 @@ class Sigmoid(Elementary):
     partials = (lambda x, out: out * (1 - out),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Sqrt(Elementary):
     """The square root."""
 
@@ -211,7 +211,7 @@ class Sqrt(Elementary):
     partials = (lambda x, out: 0.5 / out,)
 
 
-@dataclass(frozen=True)
+@frozen
 class Rsqrt(Elementary):
     """1 / sqrt(x)."""
 
@@ -224,7 +224,7 @@ def _share(a: Node, b: Node, out: Node) -> Node:
     return Exp()(a - out) if a.dtype.is_complex else Sigmoid()(a - b)
 
 
-@dataclass(frozen=True)
+@frozen
 class LogAddExp(Elementary):
     """log(e^a + e^b) without overflow."""
 
