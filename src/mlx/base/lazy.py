@@ -1,5 +1,5 @@
-"""Modules loaded on first use: importing the framework must not wait for SciPy, or for the
-parts that only an evaluation needs."""
+"""Modules loaded on first use: importing the framework must not wait for SciPy, for what only
+an evaluation needs, or for what only files need."""
 
 from __future__ import annotations
 
