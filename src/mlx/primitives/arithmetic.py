@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node
 from mlx.primitives.base import Full, full_like
 from mlx.primitives.complex import Real
@@ -24,7 +24,7 @@ from mlx.primitives.elementwise import (
 from mlx.primitives.transcendental import Log
 
 
-@frozen
+@dataclass(frozen=True)
 class Absolute(Elementwise):
     """The absolute value; of complex numbers the modulus, which is real."""
 
@@ -47,7 +47,7 @@ class Absolute(Elementwise):
         return [Real()(Conjugate()(Sign()(x)) * tangent)]
 
 
-@frozen
+@dataclass(frozen=True)
 class Sign(Elementwise):
     """-1, 0 or 1; of complex numbers z / |z|, and 0 at 0.  NaN stays NaN."""
 
@@ -100,35 +100,35 @@ class Rounding(Elementwise):
         )
 
 
-@frozen
+@dataclass(frozen=True)
 class Floor(Rounding):
     """The largest integer not above x."""
 
     function = "floor"
 
 
-@frozen
+@dataclass(frozen=True)
 class Ceil(Rounding):
     """The smallest integer not below x."""
 
     function = "ceil"
 
 
-@frozen
+@dataclass(frozen=True)
 class Trunc(Rounding):
     """The integer part."""
 
     function = "trunc"
 
 
-@frozen
+@dataclass(frozen=True)
 class Round(Rounding):
     """The nearest integer, half to even."""
 
     function = "round"
 
 
-@frozen
+@dataclass(frozen=True)
 class FloorDivide(Elementwise):
     """a / b rounded down; of integers 0 where b is 0."""
 
@@ -151,7 +151,7 @@ class FloorDivide(Elementwise):
         return emit.select(emit.compare("eq", b, zero), zero, floored)
 
 
-@frozen
+@dataclass(frozen=True)
 class Remainder(Elementwise):
     """a - b floor(a / b), which has the sign of b; a itself where an integer b is 0."""
 
@@ -166,7 +166,7 @@ class Remainder(Elementwise):
         return emit.select(emit.compare("eq", b, emit.const(0, b.dtype)), a, rest)
 
 
-@frozen
+@dataclass(frozen=True)
 class Maximum(Elementwise):
     """The larger of two; NaN wins.  The second has the derivative where both are equal."""
 
@@ -180,7 +180,7 @@ class Maximum(Elementwise):
         return emit.maximum(a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class Minimum(Elementwise):
     """The smaller of two; NaN wins.  The second has the derivative where both are equal."""
 
@@ -209,7 +209,7 @@ def _exponent_slope(a: Node, b: Node, out: Node) -> Node:
     return where(NotEqual()(a, zero), out * Log()(a), zero)
 
 
-@frozen
+@dataclass(frozen=True)
 class Power(Elementwise):
     """a to the power of b; of integers wrapping, and 0 for a negative exponent."""
 

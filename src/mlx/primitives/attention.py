@@ -11,11 +11,11 @@ Further derivatives are compositions of matrix products: quadratic in the length
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Pick, Primitive, full_like, iota, zeros_like
 from mlx.primitives.bitwise import BitwiseInvert, BitwiseOr
@@ -51,7 +51,7 @@ def _check(q: Node, k: Node, v: Node, mask: Node | None) -> None:
         raise ValueError(f"[attention] operands do not fit: {[q, k, v, mask]}.")
 
 
-@frozen
+@dataclass(frozen=True)
 class Attention(Primitive):
     """``softmax(scale q k^T + mask) v``, ``[..., T, H, E]``; and for each row, ``[..., H, T]``, a
     level near its largest score (a multiple of 16, hence without derivative) and the log-sum-exp
@@ -140,7 +140,7 @@ class Attention(Primitive):
         return [of_out, None, None if of_sums is None else at.as_sums(of_sums)]
 
 
-@frozen
+@dataclass(frozen=True)
 class AttentionGradient(Primitive):
     """Cotangents of queries, keys and values.
 

@@ -25,7 +25,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import Frozen, frozen
 from mlx.graph.node import Node, Shape, record
 
 _tokens: dict[Any, int] = {}
@@ -33,7 +32,7 @@ _token_lock = threading.Lock()
 _structural: dict[type, tuple[str, ...]] = {}  # names of a class's fields that are no sizes
 
 
-class Primitive(Frozen):
+class Primitive:
     """Base of all primitives; members are frozen dataclasses."""
 
     family: ClassVar[str] = ""
@@ -140,7 +139,7 @@ LITERALS = frozenset({0, 1, -1, 2, 0.5})
 _RUN_TIME_NUMBER = _tokens.setdefault("run-time number", len(_tokens))
 
 
-@frozen
+@dataclasses.dataclass(frozen=True)
 class Full(Source):
     """The same number everywhere."""
 
@@ -174,7 +173,7 @@ class Full(Source):
         raise AssertionError("a source has no inputs to batch")
 
 
-@frozen
+@dataclasses.dataclass(frozen=True)
 class Iota(Source):
     """The index along one axis."""
 
@@ -190,7 +189,7 @@ def iota(shape: Shape, axis: int, dtype: Dtype) -> Node:
     return Node(Iota(axis), (), shape, dtype)
 
 
-@frozen
+@dataclasses.dataclass(frozen=True)
 class Pick(Primitive):
     """One output of a node that has several."""
 

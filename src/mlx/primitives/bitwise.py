@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.primitives.elementwise import Elementwise
 
 
@@ -16,7 +16,7 @@ class Bitwise(Elementwise):
     partials: ClassVar[tuple[None, ...]] = (None, None)
 
 
-@frozen
+@dataclass(frozen=True)
 class BitwiseAnd(Bitwise):
     """a & b."""
 
@@ -24,7 +24,7 @@ class BitwiseAnd(Bitwise):
         return emit.bit_and(a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class BitwiseOr(Bitwise):
     """a | b."""
 
@@ -32,7 +32,7 @@ class BitwiseOr(Bitwise):
         return emit.bit_or(a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class BitwiseXor(Bitwise):
     """a ^ b."""
 
@@ -40,7 +40,7 @@ class BitwiseXor(Bitwise):
         return emit.bit_xor(a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class BitwiseInvert(Bitwise):
     """~a."""
 
@@ -50,7 +50,7 @@ class BitwiseInvert(Bitwise):
         return emit.bit_not(a)
 
 
-@frozen
+@dataclass(frozen=True)
 class LeftShift(Bitwise):
     """a << b; 0 once all bits have left."""
 
@@ -58,7 +58,7 @@ class LeftShift(Bitwise):
         return emit.shift_left(a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class RightShift(Bitwise):
     """a >> b, which keeps the sign."""
 
@@ -66,7 +66,7 @@ class RightShift(Bitwise):
         return emit.shift_right(a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class Bitcast(Elementwise):
     """The same bits as another dtype of the same size (not bool, not complex64)."""
 

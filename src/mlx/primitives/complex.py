@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node
 from mlx.primitives.base import full_like
 from mlx.primitives.elementwise import Elementwise
 
 
-@frozen
+@dataclass(frozen=True)
 class Real(Elementwise):
     """The real part of complex64."""
 
@@ -33,7 +33,7 @@ class Real(Elementwise):
         return [self(tangents[0])]
 
 
-@frozen
+@dataclass(frozen=True)
 class Imag(Elementwise):
     """The imaginary part of complex64."""
 
@@ -53,7 +53,7 @@ class Imag(Elementwise):
         return [self(tangents[0])]
 
 
-@frozen
+@dataclass(frozen=True)
 class Complex(Elementwise):
     """complex64 of a real and an imaginary part in float32."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.elementwise import Conjugate
@@ -36,7 +36,7 @@ class Contraction(Primitive):
         return True
 
 
-@frozen
+@dataclass(frozen=True)
 class MatMul(Contraction):
     """``a[..., m, k] @ b[..., k, n]`` with equal leading (batch) axes and dtypes."""
 

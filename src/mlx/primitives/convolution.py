@@ -8,11 +8,11 @@ derivative, so any order of derivatives is made of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full, full
 from mlx.primitives.contraction import Contraction
@@ -25,7 +25,7 @@ _MOST_PHASES = 64
 Numbers = tuple[int, ...]
 
 
-@frozen
+@dataclass(frozen=True)
 class Convolution(Contraction):
     """``(N, spatial..., C)`` with weights ``(O, kernel..., C / groups)``: (N, found..., O)."""
 
@@ -123,7 +123,7 @@ class Convolution(Contraction):
         return _in_front(out, size, outer, out.ndim - 1)
 
 
-@frozen
+@dataclass(frozen=True)
 class Correlation(Contraction):
     """``sum over n, p of x[n, p * stride + tap * dilation - low, c] * y[n, p, o]``.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import Frozen, frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.layout import Layout
 from mlx.primitives.views import View
 
 
-@frozen
+@dataclass(frozen=True)
 class Identity(View):
     """x itself under a new serial: what a function sees that is being differentiated."""
 
@@ -33,7 +33,7 @@ class Identity(View):
         return of
 
 
-@frozen
+@dataclass(frozen=True)
 class StopGradient(View):
     """x itself, taken as constant by derivatives."""
 
@@ -53,7 +53,7 @@ class StopGradient(View):
         return of
 
 
-@frozen
+@dataclass(frozen=True)
 class Barrier(Primitive):
     """The first ``count`` inputs unchanged, available only when *all* inputs are computed.
 
@@ -77,8 +77,8 @@ class Barrier(Primitive):
         return self(*inputs)
 
 
-@frozen
-class Rules(Frozen):
+@dataclass(frozen=True)
+class Rules:
     """Derivatives and batching given by the user, on nodes; None where not given.
 
     ``vjp(primals, cotangents, outputs)`` -> one node or None a primal,
@@ -91,7 +91,7 @@ class Rules(Frozen):
     vmap: Callable[..., tuple[Sequence[Node], Sequence[int | None]]] | None = None
 
 
-@frozen
+@dataclass(frozen=True)
 class Custom(Primitive):
     """A function's outputs with the function's own rules.
 
@@ -143,7 +143,7 @@ class Graph:
         self.values: tuple[Node, ...] = ()
 
 
-@frozen
+@dataclass(frozen=True, eq=False)
 class CompiledCall(Primitive):
     """A recorded graph run as one program, without walking it.
 

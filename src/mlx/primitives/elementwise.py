@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, float32
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full_like
 
@@ -94,7 +94,7 @@ def _operator(make: Callable[[], Primitive], swap: bool = False) -> Callable[[No
     return apply
 
 
-@frozen
+@dataclass(frozen=True)
 class Add(Elementwise):
     """a + b (logical or for bool)."""
 
@@ -105,7 +105,7 @@ class Add(Elementwise):
         return emit.add(a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class Subtract(Elementwise):
     """a - b."""
 
@@ -116,7 +116,7 @@ class Subtract(Elementwise):
         return emit.sub(a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class Multiply(Elementwise):
     """a * b (logical and for bool)."""
 
@@ -127,7 +127,7 @@ class Multiply(Elementwise):
         return emit.mul(a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class Divide(Elementwise):
     """a / b of inexact operands."""
 
@@ -151,7 +151,7 @@ class Divide(Elementwise):
         return [self(change if for_a is None else for_a + change, node.inputs[1])]
 
 
-@frozen
+@dataclass(frozen=True)
 class Negative(Elementwise):
     """-a."""
 
@@ -162,7 +162,7 @@ class Negative(Elementwise):
         return emit.neg(a)
 
 
-@frozen
+@dataclass(frozen=True)
 class Conjugate(Elementwise):
     """The complex conjugate."""
 
@@ -178,7 +178,7 @@ class Conjugate(Elementwise):
         return [Conjugate()(tangents[0])]
 
 
-@frozen
+@dataclass(frozen=True)
 class Cast(Elementwise):
     """The same number in another dtype."""
 
@@ -225,49 +225,49 @@ class Comparison(Elementwise):
         return emit.compare(self.predicate, a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class Equal(Comparison):
     """a == b."""
 
     predicate = "eq"
 
 
-@frozen
+@dataclass(frozen=True)
 class NotEqual(Comparison):
     """a != b."""
 
     predicate = "ne"
 
 
-@frozen
+@dataclass(frozen=True)
 class Less(Comparison):
     """a < b."""
 
     predicate = "lt"
 
 
-@frozen
+@dataclass(frozen=True)
 class LessEqual(Comparison):
     """a <= b."""
 
     predicate = "le"
 
 
-@frozen
+@dataclass(frozen=True)
 class Greater(Comparison):
     """a > b."""
 
     predicate = "gt"
 
 
-@frozen
+@dataclass(frozen=True)
 class GreaterEqual(Comparison):
     """a >= b."""
 
     predicate = "ge"
 
 
-@frozen
+@dataclass(frozen=True)
 class Select(Elementwise):
     """a where the condition holds, else b."""
 

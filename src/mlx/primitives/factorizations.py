@@ -8,13 +8,13 @@ their tangents are made Hermitian.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import zeros_like
 from mlx.primitives.elementwise import cast
@@ -67,7 +67,7 @@ class Factorization(Library):
         return outputs(self, *node.inputs)
 
 
-@frozen
+@dataclass(frozen=True)
 class Cholesky(Library):
     """The lower triangular factor of Hermitian positive definite matrices."""
 
@@ -101,7 +101,7 @@ def _halved_lower(x: Node) -> Node:
     return (lower_triangle(x) + strictly_lower(x)) * 0.5
 
 
-@frozen
+@dataclass(frozen=True)
 class QR(Factorization):
     """Q with orthonormal columns and upper triangular R of matrices not wider than tall."""
 
@@ -136,7 +136,7 @@ def _divided(x: Node, triangular: Node, triangle: str) -> Node:
     return adjoint(solve(adjoint(triangular), adjoint(x)))
 
 
-@frozen
+@dataclass(frozen=True)
 class LU(Factorization):
     """Packed triangles, pivots and the permutation with ``a = (L U)[permutation]``."""
 
@@ -198,7 +198,7 @@ def _inverse_permutation(order: Node) -> Node:
     return ArgSort(order.ndim - 1)(order)
 
 
-@frozen
+@dataclass(frozen=True)
 class Eigh(Factorization):
     """Eigenvalues (ascending) and eigenvectors of Hermitian matrices, given by one triangle."""
 

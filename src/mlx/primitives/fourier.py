@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.base.lazy import scipy_module
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import full_like, iota
@@ -20,7 +20,7 @@ from mlx.primitives.library import Library
 from mlx.primitives.views import Embed
 
 
-@frozen
+@dataclass(frozen=True)
 class Fourier(Library):
     """The complex transform over axes: of exponentials with minus, or plus for ``inverse``.
 
@@ -50,7 +50,7 @@ class Fourier(Library):
         return [self(tangents[0])]
 
 
-@frozen
+@dataclass(frozen=True)
 class RealFourier(Library):
     """The first half of the transform of real numbers along an axis."""
 
@@ -76,7 +76,7 @@ class RealFourier(Library):
         return [self(tangents[0])]
 
 
-@frozen
+@dataclass(frozen=True)
 class FourierToReal(Library):
     """Real numbers from the first half of their transform along an axis; ``n`` of them."""
 

@@ -11,12 +11,12 @@ bounds makes the evaluation raise IndexError.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full, iota
 from mlx.primitives.elementwise import Add, Conjugate, Equal, Multiply, cast, where
@@ -65,7 +65,7 @@ class Indexing(Primitive):
         }
 
 
-@frozen
+@dataclass(frozen=True)
 class Gather(Indexing):
     """``out[b, i, r] = src[b, at indices[b, i], r]``, with I before axis ``position`` of rest."""
 
@@ -117,7 +117,7 @@ class Gather(Indexing):
         return Gather(**self.deeper(position=self.position))(*inputs)
 
 
-@frozen
+@dataclass(frozen=True)
 class ScatterSum(Indexing):
     """The transpose of Gather: updates of shape batch + I + rest, summed into zeros."""
 
@@ -141,7 +141,7 @@ class ScatterSum(Indexing):
         return ScatterSum(**self.deeper(shape=(size, *self.shape)))(*inputs)
 
 
-@frozen
+@dataclass(frozen=True)
 class Scatter(Indexing):
     """The array with updates of shape batch + I + rest combined into it, in index order.
 
@@ -257,7 +257,7 @@ def _check_updates(
         )
 
 
-@frozen
+@dataclass(frozen=True)
 class SliceUpdate(Primitive):
     """The array with the update in place of ``array[starts :: steps]``."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.indexing import Gather
@@ -59,7 +59,7 @@ class ArgReduce(Positions):
         return emit.logical_and(emit.logical_or(wins, is_nan), emit.logical_not(from_nan))
 
 
-@frozen
+@dataclass(frozen=True)
 class ArgMax(ArgReduce):
     """The first index of the largest element."""
 
@@ -67,7 +67,7 @@ class ArgMax(ArgReduce):
     axis: int
 
 
-@frozen
+@dataclass(frozen=True)
 class ArgMin(ArgReduce):
     """The first index of the smallest element."""
 
@@ -75,7 +75,7 @@ class ArgMin(ArgReduce):
     axis: int
 
 
-@frozen
+@dataclass(frozen=True)
 class ArgSort(Positions):
     """Indices that sort an axis, equal elements in their order; NaN last."""
 
@@ -86,7 +86,7 @@ class ArgSort(Positions):
         return x.shape, dt.uint32
 
 
-@frozen
+@dataclass(frozen=True)
 class Sort(Primitive):
     """The elements along an axis in ascending order, NaN last."""
 

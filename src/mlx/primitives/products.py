@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node
 from mlx.primitives.elementwise import Conjugate
 from mlx.primitives.reductions import Reduction, Sum
 from mlx.primitives.scans import CumProd
 
 
-@frozen
+@dataclass(frozen=True)
 class Prod(Reduction):
     """The product along an axis (all, for bool)."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full_like, iota, zeros_like
 from mlx.primitives.bitwise import BitwiseAnd, LeftShift, RightShift
@@ -20,7 +20,7 @@ KERNEL_BITS = (2, 4, 8)
 """Widths that divide a word: what kernels dequantize in registers."""
 
 
-@frozen
+@dataclass(frozen=True)
 class QuantizedMatMul(Primitive):
     """``x[..., m, k] @ w[..., n, k].T``, with equal leading (batch) axes.
 

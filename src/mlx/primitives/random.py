@@ -3,16 +3,16 @@ as 1, 2, 3", SC11), a keyed hash of counters."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from mlx.base.frozen import frozen
 from mlx.primitives.elementwise import Elementwise
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
 
-@frozen
+@dataclass(frozen=True)
 class Threefry(Elementwise):
     """Word 0 or 1 of the hash of two uint32 counters under a key of two uint32."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.elementwise import Equal, cast
@@ -16,7 +16,7 @@ from mlx.primitives.layout import Layout
 from mlx.primitives.views import View, reshape
 
 
-@frozen
+@dataclass(frozen=True)
 class Broadcast(View):
     """Axis i of x becomes axis axes[i] of the result (ascending); sizes 1 are stretched."""
 
@@ -88,7 +88,7 @@ class Reduction(Primitive):
         return Broadcast(x.shape, tuple(kept))(reduced)
 
 
-@frozen
+@dataclass(frozen=True)
 class Sum(Reduction):
     """The sum along an axis."""
 
@@ -125,7 +125,7 @@ class Extremum(Reduction):
         return [Sum(self.axis)(hit * tangents[0]) / count]
 
 
-@frozen
+@dataclass(frozen=True)
 class Max(Extremum):
     """The largest along an axis (any, for bool)."""
 
@@ -138,7 +138,7 @@ class Max(Extremum):
         return emit.maximum(a, b)
 
 
-@frozen
+@dataclass(frozen=True)
 class Min(Extremum):
     """The smallest along an axis (all, for bool)."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full
 from mlx.primitives.elementwise import Conjugate, Greater, cast, where
@@ -61,7 +61,7 @@ def _shift(x: Node, axis: int, by: int, fill: Any) -> Node:
     return Concatenate(axis)(edge, rest) if by > 0 else Concatenate(axis)(rest, edge)
 
 
-@frozen
+@dataclass(frozen=True)
 class CumSum(Scan):
     """Sums of what came so far."""
 
@@ -82,7 +82,7 @@ class CumSum(Scan):
         return [self(tangents[0])]
 
 
-@frozen
+@dataclass(frozen=True)
 class Recurrence(Scan):
     """The linear recurrence ``y[i] = a[i] * y[i-1] + b[i]``, with 0 before the first."""
 
@@ -144,7 +144,7 @@ class RecurrentScan(Scan):
         return [out if self.inclusive else self.delayed(out)]
 
 
-@frozen
+@dataclass(frozen=True)
 class CumProd(RecurrentScan):
     """Products of what came so far."""
 
@@ -174,7 +174,7 @@ class CumulativeExtremum(RecurrentScan):
         raise TypeError(f"[{self.name}] does not say when an element replaces the carry.")
 
 
-@frozen
+@dataclass(frozen=True)
 class CumMax(CumulativeExtremum):
     """The largest so far; NaN wins."""
 
@@ -192,7 +192,7 @@ class CumMax(CumulativeExtremum):
         return Greater()(x, before)
 
 
-@frozen
+@dataclass(frozen=True)
 class CumMin(CumulativeExtremum):
     """The smallest so far; NaN wins."""
 
@@ -210,7 +210,7 @@ class CumMin(CumulativeExtremum):
         return Greater()(before, x)
 
 
-@frozen
+@dataclass(frozen=True)
 class LogCumSumExp(RecurrentScan):
     """log of the sums of exponentials so far."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.elementwise import Conjugate
 from mlx.primitives.library import Library, dtype_of, each_matrix, lapack, routine
@@ -35,7 +35,7 @@ def factored(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     return routine("getrf", matrix.dtype)(matrix)
 
 
-@frozen
+@dataclass(frozen=True)
 class Inverse(Library):
     """The inverse of square matrices."""
 
@@ -80,7 +80,7 @@ class Solver(Library):
         return [None if change is None else self(node.inputs[0], change)]
 
 
-@frozen
+@dataclass(frozen=True)
 class Solve(Solver):
     """The solution of general square systems."""
 
@@ -97,7 +97,7 @@ def _by_lu(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return routine("getrs", packed.dtype)(packed, pivots, b)[0]
 
 
-@frozen
+@dataclass(frozen=True)
 class SolveTriangular(Solver):
     """The solution of triangular systems; the other triangle of a is not read."""
 
@@ -116,7 +116,7 @@ class SolveTriangular(Solver):
         return upper_triangle(a) if self.upper else lower_triangle(a)
 
 
-@frozen
+@dataclass(frozen=True)
 class Determinant(Library):
     """The determinant of square matrices."""
 

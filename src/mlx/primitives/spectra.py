@@ -7,13 +7,13 @@ them as little as possible, which is right for every function that does not depe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.elementwise import Conjugate, cast
 from mlx.primitives.factorizations import Factorization, known
@@ -32,7 +32,7 @@ from mlx.primitives.solvers import Inverse
 from mlx.primitives.views import Concatenate, Slice
 
 
-@frozen
+@dataclass(frozen=True)
 class Eig(Factorization):
     """Eigenvalues and right eigenvectors of unit length of any square matrices."""
 
@@ -66,7 +66,7 @@ def _sideways(vectors: Node, change: Node) -> Node:
     return change - scale_columns(vectors, along)
 
 
-@frozen
+@dataclass(frozen=True)
 class SVD(Factorization):
     """U, singular values (descending) and the adjoint of V; ``full`` completes the bases."""
 

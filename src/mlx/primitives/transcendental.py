@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node
 from mlx.primitives.elementwise import Elementwise
 
@@ -23,7 +23,7 @@ def _rsqrt(x: Node) -> Node:
     return Rsqrt()(x)
 
 
-@frozen
+@dataclass(frozen=True)
 class Exp(Elementary):
     """e^x."""
 
@@ -31,7 +31,7 @@ class Exp(Elementary):
     partials = (lambda x, out: out,)
 
 
-@frozen
+@dataclass(frozen=True)
 class Expm1(Elementary):
     """e^x - 1, exact near 0."""
 
@@ -39,7 +39,7 @@ class Expm1(Elementary):
     partials = (lambda x, out: out + 1,)
 
 
-@frozen
+@dataclass(frozen=True)
 class Log(Elementary):
     """The natural logarithm."""
 
@@ -47,7 +47,7 @@ class Log(Elementary):
     partials = (lambda x, out: 1 / x,)
 
 
-@frozen
+@dataclass(frozen=True)
 class Log2(Elementary):
     """The logarithm to base 2."""
 
@@ -55,7 +55,7 @@ class Log2(Elementary):
     partials = (lambda x, out: 1 / (x * math.log(2)),)
 
 
-@frozen
+@dataclass(frozen=True)
 class Log10(Elementary):
     """The logarithm to base 10."""
 
@@ -63,7 +63,7 @@ class Log10(Elementary):
     partials = (lambda x, out: 1 / (x * math.log(10)),)
 
 
-@frozen
+@dataclass(frozen=True)
 class Log1p(Elementary):
     """log(1 + x), exact near 0."""
 
@@ -71,7 +71,7 @@ class Log1p(Elementary):
     partials = (lambda x, out: 1 / (1 + x),)
 
 
-@frozen
+@dataclass(frozen=True)
 class Sin(Elementary):
     """The sine."""
 
@@ -79,7 +79,7 @@ class Sin(Elementary):
     partials = (lambda x, out: Cos()(x),)
 
 
-@frozen
+@dataclass(frozen=True)
 class Cos(Elementary):
     """The cosine."""
 
@@ -87,7 +87,7 @@ class Cos(Elementary):
     partials = (lambda x, out: -Sin()(x),)
 
 
-@frozen
+@dataclass(frozen=True)
 class Tan(Elementary):
     """The tangent."""
 
@@ -95,7 +95,7 @@ class Tan(Elementary):
     partials = (lambda x, out: 1 + out * out,)
 
 
-@frozen
+@dataclass(frozen=True)
 class ArcSin(Elementary):
     """The inverse sine, in [-pi/2, pi/2]."""
 
@@ -103,7 +103,7 @@ class ArcSin(Elementary):
     partials = (lambda x, out: _rsqrt(1 - x * x),)
 
 
-@frozen
+@dataclass(frozen=True)
 class ArcCos(Elementary):
     """The inverse cosine, in [0, pi]."""
 
@@ -111,7 +111,7 @@ class ArcCos(Elementary):
     partials = (lambda x, out: -_rsqrt(1 - x * x),)
 
 
-@frozen
+@dataclass(frozen=True)
 class ArcTan(Elementary):
     """The inverse tangent, in [-pi/2, pi/2]."""
 
@@ -119,7 +119,7 @@ class ArcTan(Elementary):
     partials = (lambda x, out: 1 / (1 + x * x),)
 
 
-@frozen
+@dataclass(frozen=True)
 class ArcTan2(Elementary):
     """The angle of the point (b, a), in [-pi, pi]."""
 
@@ -130,7 +130,7 @@ class ArcTan2(Elementary):
     )
 
 
-@frozen
+@dataclass(frozen=True)
 class Sinh(Elementary):
     """The hyperbolic sine."""
 
@@ -138,7 +138,7 @@ class Sinh(Elementary):
     partials = (lambda x, out: Cosh()(x),)
 
 
-@frozen
+@dataclass(frozen=True)
 class Cosh(Elementary):
     """The hyperbolic cosine."""
 
@@ -146,7 +146,7 @@ class Cosh(Elementary):
     partials = (lambda x, out: Sinh()(x),)
 
 
-@frozen
+@dataclass(frozen=True)
 class Tanh(Elementary):
     """The hyperbolic tangent."""
 
@@ -154,7 +154,7 @@ class Tanh(Elementary):
     partials = (lambda x, out: 1 - out * out,)
 
 
-@frozen
+@dataclass(frozen=True)
 class ArcSinh(Elementary):
     """The inverse hyperbolic sine."""
 
@@ -162,7 +162,7 @@ class ArcSinh(Elementary):
     partials = (lambda x, out: _rsqrt(x * x + 1),)
 
 
-@frozen
+@dataclass(frozen=True)
 class ArcCosh(Elementary):
     """The inverse hyperbolic cosine."""
 
@@ -171,7 +171,7 @@ class ArcCosh(Elementary):
     partials = (lambda x, out: _rsqrt(x - 1) * _rsqrt(x + 1),)
 
 
-@frozen
+@dataclass(frozen=True)
 class ArcTanh(Elementary):
     """The inverse hyperbolic tangent."""
 
@@ -179,7 +179,7 @@ class ArcTanh(Elementary):
     partials = (lambda x, out: 1 / (1 - x * x),)
 
 
-@frozen
+@dataclass(frozen=True)
 class Erf(Elementary):
     """The error function."""
 
@@ -187,7 +187,7 @@ class Erf(Elementary):
     partials = (lambda x, out: Exp()(-(x * x)) * (2 / math.sqrt(math.pi)),)
 
 
-@frozen
+@dataclass(frozen=True)
 class ErfInv(Elementary):
     """The inverse error function."""
 
@@ -195,7 +195,7 @@ class ErfInv(Elementary):
     partials = (lambda x, out: Exp()(out * out) * (math.sqrt(math.pi) / 2),)
 
 
-@frozen
+@dataclass(frozen=True)
 class Sigmoid(Elementary):
     """1 / (1 + e^-x)."""
 
@@ -203,7 +203,7 @@ class Sigmoid(Elementary):
     partials = (lambda x, out: out * (1 - out),)
 
 
-@frozen
+@dataclass(frozen=True)
 class Sqrt(Elementary):
     """The square root."""
 
@@ -211,7 +211,7 @@ class Sqrt(Elementary):
     partials = (lambda x, out: 0.5 / out,)
 
 
-@frozen
+@dataclass(frozen=True)
 class Rsqrt(Elementary):
     """1 / sqrt(x)."""
 
@@ -224,7 +224,7 @@ def _share(a: Node, b: Node, out: Node) -> Node:
     return Exp()(a - out) if a.dtype.is_complex else Sigmoid()(a - b)
 
 
-@frozen
+@dataclass(frozen=True)
 class LogAddExp(Elementary):
     """log(e^a + e^b) without overflow."""
 

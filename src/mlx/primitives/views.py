@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.base.dtype import Dtype
-from mlx.base.frozen import frozen
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full
 from mlx.primitives.layout import Layout
@@ -35,7 +35,7 @@ class View(Primitive):
         return [self(tangents[0])]
 
 
-@frozen
+@dataclass(frozen=True)
 class Reshape(View):
     """The elements in row-major order in another shape."""
 
@@ -61,7 +61,7 @@ def reshape(x: Node, shape: Shape) -> Node:
     return x if x.shape == shape else Reshape(shape)(x)
 
 
-@frozen
+@dataclass(frozen=True)
 class Transpose(View):
     """Axis i of the result is axis axes[i] of x."""
 
@@ -98,7 +98,7 @@ def moveaxis(x: Node, source: int, destination: int) -> Node:
     return transpose(x, order)
 
 
-@frozen
+@dataclass(frozen=True)
 class Slice(View):
     """``x[starts[i] :: steps[i]]``, shape[i] elements along each axis; steps may be negative."""
 
@@ -128,7 +128,7 @@ class Slice(View):
         return of.slice(self.starts, self.steps, self.shape)
 
 
-@frozen
+@dataclass(frozen=True)
 class Embed(Primitive):
     """The transpose of Slice: x at ``starts`` with ``steps`` in an array of zeros."""
 
@@ -162,7 +162,7 @@ class Embed(Primitive):
         return Embed((0, *self.starts), (1, *self.steps), (size, *self.shape))(x)
 
 
-@frozen
+@dataclass(frozen=True)
 class Concatenate(Primitive):
     """Inputs one after another along an axis."""
 
