@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from mlx.backend.llvm.gemm import plan, tile
+from mlx.backend.llvm.gemm import tile
 from mlx.backend.llvm.target import Target, host
 from tests.gemm import runner
 from tests.gemm.emulation import emulated
@@ -15,7 +15,7 @@ from tests.gemm.runner import matmul
 from tests.gemm.test_gemm import check, random, stored
 
 pytestmark = pytest.mark.skipif(not host().avx512, reason="emulated by AVX-512")
-_CACHES = (tile.tile_for, tile.tile_of_product, plan._geometry)
+_CACHES = (tile.tile_for, tile.tile_of_product)
 
 
 @pytest.fixture

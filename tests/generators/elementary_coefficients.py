@@ -145,6 +145,8 @@ SQRT2 = (2**-0.5 - 1, 2**0.5 - 1)
 TAN_PI_8 = 0.4143
 _EXP = _safe(lambda r: (mp.exp(r) - 1 - r) / r**2, lambda r: mpf(1) / 2 + r / 6)
 _EXP_WEIGHT = _safe(lambda r: r**2 / mp.expm1(r), lambda r: r)
+_TANH = _safe(lambda h: (mp.expm1(2 * h) / 2 - h) / h**2, lambda h: 1 + h * 2 / 3)
+_TANH_WEIGHT = _safe(lambda h: 2 * h**2 / mp.expm1(2 * h), lambda h: h)
 _LOG_ERFC = lambda x: mp.log(mp.erfc(x))  # noqa: E731
 _ERF_WEIGHT = lambda x: mp.erfc(x) / mp.erf(x)  # noqa: E731
 
@@ -152,6 +154,7 @@ _ERF_WEIGHT = lambda x: mp.erfc(x) / mp.erf(x)  # noqa: E731
 PLAN = {
     "EXP": (_EXP, _EXP_WEIGHT, -0.3475, 0.3475, 5, 10),
     "EXPM1": (_EXP, _EXP_WEIGHT, -0.503, 0.503, 6, 11),
+    "TANH": (_TANH, _TANH_WEIGHT, -0.1738, 0.1738, 5, 0),
     "LOG": (_log_f, _log_f_weight, *SQRT2, 9, 0),
     "LOG_RATIO": (
         _safe(_log_s, lambda z: mpf(2) / 3),

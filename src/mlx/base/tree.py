@@ -21,7 +21,11 @@ _CONTAINERS = (dict, list, tuple)
 
 
 def _collect(tree: Any, out: list[Any]) -> None:
-    for child in tree.values() if isinstance(tree, dict) else tree:
+    children = tree.values() if isinstance(tree, dict) else tree
+    if not any([issubclass(kind, _CONTAINERS) for kind in set(map(type, children))]):
+        out += children
+        return
+    for child in children:
         if isinstance(child, _CONTAINERS):
             _collect(child, out)
         else:

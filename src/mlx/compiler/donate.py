@@ -8,8 +8,15 @@ the old value and after every step that can fail; indices are checked ahead for 
 from __future__ import annotations
 
 from mlx.compiler.nest import Nest, Reduce
-from mlx.compiler.plan import NestStep, OpaqueStep, Plan, Step
-from mlx.compiler.steps import CheckStep, CopyStep, GemmStep
+from mlx.compiler.steps import (
+    CheckStep,
+    CopyStep,
+    GemmStep,
+    NestStep,
+    OpaqueStep,
+    Plan,
+    Step,
+)
 
 CAN_FAIL = frozenset({"indexing", "library"})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mlx.compiler.equal import repeated_scalars
 from mlx.compiler.groups import Group, elements, is_map, is_short, producer, reduction_space
 from mlx.compiler.nest import CHUNK
 from mlx.compiler.stores import Stores
@@ -24,6 +25,8 @@ from mlx.primitives.layout import contiguous
 
 MAX_OPERATIONS = 250
 MAX_READS = 24
+SMALLER = 16
+"""A map of leaves this much smaller than its reader may run ahead of its turn."""
 
 
 class Fusion:
@@ -35,7 +38,8 @@ class Fusion:
         self.nodes = nodes
         self.apart = apart
         self.outputs = outputs
-        self.uses = Uses(solid)
+        same = repeated_scalars(nodes, outputs)
+        self.uses = Uses(solid, same)
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
         self.readers: dict[Node, Group] = {}
@@ -43,7 +47,11 @@ class Fusion:
         self.floors: dict[Node, int] = {}
         self.columns: dict[tuple[int, int, int], Group] = {}
         for node in nodes:
-            self._place(node, solid)
+            if node not in same:
+                self._place(node, solid)
+        self.groups.sort(key=lambda group: group.order)
+        for index, group in enumerate(self.groups):
+            group.index, group.early = index, False
         self.stored = Stores(nodes, outputs, self.group_of, self.operands).stored
 
     # -- placing nodes -----------------------------------------------------------------
@@ -129,9 +137,9 @@ class Fusion:
             if group is not None:
                 related.add(group.index)
                 if not group.movable:
-                    low = max(low, group.index)
+                    low = max(low, group.order)
             reader = self.readers.get(use.node)
-            if reader is not None:
+            if reader is not None and use.node.dtype and use.node.size * SMALLER > node.size:
                 related.add(reader.index)
         return [self.groups[i] for i in sorted(related) if i >= low]
 
@@ -146,6 +154,7 @@ class Fusion:
             if how:
                 if how == "full":
                     self._absorb(group, uses)
+                self._precede(group, uses)
                 self._join(group, node, uses)
                 group.movable = group.movable and self._is_free(group, node, uses)
                 if how == "row":
@@ -212,6 +221,8 @@ class Fusion:
             return ""
         if len(group.members) >= MAX_OPERATIONS or len(group.reads) + len(uses) > MAX_READS:
             return ""
+        if group.early and not self._is_free(group, node, uses):
+            return ""
         how = ""
         if node.size == group.size:
             how = "full"
@@ -225,11 +236,20 @@ class Fusion:
         return how if self._can_take_in(group, uses, how) else ""
 
     def _can_take_in(self, group: Group, uses: list[Use], how: str) -> bool:
-        """Whether operands in later, movable groups can be merged (earlier ones need not be)."""
+        """Whether operands in later, movable groups can be merged, or computed before: those that
+        are much smaller, as they would not fit in."""
         return all(
-            other.index < group.index or (how == "full" and self._could_absorb(group, other, uses))
+            other.order < group.order
+            or (how == "full" and self._could_absorb(group, other, uses))
+            or other.size * SMALLER <= group.size
             for other in self._foreign_movable(group, uses)
         )
+
+    def _precede(self, group: Group, uses: list[Use]) -> None:
+        """Let the movable groups whose values the group is about to use run before it."""
+        for other in self._foreign_movable(group, uses):
+            if other.order > group.order:
+                other.early = True
 
     def _fits(self, group: Group, use: Use, how: str) -> bool:
         """Whether an operand computed in the group is at hand where it is used."""
@@ -261,6 +281,7 @@ class Fusion:
         for group in self._reduction_candidates(node, use):
             if self._accepts_reduction(group, node, use):
                 self._absorb(group, [use])
+                self._precede(group, [use])
                 break
         else:
             group = self._new("rows", outer * depth * inner)
@@ -279,8 +300,8 @@ class Fusion:
         found = self._candidates(node, [use])
         same = self.columns.get(reduction_space(node))
         home = self.group_of.get(producer(use.node))
-        low = max(self.floors.get(node, -1), -1 if home is None else home.index)
-        if same is not None and same.index >= low and same not in found:
+        low = max(self.floors.get(node, -1), -1 if home is None else home.order)
+        if same is not None and same.order >= low and same not in found:
             found.append(same)
         return found
 
@@ -289,6 +310,7 @@ class Fusion:
         if (
             group.kind not in ("rows", "columns")
             or group.sealed
+            or (group.early and not self._is_free(group, node, [use]))
             or group.size != outer * depth * inner
         ):
             return False

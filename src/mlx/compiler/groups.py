@@ -21,6 +21,7 @@ class Group:
     size: iterations of its space; rows: how many rows it is split into, once a reduction says.
     closed: its reductions are complete only when the kernel ends (split, columns).
     movable: a map of leaves alone, which may still be merged into any group, even an earlier one.
+    early: once movable, and read by a group before it: it runs first and stays a map of leaves.
     sealed: one node whose strides fit no other's loops.
     """
 
@@ -36,7 +37,13 @@ class Group:
         self.reductions: set[Node] = set()
         self.reads: set[Node] = set()
         self.movable = False
+        self.early = False
         self.sealed = False
+
+    @property
+    def order(self) -> int:
+        """Groups run in this order (early ones among themselves in any)."""
+        return -1 if self.early else self.index
 
     @property
     def closed(self) -> bool:
@@ -74,15 +81,18 @@ def is_short(node: Node) -> bool:
 
 
 def elements(node: Node) -> list[tuple[Node, Node]]:
-    """For each element of a short fold, the views that pick it from the operand."""
+    """For each element of a short fold, the views that pick it from the operand.
+
+    Sizes may be unknown: fields given by name are not looked up among shared primitives.
+    """
     (x,) = node.inputs
     axis, shape = node.primitive.axis, node.shape
     picked = (*shape[:axis], 1, *shape[axis:])
     out = []
     for at in range(x.shape[axis]):
         starts = tuple(at if a == axis else 0 for a in range(x.ndim))
-        one = Slice(starts, (1,) * x.ndim, picked)(x)
-        out.append((one, Reshape(shape)(one)))
+        one = Slice(starts=starts, steps=(1,) * x.ndim, shape=picked)(x)
+        out.append((one, Reshape(shape=shape)(one)))
     return out
 
 

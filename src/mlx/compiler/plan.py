@@ -7,7 +7,6 @@ each with concrete strides, and for every buffer its kind, size and life.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -16,57 +15,19 @@ from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.loops import loops_of
 from mlx.compiler.nest import Access, Expression, Literal, Load, Nest
-from mlx.compiler.steps import CheckStep, CopyStep, GemmStep, Strided
+from mlx.compiler.steps import (
+    BufferPlan,
+    CopyStep,
+    GemmStep,
+    NestStep,
+    OpaqueStep,
+    Plan,
+    Strided,
+)
 from mlx.compiler.updates import Overwritten, check_uses, is_whole, takeovers
 from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
 from mlx.primitives.layout import Layout, contiguous
-
-
-@dataclass(slots=True)
-class BufferPlan:
-    """Memory of one node: ``leaf`` (position among leaves), ``output`` or ``temp``."""
-
-    kind: str
-    nbytes: int
-    position: int = 0
-    first: int = 1 << 60
-    last: int = -1
-
-
-@dataclass(slots=True)
-class NestStep:
-    """A rows or columns kernel."""
-
-    nest: Nest
-    label: str = ""
-
-
-@dataclass(slots=True)
-class OpaqueStep:
-    """A primitive with a kernel of its own."""
-
-    primitive: Any
-    inputs: list[Strided]
-    outputs: list[Strided]
-    label: str = ""
-    checked: bool = False
-    """Whether a step before has found all its indices in bounds."""
-
-
-Step = NestStep | GemmStep | OpaqueStep | CopyStep | CheckStep
-
-
-@dataclass(slots=True)
-class Plan:
-    """What the backend turns into a program."""
-
-    steps: list[Step] = field(default_factory=list)
-    buffers: list[BufferPlan] = field(default_factory=list)
-    leaves: list[Node] = field(default_factory=list)
-    scalars: list[Node] = field(default_factory=list)
-    outputs: dict[Node, tuple[int, int]] = field(default_factory=dict)
-    """For each output node: buffer and offset in bytes."""
 
 
 def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:
@@ -78,19 +39,23 @@ def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:
     apart: set[Node] = set()
     copied: set[Node] = set()
     while True:
+        planner = _Planner(list(nodes), wanted, aliases, solid, unplaced, apart, copied)
         try:
-            return _Planner(list(nodes), wanted, aliases, solid, unplaced, apart, copied).plan()
+            plan = planner.plan()
         except Overwritten as update:
             copied.add(update.node)
-        except Unresolvable as stuck:
-            if _can_be_solid(stuck.node) and stuck.node not in solid:
-                solid.add(stuck.node)
-            elif stuck.node not in unplaced:
-                unplaced.add(stuck.node)
-            elif stuck.node not in apart:
-                apart.add(stuck.node)
+            continue
+        if not planner.stuck:
+            return plan
+        for node in planner.stuck:
+            if _can_be_solid(node) and node not in solid:
+                solid.add(node)
+            elif node not in unplaced:
+                unplaced.add(node)
+            elif node not in apart:
+                apart.add(node)
             else:
-                raise AssertionError(f"cannot plan {stuck.node}") from stuck
+                raise AssertionError(f"cannot plan {node}")
 
 
 def _can_be_solid(node: Node) -> bool:
@@ -132,19 +97,41 @@ class _Planner:
                     self.first_pick[node] = first
         self.results = {self.first_pick.get(n, n) for n in self.wanted}
         self.at = 0
+        self.stuck: list[Node] = []
+        """Nodes to write out before another attempt; the plan is worthless then."""
 
     def plan(self) -> Plan:
         self._place_in_joins()
         self._take_over()
         for group in self.fusion.groups:
             self.at = group.index
-            if group.kind == "gemm":
-                self._gemm(group)
-            elif group.kind == "opaque":
-                self._opaque(group)
-            elif group.kind in ("rows", "columns"):
-                self._nest(group)
-        check_uses(self.takeovers, self.last_use, self.fusion)
+            try:
+                self._group(group)
+            except Unresolvable as stuck:
+                if not self._follows_from_stuck(stuck.node):
+                    self.stuck.append(stuck.node)
+        if not self.stuck:
+            check_uses(self.takeovers, self.last_use, self.fusion)
+            self._name_outputs()
+        return self.result
+
+    def _group(self, group: Group) -> None:
+        if group.kind == "gemm":
+            self._gemm(group)
+        elif group.kind == "opaque":
+            self._opaque(group)
+        elif group.kind in ("rows", "columns"):
+            self._nest(group)
+
+    def _follows_from_stuck(self, node: Node) -> bool:
+        """Whether a node is, or is a view of, one that will be written out anyway."""
+        while node not in self.stuck:
+            if not is_view(node):
+                return False
+            (node,) = node.inputs
+        return True
+
+    def _name_outputs(self) -> None:
         result = self.result
         for node in self.wanted:
             place = self.place(node)
@@ -155,7 +142,6 @@ class _Planner:
             layout = push(place.layout, use.chain)
             result.buffers[place.buffer].last = 1 << 60
             result.outputs[node] = (place.buffer, layout.offset * node.dtype.size)
-        return result
 
     # -- places ------------------------------------------------------------------------
 

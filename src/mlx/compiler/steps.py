@@ -1,11 +1,12 @@
-"""Steps of contractions and of updates in place, and operands of kernels that are no nests."""
+"""What a plan consists of: its steps, with their operands at concrete strides, and buffers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from mlx.compiler.nest import Access, Expression
+from mlx.compiler.nest import Access, Expression, Nest
+from mlx.graph.node import Node
 
 
 @dataclass(slots=True)
@@ -57,3 +58,49 @@ class GemmStep:
     stores: list[tuple[int, int]]
     arguments: list[int]
     label: str = ""
+
+
+@dataclass(slots=True)
+class BufferPlan:
+    """Memory of one node: ``leaf`` (position among leaves), ``output`` or ``temp``."""
+
+    kind: str
+    nbytes: int
+    position: int = 0
+    first: int = 1 << 60
+    last: int = -1
+
+
+@dataclass(slots=True)
+class NestStep:
+    """A rows or columns kernel."""
+
+    nest: Nest
+    label: str = ""
+
+
+@dataclass(slots=True)
+class OpaqueStep:
+    """A primitive with a kernel of its own."""
+
+    primitive: Any
+    inputs: list[Strided]
+    outputs: list[Strided]
+    label: str = ""
+    checked: bool = False
+    """Whether a step before has found all its indices in bounds."""
+
+
+Step = NestStep | GemmStep | OpaqueStep | CopyStep | CheckStep
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the backend turns into a program."""
+
+    steps: list[Step] = field(default_factory=list)
+    buffers: list[BufferPlan] = field(default_factory=list)
+    leaves: list[Node] = field(default_factory=list)
+    scalars: list[Node] = field(default_factory=list)
+    outputs: dict[Node, tuple[int, int]] = field(default_factory=dict)
+    """For each output node: buffer and offset in bytes."""

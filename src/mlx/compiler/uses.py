@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -50,10 +51,12 @@ def is_view(node: Node) -> bool:
 
 
 class Uses:
-    """Resolves operands; ``solid`` views are those that get memory of their own."""
+    """Resolves operands; ``solid`` views are those that get memory of their own, ``same``
+    gives the node that computes what another one would compute again."""
 
-    def __init__(self, solid: set[Node]) -> None:
+    def __init__(self, solid: set[Node], same: Mapping[Node, Node] | None = None) -> None:
         self.solid = solid
+        self.same = same or {}
         self._known: dict[Node, Use] = {}
 
     def of(self, node: Node) -> Use:
@@ -61,14 +64,15 @@ class Uses:
         found = self._known.get(node)
         if found is None:
             chain: list[Node] = []
-            at = node
+            same = self.same
+            at = same.get(node, node)
             while at not in self.solid and at.data is None:
                 below = passed_through(at)
                 if below is not None:
-                    at = below
+                    at = same.get(below, below)
                 elif is_view(at):
                     chain.append(at)
-                    at = at.inputs[0]
+                    at = same.get(at.inputs[0], at.inputs[0])
                 else:
                     break
             found = self._known[node] = Use(at, tuple(reversed(chain)))

@@ -209,6 +209,7 @@ from mlx.ops.hadamard import (
     hadamard_transform,
 )
 from mlx.ops.indexing import (
+    as_strided,
     put_along_axis,
     slice,
     slice_update,
@@ -325,7 +326,6 @@ from mlx.ops.searching import (
     unique,
 )
 from mlx.ops.shape import (
-    as_strided,
     astype,
     atleast_1d,
     atleast_2d,

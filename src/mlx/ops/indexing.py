@@ -6,12 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from mlx.array import array, wrap
+from mlx.base.dtype import int64
 from mlx.base.errors import AxisError
 from mlx.graph.node import Node, Shape
-from mlx.ops.operands import array_node, axis_of, broadcast_shape, can_broadcast, integer, integers
+from mlx.ops.operands import (
+    array_node,
+    axis_of,
+    broadcast_shape,
+    can_broadcast,
+    integer,
+    integers,
+    shape_of,
+)
+from mlx.primitives.base import full, iota
 from mlx.primitives.elementwise import cast
 from mlx.primitives.indexing import Gather, Scatter
 from mlx.primitives.reductions import broadcast
@@ -230,3 +241,33 @@ def slice_update(
     if not moved:
         return wrap(value)
     return wrap(Scatter(moved, "set", window=tuple(shape[i] for i in moved))(x, value, *starts))
+
+
+def as_strided(
+    a: array,
+    /,
+    shape: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    offset: int = 0,
+    *,
+    stream: Any = None,
+) -> array:
+    """Element (i, j, ...) is element ``offset + i strides[0] + j strides[1] + ...`` of a.
+
+    a is taken in row-major order; strides count elements and default to row-major ones.  An
+    element out of bounds raises IndexError on evaluation.
+
+    >>> mx.as_strided(mx.arange(6), (2, 2), (1, 2), 1)
+    array([[1, 3],
+           [2, 4]], dtype=int32)
+    """
+    x = array_node("as_strided", a)
+    sizes = x.shape if shape is None else shape_of("as_strided", shape)
+    steps = [prod(sizes[i + 1 :]) for i in range(len(sizes))] if strides is None else strides
+    steps = integers("as_strided", "a stride", steps)
+    if len(steps) != len(sizes):
+        raise ValueError(f"[as_strided] {len(sizes)} sizes, but strides {tuple(steps)}.")
+    at = full(sizes, int64, integer("as_strided", "offset", offset))
+    for axis, step in enumerate(steps):
+        at = at + iota(sizes, axis, int64) * step
+    return wrap(Gather((0,))(reshape(x, (x.size,)), at))

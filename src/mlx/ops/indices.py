@@ -258,6 +258,21 @@ _PLAIN = frozenset({int, builtins.slice, type(None), EllipsisType})
 _BOUNDS = frozenset({int, type(None)})
 
 
+def plain_key(index: Any) -> tuple[Any, ...] | None:
+    """A subscript of integers, slices, None and ... in a hashable form; None for all others."""
+    key = []
+    for part in index if type(index) is tuple else (index,):
+        kind = type(part)
+        if kind is builtins.slice:
+            part = part.start, part.stop, part.step
+            if not _BOUNDS.issuperset(map(type, part)):
+                return None
+        elif kind not in _PLAIN:
+            return None
+        key.append(part)
+    return tuple(key)
+
+
 def plain(shape: Shape, index: Any) -> Plain | None:
     """The meaning of a subscript of integers, slices, None and ...; None for all others, and
     for wrong ones."""

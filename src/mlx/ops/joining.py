@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from mlx.array import array, wrap
@@ -34,13 +34,16 @@ def _arrays(name: str, arrays: Any) -> list[Node]:
     """Nodes of a sequence of arrays, promoted to one dtype."""
     if type(arrays) is array:
         arrays = unstack(arrays)
-    nodes = [array_node(name, a) for a in sequence(name, "arrays", arrays)]
+    if type(arrays) is not list and type(arrays) is not tuple:
+        arrays = sequence(name, "arrays", arrays)
+    nodes = [a._node if type(a) is array else array_node(name, a) for a in arrays]
     if not nodes:
         raise ValueError(f"[{name}] No arrays provided.")
     dtype = nodes[0].dtype
+    if all([x.dtype is dtype for x in nodes]):
+        return nodes
     for x in nodes:
-        if x.dtype is not dtype:
-            dtype = PROMOTION[dtype.index][x.dtype.index]
+        dtype = PROMOTION[dtype.index][x.dtype.index]
     return [cast(x, dtype) for x in nodes]
 
 
@@ -55,15 +58,29 @@ def concatenate(arrays: Sequence[array], axis: int | None = 0, *, stream: Any = 
     nodes = _arrays("concatenate", arrays)
     if axis is None:
         nodes, axis = [views.reshape(x, (x.size,)) for x in nodes], 0
-    shapes = [x.shape for x in nodes]
+    if type(axis) is not int:
+        axis = axis_of("concatenate", axis, nodes[0].ndim)
+    primitive, shape = _concatenation(tuple([x.shape for x in nodes]), axis)
+    if len(nodes) == 1:
+        return wrap(nodes[0])
+    return wrap(Node(primitive, tuple(nodes), shape, nodes[0].dtype))
+
+
+@lru_cache(4096)
+def _concatenation(shapes: tuple[Shape, ...], axis: int) -> tuple[Concatenate, Shape]:
+    """What joins arrays of these shapes, and the result's shape."""
     if len({len(s) for s in shapes}) > 1:
         raise ValueError(
-            f"[concatenate] All arrays must have the same number of dimensions, got {shapes}."
+            f"[concatenate] All arrays must have the same number of dimensions, got {list(shapes)}."
         )
-    at = axis_of("concatenate", axis, nodes[0].ndim)
+    first, *_ = shapes
+    at = axis_of("concatenate", axis, len(first))
     if len({(*s[:at], *s[at + 1 :]) for s in shapes}) > 1:
-        raise ValueError(f"[concatenate] Shapes must agree in all axes but {at}, got {shapes}.")
-    return wrap(_joined(nodes, at))
+        raise ValueError(
+            f"[concatenate] Shapes must agree in all axes but {at}, got {list(shapes)}."
+        )
+    total = sum(s[at] for s in shapes)
+    return Concatenate(at), (*first[:at], total, *first[at + 1 :])
 
 
 concat = concatenate

@@ -344,19 +344,27 @@ def array_equal(a: Operand, b: Operand, /, *, equal_nan: bool = False, stream: A
     return _all(same)
 
 
+_SELECT = Select()
+
+
 def where(condition: Operand, x: Operand, y: Operand, /, *, stream: Any = None) -> array:
     """x where the condition is nonzero, else y; all three are broadcast together.
 
     >>> mx.where(mx.array([True, False]), mx.array([1, 2]), 0)
     array([1, 0], dtype=int32)
     """
+    if type(condition) is array and type(x) is array and type(y) is array:
+        test, a, b = condition._node, x._node, y._node
+        shape, dtype = a.shape, a.dtype
+        if test.dtype is dt.bool_ and dtype is b.dtype and test.shape == shape == b.shape:
+            return wrap(Node(_SELECT, (test, a, b), shape, dtype))
     values = operands("where", x, y)
     test = node_of("where", condition)
     dtype = promoted(values)
     shapes = [v.shape for v in values if isinstance(v, Node)]
     shape = broadcast_shape(test.shape, *shapes)
-    a, b = (fitted(v, shape, dtype) for v in values)
-    return wrap(Select()(fitted(test, shape, dt.bool_), a, b))
+    inputs = (fitted(test, shape, dt.bool_), *[fitted(v, shape, dtype) for v in values])
+    return wrap(Node(_SELECT, inputs, shape, dtype))
 
 
 def nan_to_num(

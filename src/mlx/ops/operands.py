@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -154,8 +155,12 @@ def fitted(x: Node | Scalar, shape: Shape, dtype: Dtype) -> Node:
         x = cast(x, dtype)
     if x.shape == shape:
         return x
-    missing = len(shape) - len(x.shape)
-    return Node(Broadcast(shape, tuple(range(missing, len(shape)))), (x,), shape, dtype)
+    return Node(_stretched(len(x.shape), shape), (x,), shape, dtype)
+
+
+@lru_cache(4096)
+def _stretched(ndim: int, shape: Shape) -> Broadcast:
+    return Broadcast(shape, tuple(range(len(shape) - ndim, len(shape))))
 
 
 def common(name: str, *xs: Operand, dtype: Dtype | None = None) -> list[Node]:
@@ -263,9 +268,9 @@ def axes_of(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
-    if not isinstance(axis, list | tuple):
+    if not isinstance(axis, (list, tuple)):
         return (axis_of(name, axis, ndim),)
-    out = tuple(axis_of(name, a, ndim) for a in axis)
+    out = tuple([axis_of(name, a, ndim) for a in axis])
     if len(set(out)) != len(out):
         raise ValueError(f"[{name}] Duplicate axes {tuple(axis)}: each may be named once.")
     return out

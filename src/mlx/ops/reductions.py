@@ -17,6 +17,7 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
+from mlx.ops.chains import by_shape
 from mlx.ops.operands import Operand, axes_of, axis_of, dtype_of, node_of, number
 from mlx.ops.shape import diagonal
 from mlx.primitives import reductions, views
@@ -41,9 +42,26 @@ def kept(x: Node, axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(1 if i in axes else n for i, n in enumerate(x.shape))
 
 
-def _reduce(make: Any, x: Node, axes: Sequence[int], keepdims: bool) -> Node:
+@by_shape
+def _reduced(x: Node, make: Any, axes: tuple[int, ...], keepdims: bool) -> Node:
     out = reduce_axes(make, x, axes)
     return views.reshape(out, kept(x, axes)) if keepdims else out
+
+
+def _reduce(make: Any, x: Node, axes: Sequence[int], keepdims: bool) -> Node:
+    return _reduced(x, make, tuple(axes), bool(keepdims))
+
+
+@by_shape
+def _along(x: Node, name: str, make: Any, axis: int | None, keepdims: bool) -> Node:
+    return _reduce(make, x, axes_of(name, axis, x.ndim), keepdims)
+
+
+def _reduce_by(name: str, make: Any, x: Node, axis: Axes, keepdims: bool) -> Node:
+    """Reduce over axes as users give them."""
+    if type(axis) is int or axis is None:
+        return _along(x, name, make, axis, bool(keepdims))
+    return _reduce(make, x, axes_of(name, axis, x.ndim), keepdims)
 
 
 def _simple(
@@ -51,8 +69,9 @@ def _simple(
 ) -> Callable[[Operand, Axes, bool], array]:
     def record(a: Operand, axis: Axes, keepdims: bool) -> array:
         x = a._node if type(a) is array else node_of(name, a)
-        axes = axes_of(name, axis, len(x.shape))
-        return wrap(_reduce(make, cast(x, _SUMS.get(x.dtype, x.dtype)), axes, keepdims))
+        if x.dtype in _SUMS:
+            x = cast(x, _SUMS[x.dtype])
+        return wrap(_reduce_by(name, make, x, axis, keepdims))
 
     return record
 
@@ -80,12 +99,12 @@ def prod(a: Operand, /, axis: Axes = None, keepdims: bool = False, *, stream: An
 
 
 def _extremum(name: str, make: Any, a: Operand, axis: Axes, keepdims: bool) -> array:
-    x = node_of(name, a)
-    axes = axes_of(name, axis, x.ndim)
-    for i in axes:
-        if x.shape[i] == 0:
-            raise ValueError(f"[{name}] Cannot reduce over axis {i} with size 0: {x.shape}.")
-    return wrap(_reduce(make, x, axes, keepdims))
+    x = a._node if type(a) is array else node_of(name, a)
+    if 0 in x.shape:
+        for i in axes_of(name, axis, x.ndim):
+            if x.shape[i] == 0:
+                raise ValueError(f"[{name}] Cannot reduce over axis {i} with size 0: {x.shape}.")
+    return wrap(_reduce_by(name, make, x, axis, keepdims))
 
 
 def max(a: Operand, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:

@@ -10,10 +10,10 @@ from math import prod
 from typing import Any
 
 from mlx.array import array, wrap
-from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.errors import AxisError
 from mlx.graph.node import Node, Shape
+from mlx.ops.chains import by_shape
 from mlx.ops.operands import (
     Operand,
     array_node,
@@ -30,11 +30,10 @@ from mlx.ops.operands import (
     shape_of,
 )
 from mlx.primitives import views
-from mlx.primitives.base import full, iota, picks
+from mlx.primitives.base import picks
 from mlx.primitives.custom import Barrier, StopGradient
 from mlx.primitives.elementwise import cast
-from mlx.primitives.indexing import Gather
-from mlx.primitives.views import Reshape, Slice, Transpose
+from mlx.primitives.views import Slice
 
 Axes = int | Sequence[int] | None
 
@@ -83,15 +82,13 @@ def reshape(a: array, /, shape: Sequence[int], *, stream: Any = None) -> array:
            [2, 3]], dtype=int32)
     """
     x = a._node if type(a) is array else array_node("reshape", a)
-    wanted = _completed(x, (shape,) if isinstance(shape, int) else shape)
-    if wanted == x.shape:
-        return wrap(x)
-    return wrap(Node(Reshape(wanted), (x,), wanted, x.dtype))
+    wanted = integers("reshape", "a size", (shape,) if isinstance(shape, int) else shape)
+    return wrap(_arranged(x, wanted))
 
 
-def _completed(x: Node, shape: Sequence[int]) -> Shape:
-    """A shape with its -1 replaced."""
-    shape = integers("reshape", "a size", shape)
+@by_shape
+def _arranged(x: Node, shape: Shape) -> Node:
+    """x in a shape with its -1 replaced."""
     size, free = x.size, shape.count(-1)
     if free == 1:
         rest = -prod(shape)
@@ -103,7 +100,7 @@ def _completed(x: Node, shape: Sequence[int]) -> Shape:
         raise ValueError(f"[reshape] Can only infer one dimension, got {shape}.")
     if prod(shape) != size or any(n < 0 for n in shape):
         raise ValueError(f"[reshape] Cannot reshape array of shape {x.shape} into {shape}.")
-    return shape
+    return views.reshape(x, shape)
 
 
 def flatten(a: array, /, start_axis: int = 0, end_axis: int = -1, *, stream: Any = None) -> array:
@@ -112,18 +109,26 @@ def flatten(a: array, /, start_axis: int = 0, end_axis: int = -1, *, stream: Any
     >>> mx.flatten(mx.ones((2, 3, 4)), 1).shape
     (2, 12)
     """
-    x = array_node("flatten", a)
+    x = a._node if type(a) is array else array_node("flatten", a)
+    start, end = (
+        integer("flatten", "start_axis", start_axis),
+        integer("flatten", "end_axis", end_axis),
+    )
+    return wrap(_flattened(x, start, end))
+
+
+@by_shape
+def _flattened(x: Node, start_axis: int, end_axis: int) -> Node:
     if x.ndim == 0:
-        return wrap(views.reshape(x, (1,)))
-    start = max(integer("flatten", "start_axis", start_axis), -x.ndim)
-    end = min(integer("flatten", "end_axis", end_axis), x.ndim - 1)
+        return views.reshape(x, (1,))
+    start, end = max(start_axis, -x.ndim), min(end_axis, x.ndim - 1)
     start, end = start % x.ndim if start < x.ndim else start, end + x.ndim if end < 0 else end
     if start >= x.ndim or end < 0:
         raise AxisError(f"[flatten] Invalid axes {start_axis}, {end_axis} for {x.ndim} dimensions.")
     if start > end:
         raise ValueError("[flatten] start_axis must be less than or equal to end_axis.")
     merged = prod(x.shape[start : end + 1])
-    return wrap(views.reshape(x, (*x.shape[:start], merged, *x.shape[end + 1 :])))
+    return views.reshape(x, (*x.shape[:start], merged, *x.shape[end + 1 :]))
 
 
 def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Any = None) -> array:
@@ -152,7 +157,14 @@ def squeeze(a: array, /, axis: Axes = None, *, stream: Any = None) -> array:
     >>> mx.squeeze(mx.ones((1, 2, 1))).shape
     (2,)
     """
-    x = array_node("squeeze", a)
+    x = a._node if type(a) is array else array_node("squeeze", a)
+    if axis is not None and type(axis) is not int:
+        axis = axes_of("squeeze", axis, x.ndim)
+    return wrap(_squeezed(x, axis))
+
+
+@by_shape
+def _squeezed(x: Node, axis: int | tuple[int, ...] | None) -> Node:
     if axis is None:
         drop: tuple[int, ...] = tuple(i for i, n in enumerate(x.shape) if n == 1)
     else:
@@ -162,7 +174,7 @@ def squeeze(a: array, /, axis: Axes = None, *, stream: Any = None) -> array:
             raise ValueError(
                 f"[squeeze] Cannot squeeze axis {at} with size {x.shape[at]}, not equal to 1."
             )
-    return wrap(views.reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in drop)))
+    return views.reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in drop))
 
 
 def expand_dims(a: array, /, axis: int | Sequence[int], *, stream: Any = None) -> array:
@@ -171,12 +183,18 @@ def expand_dims(a: array, /, axis: int | Sequence[int], *, stream: Any = None) -
     >>> mx.expand_dims(mx.ones((2, 3)), (0, 2)).shape
     (1, 2, 1, 3)
     """
-    x = array_node("expand_dims", a)
-    count = 1 if isinstance(axis, int) else len(integers("expand_dims", "axis", axis))
+    x = a._node if type(a) is array else array_node("expand_dims", a)
+    if type(axis) is not int:
+        axis = axis if isinstance(axis, int) else integers("expand_dims", "axis", axis)
+    return wrap(_expanded(x, axis))
+
+
+@by_shape
+def _expanded(x: Node, axis: int | tuple[int, ...]) -> Node:
+    count = 1 if isinstance(axis, int) else len(axis)
     new = axes_of("expand_dims", axis, x.ndim + count)
     sizes = iter(x.shape)
-    shape = tuple(1 if i in new else next(sizes) for i in range(x.ndim + count))
-    return wrap(views.reshape(x, shape))
+    return views.reshape(x, tuple(1 if i in new else next(sizes) for i in range(x.ndim + count)))
 
 
 def transpose(a: array, /, axes: Sequence[int] | None = None, *, stream: Any = None) -> array:
@@ -187,20 +205,21 @@ def transpose(a: array, /, axes: Sequence[int] | None = None, *, stream: Any = N
     """
     x = a._node if type(a) is array else array_node("transpose", a)
     if axes is None:
-        order = tuple(range(x.ndim))[::-1]
-    else:
-        order = axes_of("transpose", axes, x.ndim)
-        if len(order) != x.ndim:
-            raise ValueError(
-                f"[transpose] Received {len(order)} axes for array with {x.ndim} dimensions."
-            )
-    return _transposed(x, order)
+        return wrap(_reversed(x))
+    order = axes_of("transpose", axes, len(x.shape))
+    if len(order) != len(x.shape):
+        raise ValueError(
+            f"[transpose] Received {len(order)} axes for array with {x.ndim} dimensions."
+        )
+    return wrap(_transposed(x, order))
 
 
-def _transposed(x: Node, order: tuple[int, ...]) -> array:
-    if order == tuple(range(x.ndim)):
-        return wrap(x)
-    return wrap(Node(Transpose(order), (x,), tuple([x.shape[i] for i in order]), x.dtype))
+_transposed = by_shape(views.transpose)
+
+
+@by_shape
+def _reversed(x: Node) -> Node:
+    return views.transpose(x, range(x.ndim)[::-1])
 
 
 permute_dims = transpose
@@ -216,7 +235,7 @@ def swapaxes(a: array, /, axis1: int, axis2: int, *, stream: Any = None) -> arra
     i, j = axis_of("swapaxes", axis1, x.ndim), axis_of("swapaxes", axis2, x.ndim)
     order = list(range(x.ndim))
     order[i], order[j] = j, i
-    return _transposed(x, tuple(order))
+    return wrap(_transposed(x, tuple(order)))
 
 
 def moveaxis(a: array, /, source: int, destination: int, *, stream: Any = None) -> array:
@@ -310,6 +329,7 @@ def flip(a: array, /, axis: Axes = None, *, stream: Any = None) -> array:
     return wrap(Slice(starts, steps, x.shape)(x))
 
 
+@by_shape
 def narrow(x: Node, axis: int, start: int, stop: int) -> Node:
     """Elements start to stop (excluded) along an axis."""
     if start == 0 and stop == x.shape[axis]:
@@ -351,33 +371,3 @@ def _diagonal(x: Node, offset: int) -> Node:
     flat = views.reshape(x, (*lead, rows * columns))
     starts = (*[0] * len(lead), first * columns + first + offset)
     return Slice(starts, (*[1] * len(lead), columns + 1), (*lead, count))(flat)
-
-
-def as_strided(
-    a: array,
-    /,
-    shape: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
-    offset: int = 0,
-    *,
-    stream: Any = None,
-) -> array:
-    """Element (i, j, ...) is element ``offset + i strides[0] + j strides[1] + ...`` of a.
-
-    a is taken in row-major order; strides count elements and default to row-major ones.  An
-    element out of bounds raises IndexError on evaluation.
-
-    >>> mx.as_strided(mx.arange(6), (2, 2), (1, 2), 1)
-    array([[1, 3],
-           [2, 4]], dtype=int32)
-    """
-    x = array_node("as_strided", a)
-    sizes = x.shape if shape is None else shape_of("as_strided", shape)
-    steps = [prod(sizes[i + 1 :]) for i in range(len(sizes))] if strides is None else strides
-    steps = integers("as_strided", "a stride", steps)
-    if len(steps) != len(sizes):
-        raise ValueError(f"[as_strided] {len(sizes)} sizes, but strides {tuple(steps)}.")
-    at = full(sizes, dt.int64, integer("as_strided", "offset", offset))
-    for axis, step in enumerate(steps):
-        at = at + iota(sizes, axis, dt.int64) * step
-    return wrap(Gather((0,))(views.reshape(x, (x.size,)), at))

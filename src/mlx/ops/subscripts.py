@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlx.array import ArrayAt, array, wrap
 from mlx.base import dtype as dt
 from mlx.graph.node import Node, Shape
+from mlx.ops.chains import by_shape
 from mlx.ops.indices import (
     Basic,
     Plain,
@@ -15,6 +17,7 @@ from mlx.ops.indices import (
     is_mask,
     parts_of,
     plain,
+    plain_key,
     reshaped,
     subscript,
 )
@@ -41,9 +44,10 @@ def getitem(a: array, index: Any) -> array:
     if type(index) is array and index._node.dtype.is_integer and x.shape:
         rows = index._node
         return wrap(Node(_ROWS, (x, rows), (*rows.shape, *x.shape[1:]), x.dtype))
-    found = plain(x.shape, index)
-    if found is not None:
-        return wrap(found.slice_of(x))
+    key = plain_key(index)
+    if key is not None:
+        with contextlib.suppress(LookupError):
+            return wrap(_sliced(x, key))
     parts = parts_of(index)
     if any(is_mask(part) for part in parts):
         raise ValueError(_BOOLEAN)
@@ -53,6 +57,15 @@ def getitem(a: array, index: Any) -> array:
         axes = tuple(sorted(sub.arrays))
         y = Gather(axes, position=sub.position)(y, *sub.indices())
     return wrap(reshape(y, sub.result))
+
+
+@by_shape
+def _sliced(x: Node, key: tuple[Any, ...]) -> Node:
+    parts = tuple([slice(*part) if type(part) is tuple else part for part in key])
+    found = plain(x.shape, parts)
+    if found is None:
+        raise LookupError
+    return found.slice_of(x)
 
 
 # -- writing -------------------------------------------------------------------------------

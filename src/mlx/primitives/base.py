@@ -20,8 +20,9 @@ Python numbers as weak constants, for that purpose.
 from __future__ import annotations
 
 import dataclasses
+import operator
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
@@ -29,13 +30,56 @@ from mlx.graph.node import Node, Shape, record
 
 _tokens: dict[Any, int] = {}
 _token_lock = threading.Lock()
-_structural: dict[type, tuple[str, ...]] = {}  # names of a class's fields that are no sizes
+_classes: dict[type, tuple[Callable[[Any], Any], dict[Any, int]]] = {}
 
 
-class Primitive:
+def _enter(cls: type[Primitive]) -> tuple[Callable[[Any], Any], dict[Any, int]]:
+    """What gets a member's fields that are no sizes, and the tokens of the class by these."""
+    every = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    names = [name for name in every if name not in cls.sizes]
+    fields_of = operator.attrgetter(*names) if names else _no_fields
+    entry = _classes[cls] = fields_of, {}
+    return entry
+
+
+def _no_fields(primitive: Primitive) -> tuple[()]:
+    return ()
+
+
+SHARED = 4096
+"""Members kept of a class that shares them."""
+
+
+class Sharing(type):
+    """Calling a ``shared`` class twice with equal fields gives one object: that is faster than
+    making another, and its part of a key is made but once."""
+
+    _members: dict[tuple[Any, ...], Any]
+
+    def __init__(cls, *args: Any) -> None:
+        super().__init__(*args)
+        cls._members = {}
+
+    def __call__(cls, *fields: Any, **named: Any) -> Any:
+        if named or not cls.shared:  # type: ignore[attr-defined]
+            return super().__call__(*fields, **named)
+        try:
+            found = cls._members.get(fields)
+        except TypeError:  # a list in place of a tuple
+            return super().__call__(*fields)
+        if found is None:
+            if len(cls._members) >= SHARED:
+                cls._members.clear()
+            found = cls._members[fields] = super().__call__(*fields)
+        return found
+
+
+class Primitive(metaclass=Sharing):
     """Base of all primitives; members are frozen dataclasses."""
 
     family: ClassVar[str] = ""
+    shared: ClassVar[bool] = False
+    """Whether equal members are one object: where few different ones are made, over and over."""
     sizes: ClassVar[frozenset[str]] = frozenset()
     """Fields that hold sizes: they are left out of the token (the shapes say them)."""
     outputs: ClassVar[int] = 1
@@ -48,31 +92,26 @@ class Primitive:
     @property
     def token(self) -> int:
         """A small integer that stands for class and parameters (sizes left out) in keys."""
-        try:
-            return self.__dict__["_token"]
-        except KeyError:
-            pass
-        cls = type(self)
-        names = _structural.get(cls)
-        if names is None:
-            every = (f.name for f in dataclasses.fields(self))  # type: ignore[arg-type]
-            names = _structural[cls] = tuple(n for n in every if n not in self.sizes)
-        fields = tuple([getattr(self, name) for name in names])
-        with _token_lock:
-            token = _tokens.setdefault((cls, fields), len(_tokens))
-        self.__dict__["_token"] = token
+        fields_of, known = _classes.get(type(self)) or _enter(type(self))
+        fields = fields_of(self)
+        token = known.get(fields)
+        if token is None:
+            with _token_lock:
+                token = known[fields] = _tokens.setdefault((type(self), fields), len(_tokens))
         return token
 
     @property
-    def size_values(self) -> tuple[Any, ...]:
-        """The fields left out of the token that the result's shape does not say."""
+    def size_values(self) -> tuple[int, ...]:
+        """The sizes left out of the token that the result's shape does not say."""
         return ()
 
     @property
-    def key_part(self) -> int | tuple[Any, ...]:
+    def key_part(self) -> int | tuple[int, tuple[int, ...]]:
         """What stands for the primitive in the key of a region; kept in ``_key_part``."""
-        sizes = self.size_values
-        part = self.__dict__["_key_part"] = (self.token, sizes) if sizes else self.token
+        part: Any = self.token
+        if self.sizes and (sizes := self.size_values):
+            part = part, sizes
+        self.__dict__["_key_part"] = part
         return part
 
     def infer(self, *inputs: Node) -> tuple[Any, Any]:

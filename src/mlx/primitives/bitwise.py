@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.primitives.elementwise import Elementwise
 
 

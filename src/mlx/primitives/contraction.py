@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.elementwise import Conjugate
@@ -17,6 +17,7 @@ class Contraction(Primitive):
     """Sums of products of two operands; what follows it may work on tiles of its result."""
 
     family = "contraction"
+    shared = True
     reads_narrow: ClassVar[bool] = False
     """Whether a kernel may read operands as they were before an exact cast."""
     form: ClassVar[str]

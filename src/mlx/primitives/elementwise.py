@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, float32
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full_like
 
@@ -23,6 +23,7 @@ class Elementwise(Primitive):
     """
 
     family = "elementwise"
+    shared = True
     partials: ClassVar[tuple[Partial | None, ...]] = ()
     cheap: ClassVar[bool] = False
     """Whether recomputing it costs less than storing and loading it."""

@@ -11,12 +11,12 @@ bounds makes the evaluation raise IndexError.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full, iota
 from mlx.primitives.elementwise import Add, Conjugate, Equal, Multiply, cast, where
@@ -34,6 +34,10 @@ class Indexing(Primitive):
     axes: tuple[int, ...]
     batch: int
     window: Shape | None
+
+    @property
+    def size_values(self) -> tuple[int, ...]:
+        return self.window or ()
 
     def rest_axes(self, ndim: int) -> list[int]:
         """The array's axes that are part of rest."""
@@ -268,7 +272,7 @@ class SliceUpdate(Primitive):
     steps: tuple[int, ...]
 
     @property
-    def size_values(self) -> tuple[Any, ...]:
+    def size_values(self) -> tuple[int, ...]:
         return self.starts
 
     def _slice(self, shape: Shape) -> Slice:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.indexing import Gather
@@ -44,6 +44,7 @@ class ArgReduce(Positions):
     """
 
     family = "argreduce"
+    shared = True
     predicate: ClassVar[str] = ""
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
@@ -80,6 +81,7 @@ class ArgSort(Positions):
     """Indices that sort an axis, equal elements in their order; NaN last."""
 
     family = "ordering"
+    shared = True
     axis: int
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
@@ -91,6 +93,7 @@ class Sort(Primitive):
     """The elements along an axis in ascending order, NaN last."""
 
     family = "ordering"
+    shared = True
     axis: int
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]

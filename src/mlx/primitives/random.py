@@ -3,9 +3,9 @@ as 1, 2, 3", SC11), a keyed hash of counters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from mlx.base.frozen import dataclass
 from mlx.primitives.elementwise import Elementwise
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.elementwise import Equal, cast
@@ -68,6 +68,7 @@ class Reduction(Primitive):
     """
 
     family = "reduction"
+    shared = True
     axis: int
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]

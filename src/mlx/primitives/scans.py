@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full
 from mlx.primitives.elementwise import Conjugate, Greater, cast, where
@@ -24,6 +24,7 @@ class Scan(Primitive):
     """
 
     family = "scan"
+    shared = True
     axis: int
     reverse: bool
     inclusive: bool

@@ -7,13 +7,13 @@ them as little as possible, which is right for every function that does not depe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.elementwise import Conjugate, cast
 from mlx.primitives.factorizations import Factorization, known

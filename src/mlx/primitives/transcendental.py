@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node
 from mlx.primitives.elementwise import Elementwise
 

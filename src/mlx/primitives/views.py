@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full
 from mlx.primitives.layout import Layout
@@ -21,6 +21,7 @@ class View(Primitive):
     """
 
     family = "view"
+    shared = True
 
     def transpose(self, cotangent: Node, x: Node) -> Node:
         raise TypeError(f"[{self.name}] declares no transpose rule.")
@@ -102,13 +103,14 @@ def moveaxis(x: Node, source: int, destination: int) -> Node:
 class Slice(View):
     """``x[starts[i] :: steps[i]]``, shape[i] elements along each axis; steps may be negative."""
 
+    shared = False  # too many different ones
     sizes = frozenset({"starts", "shape"})
     starts: tuple[int, ...]
     steps: tuple[int, ...]
     shape: Shape
 
     @property
-    def size_values(self) -> tuple[Any, ...]:
+    def size_values(self) -> tuple[int, ...]:
         return self.starts
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
@@ -139,7 +141,7 @@ class Embed(Primitive):
     shape: Shape
 
     @property
-    def size_values(self) -> tuple[Any, ...]:
+    def size_values(self) -> tuple[int, ...]:
         return self.starts
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
@@ -167,6 +169,7 @@ class Concatenate(Primitive):
     """Inputs one after another along an axis."""
 
     family = "join"
+    shared = True
     axis: int
 
     def infer(self, *inputs: Node) -> tuple[Shape, Dtype]:

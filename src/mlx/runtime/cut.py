@@ -12,7 +12,6 @@ LIMIT = 4096
 _LONGEST = 8 * LIMIT
 _WINDOW = 12
 _STEP = 256
-_SHORTEST = 32
 
 
 def pieces(order: list[Node]) -> Iterator[list[Node]]:
@@ -34,40 +33,6 @@ def pieces(order: list[Node]) -> Iterator[list[Node]]:
         order[start:stop] = [None] * len(piece)  # type: ignore[list-item] # no reference stays
         yield piece
         start = stop
-
-
-def layers(order: list[Node]) -> list[list[Node]]:
-    """The region cut where its structure repeats (the layers of a network), and then ``order``
-    is consumed; nothing where it doesn't repeat.
-
-    For regions whose shapes keep changing, such as decoding with a growing cache: equal layers
-    need one plan between them.
-    """
-    ids: dict[Any, int] = {}
-    signs = [ids.setdefault((n.primitive.token, n.shape), len(ids)) for n in order]
-    cuts = _repeats(signs)
-    if not cuts:
-        return []
-    while any(_belongs_to_previous(order[at]) for at in cuts):
-        cuts = [at + 1 for at in cuts if at + 1 < len(order)]
-    edges = [0, *cuts, len(order)]
-    found = [order[a:b] for a, b in zip(edges, edges[1:], strict=False)]
-    order.clear()
-    return [piece for piece in found if piece]
-
-
-def _repeats(signs: list[int]) -> list[int]:
-    """Where at least three equal stretches begin and end; empty if there are none."""
-    for start in range(0, len(signs) // 2, 8):
-        period = _period(signs, start, len(signs) // 3)
-        if period < _SHORTEST:
-            continue
-        cuts, pattern = [start], signs[start : start + period]
-        while signs[cuts[-1] : cuts[-1] + period] == pattern:
-            cuts.append(cuts[-1] + period)
-        if len(cuts) > 3:
-            return cuts
-    return []
 
 
 def _belongs_to_previous(node: Node) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +13,19 @@ from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
-from mlx.runtime.cut import layers, pieces
+from mlx.runtime.cut import pieces
 from mlx.runtime.execute import Failed, counters, number_bits, run, spoil, unsettled
-from mlx.runtime.memory import check_size
+from mlx.runtime.structures import Programs, Region
 
 if TYPE_CHECKING:
     from mlx.backend.llvm.programs import Executable
 
-programs = LazyModule("mlx.backend.llvm.programs")
+equality = LazyModule("mlx.compiler.equal")
 groups = LazyModule("mlx.compiler.groups")
 
-PROGRAMS = 2048
 collector.calm()
 _lock = team.planning
-_programs: OrderedDict[Any, Executable] = OrderedDict()
+_programs = Programs()
 
 
 def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
@@ -40,13 +38,16 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
         waiting = [node for node in nodes if node.data is None]
         if waiting and not _evaluate_calls(waiting, asynchronous):
             _evaluate(waiting, asynchronous)
+        late = []
         for node in nodes:
-            if type(node.data) is not Buffer:
-                raise node.data.error()
+            data = node.data
+            if type(data) is not Buffer:
+                raise data.error()
+            if data.ticket is not None:
+                late.append(data)
     if not asynchronous:
-        for node in nodes:
-            if (data := node.data).ticket is not None:
-                data.wait()
+        for data in late:
+            data.wait()
 
 
 def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node]]:
@@ -72,6 +73,7 @@ def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node]]:
 def _settle(order: Sequence[Node]) -> bool:
     """Give the outputs of finished compiled calls their data; whether there were any."""
     settled = []
+    keep = trace.any_open()
     for node in order:
         inputs = node.inputs
         if inputs and (source := inputs[0]).dtype is None and (data := source.data) is not None:
@@ -79,54 +81,84 @@ def _settle(order: Sequence[Node]) -> bool:
                 raise data.error()
             node.data = data[node.primitive.index]
             settled.append(node)
-    trace.evaluated(settled)
+            if not keep:
+                node.inputs = ()
+    if keep:
+        trace.evaluated(settled)
     return bool(settled)
 
 
 _serial = operator.attrgetter("serial")
+_COMPUTED = {Buffer}
 
 
-def _describe(
-    order: list[Node],
-) -> tuple[list[Any], list[Node], list[Node], list[int], list[int], dict[Node, int]]:
-    """(key, leaves, run-time numbers, in-region references to nodes and to leaves, positions)."""
-    index: dict[Node, int] = {}
-    key: list[Any] = []
-    leaves: list[Node] = []
-    scalars: list[Node] = []
-    edges = [0] * len(order)
-    uses: list[int] = []
-    find = index.get
-    for position, node in enumerate(order):
-        primitive = node.primitive
-        index[node] = position
-        part = primitive.__dict__.get("_key_part")
-        if part is None:
-            part = primitive.key_part
-        dtype = node.dtype
-        if dtype is not None:
-            key += (part, node.shape, dtype.index)
-        else:
-            key.append(part)
-        inputs = node.inputs
-        if not inputs:
-            if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
-                scalars.append(node)
-                edges[position] += 1  # by ``scalars`` itself
-            continue
-        for source in inputs:
-            at = find(source)
-            if at is None:
-                leaves.append(source)
-                at = index[source] = -len(leaves)
-                uses.append(1)
-                key.append((source.shape, source.dtype.index))
-            elif at >= 0:
-                edges[at] += 1
+_SHAPE = 1 << 40
+"""Added to the number of a tuple of sizes in a key, which no token or position reaches."""
+
+
+class _Shapes(dict[tuple[int, ...], int]):
+    """Numbers for the different tuples of sizes of a region, in the order in which it has them."""
+
+    def __missing__(self, sizes: tuple[int, ...]) -> int:
+        number = self[sizes] = _SHAPE + len(self)
+        return number
+
+
+class _Described:
+    """A region as a key says it: ``key`` is the structure, ``shapes`` the tuples of sizes.
+
+    edges: in-region references to each node; uses: to each leaf; index: positions of nodes.
+    """
+
+    __slots__ = ("edges", "index", "key", "leaves", "scalars", "shapes", "uses")
+
+    def __init__(self, order: list[Node]) -> None:
+        self.index = dict[Node, int]()
+        self.key = list[int]()
+        self.leaves = list[Node]()
+        self.scalars = list[Node]()
+        self.shapes = _Shapes()
+        self.edges = [0] * len(order)
+        self.uses = list[int]()
+        self._walk(order)
+
+    def _walk(self, order: list[Node]) -> None:
+        index, key, shapes, edges, uses = self.index, self.key, self.shapes, self.edges, self.uses
+        find, leaves = index.get, self.leaves
+        for position, node in enumerate(order):
+            primitive = node.primitive
+            index[node] = position
+            part = primitive.__dict__.get("_key_part")
+            if part is None:
+                part = primitive.key_part
+            if part.__class__ is tuple:
+                key += (part[0], shapes[part[1]])
             else:
-                uses[-1 - at] += 1
-            key.append(at)
-    return key, leaves, scalars, edges, uses, index
+                key.append(part)
+            dtype = node.dtype
+            inputs = node.inputs
+            if dtype is not None:
+                key += (shapes[node.shape], dtype.index)
+            else:
+                key += (-_SHAPE, len(inputs), *[shapes[sizes] for sizes, _ in node.shape])
+            if not inputs:
+                if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
+                    self.scalars.append(node)
+                    edges[position] += 1  # by ``scalars`` itself
+                continue
+            for source in inputs:
+                at = find(source)
+                if at is None:
+                    leaves.append(source)
+                    at = index[source] = -len(leaves)
+                    uses.append(1)
+                    key += (at, shapes[source.shape], source.dtype.index)
+                    continue
+                if at >= 0:
+                    edges[at] += 1
+                else:
+                    uses[-1 - at] += 1
+                key.append(at)
 
 
 def _outside(order: list[Node], edges: list[int], usual: int) -> list[int]:
@@ -175,7 +207,7 @@ def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
     for call in calls:
         if call.dtype is not None or call.primitive.family != "compiled":
             return False
-        if call.data is None and not all([type(node.data) is Buffer for node in call.inputs]):
+        if call.data is None and not {type(n.data) for n in call.inputs} <= _COMPUTED:
             return False
     for call in sorted(calls, key=_serial):
         if call.data is None:
@@ -223,7 +255,8 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
     roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
     order = _collect_recorded(roots)
-    _, leaves, scalars, _, _, index = _describe(order)
+    described = _Described(order)
+    leaves, scalars, index = described.leaves, described.scalars, described.index
     graph.results = [
         ("input", position[n])
         if n in position
@@ -232,8 +265,7 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     ]
     if len(roots) == len(graph.outputs):
         graph.results = None
-    live = [index[n] for n in roots]
-    program = _build(order, live, leaves, scalars, threads)
+    program = _program(described, order, [index[n] for n in roots], threads)
     graph.values = tuple(leaf for leaf in leaves if leaf not in position)
     position |= {leaf: len(graph.inputs) + i for i, leaf in enumerate(graph.values)}
     sources = [position[leaf] for leaf in leaves]
@@ -254,35 +286,18 @@ def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
     return sorted(seen, key=_serial)
 
 
-MANY = 256
-"""Regions of fewer nodes are always planned whole."""
-_structures: OrderedDict[int, None] = OrderedDict()
-
-
-def _shapes_change(key: list[Any]) -> bool:
-    """Whether a region of the same structure, but other shapes, was planned before."""
-    structure = hash(tuple([part for part in key if type(part) is int]))
-    if structure in _structures:
-        return True
-    _structures[structure] = None
-    if len(_structures) > PROGRAMS:
-        _structures.popitem(last=False)
-    return False
-
-
-def _build(
-    order: list[Node], live: list[int], leaves: list[Node], scalars: list[Node], threads: int
-) -> Executable:
-    counters["programs"] += 1
-    return programs.build_executable(
-        order, live, leaves, scalars, threads, team.Program, check_size
-    )
-
-
-def _remember(key: Any, program: Executable) -> None:
-    _programs[key] = program
-    if len(_programs) > PROGRAMS:
-        _programs.popitem(last=False)
+def _program(described: _Described, order: list[Node], live: list[int], threads: int) -> Executable:
+    """The program of a region: met before, bound to new sizes, or planned."""
+    shapes = tuple(described.shapes)
+    equal = equality.equal_numbers(described.scalars)
+    key = (tuple(described.key), tuple(map(len, shapes)), tuple(live), equal, threads)
+    structure, program = _programs.find(key, shapes)
+    if program is None:
+        counters["programs"] += 1
+        leaves, scalars = described.leaves, described.scalars
+        region = Region(order, live, leaves, scalars, shapes, threads)
+        program = _programs.make(structure, region)
+    return program
 
 
 _PASSING = frozenset({"custom", "barrier", "compiled"})
@@ -319,30 +334,19 @@ def _evaluate_whole(
 
 
 def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) -> None:
-    key, leaves, scalars, edges, uses, index = _describe(order)
-    live = _outside(order, edges, _USUAL)
-    wanted = {at for n in roots if (at := index.get(n, -1)) >= 0}
+    described = _Described(order)
+    live = _outside(order, described.edges, _USUAL)
+    find = described.index.get
+    wanted = {at for n in roots if (at := find(n, -1)) >= 0}
     live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
     if several := _wanted_whole(order, live, roots):
-        del key, leaves, scalars, index  # references that would make nodes look needed
+        del find, described  # references that would make nodes look needed
         _evaluate_whole(order, roots, several, asynchronous)
         return
     live = [i for i in live if order[i].dtype is not None]
-    del index
-    threads = team.num_threads()
-    whole = (tuple(key), tuple(live), threads)
-    program = _programs.get(whole)
-    if program is None:
-        parts = layers(order) if len(order) >= MANY and _shapes_change(key) else []
-        if parts:
-            del leaves, scalars  # references that would make nodes look needed
-            for part in parts:
-                _evaluate_region(part, roots, asynchronous)
-            return
-        program = _build(order, live, leaves, scalars, threads)
-        _remember(whole, program)
-    else:
-        _programs.move_to_end(whole)
+    del find, described.index
+    leaves, scalars, uses = described.leaves, described.scalars, described.uses
+    program = _program(described, order, live, team.num_threads())
     outputs = [order[i] for i in live]
     numbers = [number_bits(scalars[i]) for i in program.scalar_order]
 

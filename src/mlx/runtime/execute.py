@@ -16,7 +16,7 @@ from mlx.graph.node import Node
 from mlx.runtime import profile, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.host import call_host
-from mlx.runtime.memory import Storage, allocate
+from mlx.runtime.memory import Storage, allocate, allocate_all
 
 if TYPE_CHECKING:
     from mlx.backend.llvm.programs import Executable
@@ -203,12 +203,10 @@ def run(
     if donated:
         storages = [donated.get(i) or allocate(n) for i, n in enumerate(program.output_bytes)]
     else:
-        storages = [allocate(n) for n in program.output_bytes]
+        storages = allocate_all(program.output_bytes)
     arena = allocate(program.arena_bytes) if program.arena_bytes else None
     bases = [status.buffer_info()[0], 0, arena.address if arena else 0]
-    for position in program.leaf_order:
-        buffer = data[position]
-        bases.append(buffer.storage.address + buffer.offset)
+    bases += [(of := data[at]).storage.address + of.offset for at in program.leaf_order]
     bases += [storage.address for storage in storages]
     bases += numbers
     block = words("q", bases)
@@ -227,12 +225,15 @@ def run(
 
 
 _NOT_RUN = -1
+_SETTLED: set[Pending | None] = {None}
 
 
 def unsettled(data: list[Buffer], may_wait: bool) -> list[Pending]:
     """What computes the data, still runs and may fail; nothing unless ``may_wait``, for then
     it is waited for.  Raises what it failed with."""
-    found = []
+    found: list[Pending] = []
+    if {buffer.ticket for buffer in data} <= _SETTLED:
+        return found
     for buffer in data:
         pending = buffer.ticket
         if pending is not None and pending.may_fail:
@@ -247,6 +248,8 @@ def _buffers(
     program: Executable, data: list[Buffer], storages: list[Any], ticket: Pending | None
 ) -> list[Buffer]:
     """The outputs' buffers."""
+    if program.plain:
+        return [Buffer(storage, 0, ticket) for storage in storages]
     return [
         Buffer(storages[number], offset, ticket)
         if kind == "output"

@@ -56,6 +56,21 @@ class Program:
         self.address = self._table.buffer_info()[0]
         self.count = len(self._consts)
 
+    @classmethod
+    def bound(cls, table: array[int], consts: array[int], small: bool, keep: Any) -> Program:
+        """A program whose table is ready but for where ``consts`` begin."""
+        self = cls.__new__(cls)
+        self.small, self._keep, self._table, self._consts = small, keep, table, [consts]
+        most = max(table[2::4])
+        if most > MAX_TASKS:
+            raise ValueError(f"[Program] A command of {most} tasks; at most {MAX_TASKS}.")
+        self.parallel = most > 1
+        start = consts.buffer_info()[0]
+        table[1::4] = array("q", [start + offset for offset in table[1::4]])
+        self.address = table.buffer_info()[0]
+        self.count = len(table) // 4
+        return self
+
 
 class Ticket:
     """A submitted program; ``wait`` for it.  Keeps alive what the program uses until then."""

@@ -6,12 +6,12 @@ Scans, sorts and arg-reductions work on rows; what they need of shapes and strid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from mlx.backend.llvm.abi import Kernel, Operand, Pointer
 from mlx.backend.llvm.values import Value
 from mlx.base.dtype import dtype_named
+from mlx.base.frozen import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ rows is folded onto the lower until one is left.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import (
@@ -25,6 +23,7 @@ from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, i64
+from mlx.base.frozen import dataclass
 from mlx.compiler.nest import CHUNK, Load, Reduce
 
 BLOCK = 512

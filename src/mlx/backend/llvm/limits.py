@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm.elements import multiply_add
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import const, i64, vector
+from mlx.base.frozen import dataclass
 
 CHAINS = 16
 """Sums in registers: enough to hide the latency of a multiply-add, few enough not to spill."""

@@ -6,11 +6,13 @@ leaves, outputs and run-time numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
 from mlx.backend.llvm import columns, opaque, staging
 from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
+from mlx.backend.llvm.arena import ALIGN
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
 from mlx.backend.llvm.convolution import plan_contraction
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
@@ -20,13 +22,20 @@ from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.compiler.nest import CHUNK, Access, Nest, Reduce
-from mlx.compiler.plan import NestStep, OpaqueStep, Plan
-from mlx.compiler.steps import CheckStep, CopyStep, GemmStep, Strided
+from mlx.compiler.sizes import least, most
+from mlx.compiler.steps import (
+    CheckStep,
+    CopyStep,
+    GemmStep,
+    NestStep,
+    OpaqueStep,
+    Plan,
+    Strided,
+)
 
 ZERO, ARENA, FIRST = 1, 2, 3
 STREAM_BYTES = 24 << 20
 TASK_ELEMENTS = 16384
-ALIGN = 64
 
 
 @dataclass(slots=True)
@@ -41,13 +50,14 @@ class Lowered:
     """From buffer number to position among outputs."""
 
 
-def lower(plan: Plan, workers: int) -> Lowered:
-    """Lower every step; ``workers`` sizes scratch and tasks, never results."""
-    return _Lowering(plan, workers).run()
+def lower(plan: Plan, workers: int, place: Callable[[Plan], int]) -> Lowered:
+    """Lower every step; ``workers`` sizes scratch and tasks, never results.  ``place`` gives
+    temporaries their offsets and returns the size of the arena."""
+    return _Lowering(plan, workers, place(plan)).run()
 
 
 class _Lowering:
-    def __init__(self, plan: Plan, workers: int) -> None:
+    def __init__(self, plan: Plan, workers: int, arena: int) -> None:
         self.plan = plan
         self.workers = workers
         self.commands: list[Command | HostCall] = []
@@ -57,7 +67,7 @@ class _Lowering:
         self.output_sizes = [plan.buffers[b].nbytes for b in outputs]
         self.first_output = FIRST + len(plan.leaves)
         self.first_scalar = self.first_output + len(outputs)
-        self.arena = place_temps(plan)
+        self.arena = arena
         for number, buffer in enumerate(plan.buffers):
             if buffer.kind == "leaf":
                 pointer = Pointer(FIRST + buffer.position)
@@ -94,7 +104,7 @@ class _Lowering:
         """Temporary memory of the current step, behind the arena's buffers."""
         pointer = Pointer(ARENA, self.arena + self.scratch_used)
         self.scratch_used += -(-nbytes // ALIGN) * ALIGN
-        self.scratch_most = max(self.scratch_most, self.scratch_used)
+        self.scratch_most = most(self.scratch_most, self.scratch_used)
         return pointer
 
     # -- nests -------------------------------------------------------------------------
@@ -203,7 +213,7 @@ class _Lowering:
         if nest.split:
             return CHUNK, 1
         inner = max(nest.inner, 1)
-        wanted = max(1, min(rows * inner // TASK_ELEMENTS, 16 * self.workers))
+        wanted = most(1, least(rows * inner // TASK_ELEMENTS, 16 * self.workers))
         if rows >= wanted or reduces:
             return inner, -(-rows // wanted)
         pieces = -(-wanted // rows)
@@ -355,22 +365,3 @@ class _Lowering:
 def accumulate_in(dtype: str) -> str:
     """The dtype in which a matrix product accumulates."""
     return "float32" if dtype in ("float16", "bfloat16") else dtype
-
-
-def place_temps(plan: Plan) -> int:
-    """Give temporaries offsets in the arena, reusing what is dead; returns its size."""
-    live: list[tuple[int, int, int]] = []  # (offset, end, last use)
-    most = 0
-    temps = [b for b in plan.buffers if b.kind == "temp"]
-    for buffer in sorted(temps, key=lambda b: b.first):
-        live = [slot for slot in live if slot[2] >= buffer.first]
-        size = -(-buffer.nbytes // ALIGN) * ALIGN
-        at = 0
-        for start, end, _ in sorted(live):
-            if at + size <= start:
-                break
-            at = max(at, end)
-        buffer.position = at
-        live.append((at, at + size, buffer.last))
-        most = max(most, at + size)
-    return most

@@ -8,17 +8,21 @@ from typing import Any
 
 from mlx.backend.llvm import jit
 from mlx.backend.llvm.abi import Command, HostCall, KernelSpec
+from mlx.backend.llvm.arena import place_temps
 from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lower import lower
 from mlx.backend.llvm.target import host
 from mlx.compiler.donate import check_ahead, donations, may_fail
-from mlx.compiler.plan import Plan, make_plan
+from mlx.compiler.plan import make_plan
+from mlx.compiler.steps import Plan
 from mlx.graph.node import Node
 
 KERNELS = 8192
 _CHECKED = {GATHER: "gather", SCATTER: "scatter"}
 SMALL_COST = 150_000
+DONATED_BYTES = 4096
+"""Smaller outputs get memory of their own: finding out who refers to a leaf costs more."""
 _kernels: OrderedDict[str, jit.Library] = OrderedDict()
 
 
@@ -45,13 +49,13 @@ class Executable:
     """A bound program: native commands, and how leaves and outputs map to its bases."""
 
     __slots__ = (
-        "arena_bytes", "can_fail", "commands", "donations", "donors", "leaf_order",
-        "output_bytes", "results", "scalar_order", "segments",
+        "_commands", "arena_bytes", "can_fail", "donations", "donors", "leaf_order",
+        "output_bytes", "plain", "results", "scalar_order", "segments",
     )  # fmt: skip
 
+    _commands: Any
     segments: list[Any]
     """Native programs and host calls, in order."""
-    commands: list[Command | HostCall]
     arena_bytes: int
     output_bytes: list[int]
     leaf_order: list[int]
@@ -63,6 +67,20 @@ class Executable:
     """The leaves that ``donations`` names, each once."""
     results: list[tuple[str, int, int]]
     """For each output: ("leaf" or "output", which, byte offset)."""
+    plain: bool
+    """Whether the outputs are just the output buffers, in their order."""
+
+    @property
+    def commands(self) -> list[Command | HostCall]:
+        """The kernels' launches and the host calls, in order."""
+        if callable(self._commands):
+            self._commands = self._commands()
+        return self._commands
+
+    @commands.setter
+    def commands(self, commands: Any) -> None:
+        """Set them, or what makes them when somebody looks."""
+        self._commands = commands
 
     def error(self, status: Sequence[int]) -> Exception:
         """The exception for a status block that a kernel filled."""
@@ -75,11 +93,17 @@ class Executable:
 
 
 def assemble(
-    plan: Plan, order: Sequence[Node], live: Sequence[int], leaves: Any, scalars: Any, workers: int
+    plan: Plan,
+    order: Sequence[Node],
+    live: Sequence[int],
+    leaves: Sequence[Node],
+    scalars: Sequence[Node],
+    workers: int,
+    place: Callable[[Plan], int] = place_temps,
 ) -> Executable:
-    """Lower and compile a plan."""
+    """Lower a plan; its kernels are not looked up yet."""
     check_ahead(plan)
-    lowered = lower(plan, workers)
+    lowered = lower(plan, workers, place)
     result = Executable()
     result.commands = lowered.commands
     result.arena_bytes = lowered.arena_bytes
@@ -91,6 +115,7 @@ def assemble(
     result.donations = [
         (lowered.output_index[buffer], [leaf_at[plan.leaves[p]] for p in positions])
         for buffer, positions in donations(plan)
+        if plan.buffers[buffer].nbytes >= DONATED_BYTES
     ]
     result.donors = sorted({leaf for _, positions in result.donations for leaf in positions})
     result.can_fail = any(may_fail(step) for step in plan.steps)
@@ -102,6 +127,8 @@ def assemble(
             result.results.append(("leaf", leaf_at[plan.leaves[info.position]], offset))
         else:
             result.results.append(("output", lowered.output_index[buffer], offset))
+    whole = [("output", i, 0) for i in range(len(result.output_bytes))]
+    result.plain = result.results == whole
     return result
 
 
@@ -135,7 +162,12 @@ def build_executable(
         libraries.append(library)
         table.append((library.address("kernel"), command.consts, command.tasks))
     if table:
-        cost = sum(c.bytes + c.flops // 8 for c in result.commands if isinstance(c, Command))
-        small = cost < SMALL_COST and not result.segments
+        small = is_small(result.commands) and not result.segments
         result.segments.append(make_program(table, small, libraries))
     return result
+
+
+def is_small(commands: Sequence[Command | HostCall]) -> bool:
+    """Whether a program takes less time than waking threads would."""
+    cost = sum(c.bytes + c.flops // 8 for c in commands if isinstance(c, Command))
+    return cost < SMALL_COST

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -48,6 +47,7 @@ from mlx.backend.llvm.quantized_panels import (
 )
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
+from mlx.base.frozen import dataclass
 
 _HALVES = vector(2 * LANES, "i16")
 SLOTS = (
@@ -305,6 +305,12 @@ def _shape_of_tile(rows: int) -> tuple[int, int]:
     return (1, 2) if rows == 1 else (2, 1)
 
 
+def _storing(out: Operand) -> StoreEpilogue:
+    *batch, row, col = out.strides
+    place = Matrix(out.pointer, out.dtype, tuple(batch), row, col)
+    return StoreEpilogue(place, out.shape[:-2])
+
+
 def plan_quantized(
     primitive: Any,
     inputs: list[Operand],
@@ -327,8 +333,7 @@ def plan_quantized(
     panel = chunks * chunk_bytes(columns, primitive.bits, pairs) + sums
     packed = scratch(items * panels * panel)
     pack = pack_rows(primitive, x, (words, columns, panels * columns, panel), packed, pairs)
-    place = Matrix(out.pointer, out.dtype, out.strides[:-2], out.strides[-2], out.strides[-1])
-    epilogue = StoreEpilogue(place, tuple(batch))
+    epilogue = _storing(out)
     spec = ProductSpec(
         primitive.bits, primitive.group, scales.dtype,
         tuple(o.strides[-1] == 1 for o in (w, scales, biases)),  # type: ignore[arg-type]
@@ -342,8 +347,7 @@ def plan_quantized(
         n, m, panels, panel, words, chunks, scales.shape[-1],
         *[s for of in strides for s in of[-2:]], block, blocks,
     ]  # fmt: skip
-    extra = epilogue.consts
-    table = batch_table(batch, *[of[:-2] for of in strides])
+    extra, table = epilogue.consts, batch_table(batch, *[of[:-2] for of in strides])
     consts = [*head, len(SLOTS) + len(extra), len(batch), *extra, *table]
     per_row = words * 4 + scales.shape[-1] * 2 * SIZES[scales.dtype]
     flops = 2 * items * m * n * x.shape[-1]

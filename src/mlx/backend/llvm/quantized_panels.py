@@ -10,7 +10,6 @@ j + half the codes of a word, for dot-product instructions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -20,6 +19,7 @@ from mlx.backend.llvm.gemm.operand import batch_offsets, batch_table
 from mlx.backend.llvm.gemm.pairs import join
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64, vector
+from mlx.base.frozen import dataclass
 
 LANES = 16
 FLOATS = vector(LANES, "float")

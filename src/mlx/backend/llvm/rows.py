@@ -10,8 +10,6 @@ is left.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import (
@@ -30,6 +28,7 @@ from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, i64, lane_consts, vector
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.compiler.nest import Argument, Expression, Index, Load, Reduce
 
 ROWS, INNER, ROWS_PER_TASK, INNER_CHUNK, INNER_CHUNKS = range(5)

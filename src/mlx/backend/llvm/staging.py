@@ -8,8 +8,6 @@ changes, and no result does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.ir import Function, Module
@@ -17,6 +15,7 @@ from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.dtype import dtype_named
+from mlx.base.frozen import dataclass
 from mlx.compiler.nest import Load
 
 BLOCK = 16

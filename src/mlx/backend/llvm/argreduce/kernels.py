@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm import memory
@@ -16,6 +15,7 @@ from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, dtype_named
+from mlx.base.frozen import dataclass
 
 BLOCK = 1024
 """Columns of a task: their best values and indices stay in the first-level cache."""

@@ -37,11 +37,11 @@ def plan_fourier(
 ) -> list[Command] | None:
     """Commands of a complex transform; None where a size has large prime factors."""
     (x,), (out,) = inputs, outputs
-    if any(_split(x.shape[axis]) is None for axis in primitive.axes):
+    if any(_split(int(x.shape[axis])) is None for axis in primitive.axes):
         return None
     commands: list[Command] = []
     for axis in primitive.axes:
-        form = _Form(primitive.inverse, False, x.shape[axis])
+        form = _Form(primitive.inverse, False, int(x.shape[axis]))
         commands += _transform(along(axis, [x, out]), form, scratch, workers)
         x = out
     return commands
@@ -57,9 +57,9 @@ def plan_real_fourier(
     """Commands of the first half of a transform of real numbers, or None."""
     (x,), (out,) = inputs, outputs
     axis = primitive.axis
-    if _split(x.shape[axis]) is None:
+    if _split(int(x.shape[axis])) is None:
         return None
-    form = _Form(False, True, out.shape[axis])
+    form = _Form(False, True, int(out.shape[axis]))
     return _transform(along(axis, [x, out]), form, scratch, workers)
 
 
@@ -96,7 +96,7 @@ def _split(n: int) -> tuple[int, int] | None:
 
 
 def _transform(view: Along, form: _Form, scratch: Any, workers: int) -> list[Command]:
-    n, rows = view.size, view.rows
+    n, rows = int(view.size), view.rows  # int: a template holds for one length
     if not n or not rows:
         return []
     first, second = _split(n) or (n, 1)
@@ -155,7 +155,7 @@ def _command(
     """Transforms with the last loop in lanes, of which ``kept`` elements are stored, the last
     for so many transforms."""
     outer, count, strides = view.without_last()
-    n = view.size
+    n = int(view.size)
     passes = radices(n)
     assert passes is not None
     sizes = (4 if form.real else 8, 8)

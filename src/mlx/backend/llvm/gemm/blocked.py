@@ -9,7 +9,6 @@ whatever the blocks, the tile and the number of workers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
@@ -21,6 +20,7 @@ from mlx.backend.llvm.gemm.pack import pack_a, pack_b
 from mlx.backend.llvm.gemm.tile import UNIT_COL, Tile, tile_of_product
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, i64, vector
+from mlx.base.frozen import dataclass
 
 SLOTS = (
     "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 
 from mlx.backend.llvm.abi import Command, Pointer
@@ -86,7 +85,6 @@ class _Geometry:
     packed_item: int
 
 
-@lru_cache(maxsize=4096)
 def _geometry(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> _Geometry:
     mc, nc = _blocks(tile, m, n, k, items, workers)
     kc = min(tile.depth * tile.step, max(k, 1))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm.operand import batch_offsets
 from mlx.backend.llvm.gemm.pack import pack_b
 from mlx.backend.llvm.gemm.tile import Tile
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import i64
+from mlx.base.frozen import dataclass
 
 SLOTS = ("n", "k", "b_row", "b_col", "nc", "kc", "n_blocks", "k_blocks", "b_panel", "table",
          "dims")  # fmt: skip

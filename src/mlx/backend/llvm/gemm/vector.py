@@ -9,13 +9,12 @@ several, a second kernel adds them up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlx.backend.llvm.gemm.tile import UNIT_ROW
 from mlx.backend.llvm.gemm.vector_columns import Columns
 from mlx.backend.llvm.gemm.vector_form import CHUNK, MAX_BLOCK, SLOTS, VectorProblem
 from mlx.backend.llvm.gemm.vector_rows import Rows
 from mlx.backend.llvm.ir import Module
+from mlx.base.frozen import dataclass
 
 __all__ = ["CHUNK", "MAX_BLOCK", "SLOTS", "VectorSpec"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
@@ -17,6 +16,7 @@ from mlx.backend.llvm.gemm.pack import whole_or_part
 from mlx.backend.llvm.gemm.tile import GENERAL, UNIT_COL, Tile, tile_for
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector, with_element
+from mlx.base.frozen import dataclass
 
 CHUNK = 65_536
 SLOTS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 from mlx.backend.llvm import memory
@@ -15,6 +14,7 @@ from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import const, vector
 from mlx.base import dtype as dt
 from mlx.base.dtype import dtype_named
+from mlx.base.frozen import dataclass
 
 
 @dataclass(frozen=True)

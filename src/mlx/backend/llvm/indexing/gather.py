@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -28,6 +27,7 @@ from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.dtype import Dtype, dtype_named
+from mlx.base.frozen import dataclass
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ each task, which walks all indices: a nanosecond each, less than telling them ap
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -33,6 +32,7 @@ from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, i64
 from mlx.base.dtype import Dtype, dtype_named
+from mlx.base.frozen import dataclass
 
 COLUMNS = 16
 """The narrowest share of the inner loop a task is given."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
@@ -12,6 +10,7 @@ from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.scan.common import PART, TOTALS, WHOLE, Scan, ScanSpec
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, i64
+from mlx.base.frozen import dataclass
 
 BLOCK, STRIDED_BLOCK = 1024, 64
 """Most columns of a task."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
@@ -11,6 +10,7 @@ from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.values import Value, i64
 from mlx.base.dtype import dtype_named
+from mlx.base.frozen import dataclass
 
 WHOLE, TOTALS, PART = "whole", "totals", "part"
 """What a kernel does: whole rows; the totals of chunks; chunks whose totals are known."""

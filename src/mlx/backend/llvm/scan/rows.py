@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
@@ -14,6 +13,7 @@ from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.scan.common import TOTALS, WHOLE, Scan, ScanSpec
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.dtype import dtype_named
+from mlx.base.frozen import dataclass
 from mlx.compiler.nest import CHUNK
 
 SUPER = 16

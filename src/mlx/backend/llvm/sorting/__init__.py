@@ -47,7 +47,7 @@ def _network(record: Record, view: Along, scratch: Any, workers: int) -> list[Co
     rows, n = view.rows, view.size
     groups = -(-rows // network.LANES)
     each = split_rows(groups, n * network.LANES, workers)
-    pairs = network.exchanges(n)
+    pairs = network.exchanges(int(n))
     nbytes = network.scratch_bytes(record, n)
     consts = [rows, each, n, len(pairs) // 2, *view.consts]
     consts += [*scratch(nbytes * workers).consts, nbytes, *pairs]

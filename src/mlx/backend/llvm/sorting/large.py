@@ -7,14 +7,13 @@ reads the elements, the last one writes the result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.sorting.records import Record, restore_where
 from mlx.backend.llvm.sorting.rows import clear_table, count, record_at
 from mlx.backend.llvm.values import Value, const, i64
+from mlx.base.frozen import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ Records with an index are all different, hence the network sorts them stably.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from mlx.backend.llvm import memory
@@ -16,6 +15,7 @@ from mlx.backend.llvm.along import RowCode
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.sorting.records import Record, restore_where
 from mlx.backend.llvm.values import Value, const, i64, mangle, vector
+from mlx.base.frozen import dataclass
 
 LANES = 16
 LONGEST = 128

@@ -9,11 +9,11 @@ the index behind the key, so that equal elements keep their order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.values import Value, bits_of, const, element_of, i64
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 
 _INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000, "float64": 0x7FF << 52}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.sorting.records import Record, restore_where
 from mlx.backend.llvm.values import Value, const, i64
+from mlx.base.frozen import dataclass
 
 DIGIT = 8
 BUCKETS = 1 << DIGIT

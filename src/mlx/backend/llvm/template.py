@@ -1,0 +1,165 @@
+"""A region planned for sizes that change, and bound to sizes by one generated function.
+
+The template holds what no size decides: kernels, and the tables of commands and constants as
+they were when it was made.  Binding copies the tables and writes in what depends on sizes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from mlx.backend.llvm import programs
+from mlx.backend.llvm.abi import Command
+from mlx.backend.llvm.arena import ALIGN, arrange, temporaries
+from mlx.backend.llvm.programs import Executable, assemble, is_small
+from mlx.compiler.plan import make_plan
+from mlx.compiler.recipe import Recipe
+from mlx.compiler.shadow import Fixed, shadow
+from mlx.compiler.sizes import Size, value_of
+from mlx.compiler.steps import Plan
+from mlx.graph.node import Node
+
+Named = dict[tuple[int, ...], tuple[Any, ...]]
+
+
+class Template:
+    """How to make the executable of a region for other sizes."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        named: Named,
+        order: Sequence[Node],
+        live: list[int],
+        leaves: Sequence[Node],
+        scalars: list[Node],
+        workers: int,
+        check_size: Callable[[int], None],
+    ) -> None:
+        """Plan a region whose tuples of sizes have the ``named`` values, sizes of ``recipe``.
+        Raises Fixed where that can't be done, and what ``check_size`` raises where a buffer
+        can't be allocated."""
+        self._recipe = recipe
+        nodes, stand_ins = shadow(order, leaves, named)
+        at = {node: i for i, node in enumerate(order)}
+        numbers = [nodes[at[node]] for node in scalars]
+        plan = make_plan(nodes, {nodes[i] for i in live})
+        for buffer in plan.buffers:
+            if buffer.kind != "leaf":
+                check_size(value_of(buffer.nbytes))
+        like = assemble(plan, nodes, live, stand_ins, numbers, workers, self._place)
+        commands = [c for c in like.commands if isinstance(c, Command)]
+        if len(commands) < len(like.commands):
+            raise Fixed("a host call")
+        self._small = is_small(commands)
+        self._libraries = [programs.kernel(c.spec) for c in commands]
+        recipe.close()
+        self._like = like
+        self._commands = commands
+        self._fill(plan)
+
+    def _place(self, plan: Plan) -> Any:
+        """Every temporary at a place of its own that is yet unknown; the size of the arena."""
+        temps = temporaries(plan)
+        self._lives = [(b.first, b.last) for b in temps]
+        self._sizes = [b.nbytes for b in temps]
+        *places, total = arrange([value_of(n) for n in self._sizes], self._lives)
+        for buffer, place in zip(temps, places, strict=True):
+            buffer.position = self._recipe.place(place) * ALIGN
+        return self._recipe.place(total) * ALIGN
+
+    def _fill(self, plan: Plan) -> None:
+        """The tables as they are now, and the function that changes them."""
+        numbers: list[Any] = []
+        table: list[Any] = []
+        self._starts = [0]
+        for command, library in zip(self._commands, self._libraries, strict=True):
+            table += [library.address("kernel"), 8 * len(numbers), command.tasks, 0]
+            numbers += command.consts
+            self._starts.append(len(numbers))
+        self._consts = array("q", map(value_of, numbers))
+        self._table = array("q", map(value_of, table))
+        outputs: list[tuple[str, Any]] = [
+            (f"{name}[{i}]", number)
+            for name, numbers_of in (("consts", numbers), ("table", table))
+            for i, number in enumerate(numbers_of)
+            if type(number) is Size
+        ]
+        like = self._like
+        outputs += [(f"bytes_{i}", n) for i, n in enumerate(like.output_bytes)]
+        outputs += [(f"offset_{i}", n) for i, (_, _, n) in enumerate(like.results)]
+        outputs += [("arena", like.arena_bytes)]
+        sizes = "".join(f"bytes_{i}, " for i in range(len(like.output_bytes)))
+        offsets = "".join(f"offset_{i}, " for i in range(len(like.results)))
+        self._bind = self._recipe.function(
+            "sizes, consts, table, place, lives, check",
+            [*self._sizes, *like.output_bytes],
+            "place({0}, lives, check)",
+            outputs,
+            f"return arena, [{sizes}], ({offsets})",
+        )
+
+    def bind(
+        self,
+        sizes: Sequence[int],
+        make_program: Callable[..., Any],
+        check_size: Callable[[int], None],
+    ) -> Executable | None:
+        """The executable for other sizes; None where planning would have decided otherwise.
+        ``check_size`` raises where a buffer can't be allocated."""
+        consts, table, like = self._consts[:], self._table[:], self._like
+        found = self._bind(sizes, consts, table, _placed, self._lives, check_size)
+        if found is None:
+            return None
+        result = Executable()
+        result.arena_bytes, result.output_bytes, offsets = found
+        result.results = [
+            (kind, number, offset)
+            for (kind, number, _), offset in zip(like.results, offsets, strict=True)
+        ]
+        result.can_fail, result.plain = like.can_fail, like.plain
+        result.donations = like.donations
+        result.donors = like.donors
+        result.leaf_order = like.leaf_order
+        result.scalar_order = like.scalar_order
+        result.segments = []
+        if table:
+            result.segments.append(make_program(table, consts, self._small, self._libraries))
+        result.commands = partial(self._described, tuple(sizes), consts, table)
+        return result
+
+    def _described(
+        self, sizes: tuple[int, ...], consts: array[int], table: array[int]
+    ) -> list[Command]:
+        """The commands of a bound executable, for whoever wants to see them."""
+        traffic: list[tuple[str, Any]] = []
+        names = []
+        for i, command in enumerate(self._commands):
+            traffic += [(f"bytes_{i}", command.bytes), (f"flops_{i}", command.flops)]
+            names.append(f"(bytes_{i}, flops_{i}), ")
+        measure = self._recipe.function(
+            "sizes, place, lives, check",
+            self._sizes,
+            "place({0}, lives, check)",
+            traffic,
+            f"return [{''.join(names)}]",
+        )
+        measured = measure(sizes, _placed, self._lives, lambda nbytes: None)
+        return [
+            Command(c.spec, consts[start:stop].tolist(), table[4 * i + 2], c.label, *numbers)
+            for i, (c, start, stop, numbers) in enumerate(
+                zip(self._commands, self._starts, self._starts[1:], measured, strict=False)
+            )
+        ]
+
+
+def _placed(
+    sizes: Sequence[int], lives: Sequence[tuple[int, int]], check: Callable[[int], None]
+) -> list[int]:
+    """The places of as many buffers as have ``lives``; the sizes behind theirs are outputs'."""
+    if sizes:
+        check(max(sizes))
+    return arrange(sizes[: len(lives)], lives)

@@ -1,0 +1,210 @@
+"""Programs by structure: what one region and its like, at other sizes, were planned as.
+
+A structure sees which of its sizes change.  The first sizes are planned as they are; from the
+second on a template is made in which what changes is open, and new sizes only bind it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from mlx.base.lazy import LazyModule
+from mlx.graph.node import Node
+from mlx.runtime import team
+from mlx.runtime.memory import check_size
+
+if TYPE_CHECKING:
+    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.template import Named, Template
+    from mlx.compiler.recipe import Recipe
+
+programs = LazyModule("mlx.backend.llvm.programs")
+recipes = LazyModule("mlx.compiler.recipe")
+shadow = LazyModule("mlx.compiler.shadow")
+templates = LazyModule("mlx.backend.llvm.template")
+
+Shapes = tuple[tuple[int, ...], ...]
+PROGRAMS = 2048
+STRUCTURES = 2048
+VARIANTS = 64
+"""Templates tried for one pattern of equal sizes."""
+PATIENCE = 16
+"""Templates after which more are made only if those there are bind now and then."""
+counters = {"planned": 0, "templates": 0, "bound": 0, "refused": 0}
+
+
+class Region:
+    """The nodes of a region and what else planning needs."""
+
+    __slots__ = ("leaves", "live", "order", "scalars", "shapes", "threads")
+
+    def __init__(
+        self,
+        order: list[Node],
+        live: list[int],
+        leaves: list[Node],
+        scalars: list[Node],
+        shapes: Shapes,
+        threads: int,
+    ) -> None:
+        self.order = order
+        self.live = live
+        self.leaves = leaves
+        self.scalars = scalars
+        self.shapes = shapes
+        self.threads = threads
+
+    def planned(self) -> Executable:
+        """The executable, planned for exactly these sizes."""
+        return programs.build_executable(
+            self.order, self.live, self.leaves, self.scalars, self.threads, team.Program, check_size
+        )
+
+    def template(self, recipe: Recipe, named: Named) -> Template:
+        """A template for other sizes."""
+        return templates.Template(
+            recipe,
+            named,
+            self.order,
+            self.live,
+            self.leaves,
+            self.scalars,
+            self.threads,
+            check_size,
+        )
+
+
+class Structure:
+    """All sizes of one structure that were met."""
+
+    __slots__ = ("_bound", "_first", "_made", "_open", "_pick", "_templates")
+
+    def __init__(self) -> None:
+        self._first: tuple[int, ...] | None = None
+        self._open: list[int] = []  # positions of the sizes that change
+        self._pick: Callable[[tuple[int, ...]], tuple[int, ...]] = _nothing
+        self._templates: dict[tuple[int, ...], list[Template]] = {}
+        self._made = 0
+        self._bound = 0
+
+    def executable(self, region: Region) -> Executable:
+        """The executable of a region at sizes not met before."""
+        sizes = tuple(chain.from_iterable(region.shapes))
+        if self._first is None:
+            self._first = sizes
+            return _planned(region)
+        self._observe(sizes, self._first)
+        changing = self._pick(sizes)
+        pattern, values = _pattern(changing)
+        known = self._templates.setdefault(pattern, [])
+        for at, template in enumerate(known):
+            found = template.bind(values, team.Program.bound, check_size)
+            if found is not None:
+                if at:
+                    known.insert(0, known.pop(at))
+                counters["bound"] += 1
+                self._bound += 1
+                return found
+        return self._templated(region, sizes, values, known)
+
+    def _observe(self, sizes: tuple[int, ...], first: tuple[int, ...]) -> None:
+        """Note which sizes are not what they were."""
+        is_open = self._open
+        new = [i for i, (a, b) in enumerate(zip(sizes, first, strict=True)) if a != b]
+        if not set(new).issubset(is_open):
+            self._open = sorted({*new, *is_open})
+            self._templates.clear()
+            self._pick = _picker(self._open)
+
+    def _templated(
+        self, region: Region, sizes: tuple[int, ...], values: list[int], known: list[Template]
+    ) -> Executable:
+        """Make a template of these sizes and bind it to them."""
+        if len(known) >= VARIANTS or self._made >= max(PATIENCE, 2 * self._bound):
+            return _planned(region)
+        self._made += 1
+        recipe = recipes.Recipe(values)
+        variables = dict(zip(values, recipe.variables, strict=True))
+        is_open = set(self._open)
+        flat = [variables.get(n, n) if i in is_open else n for i, n in enumerate(sizes)]
+        named: Named = {}
+        start = 0
+        for shape in region.shapes:
+            named[shape] = tuple(flat[start : start + len(shape)])
+            start += len(shape)
+        try:
+            template = region.template(recipe, named)
+        except shadow.Fixed:
+            self._made += 1 << 30
+            return _planned(region)
+        except (TypeError, AttributeError):  # a planner insists on plain integers
+            counters["refused"] += 1
+            self._made += 1 << 30
+            return _planned(region)
+        counters["templates"] += 1
+        known.insert(0, template)
+        found = template.bind(values, team.Program.bound, check_size)
+        assert found is not None
+        return found
+
+
+def _nothing(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return ()
+
+
+def _picker(positions: list[int]) -> Callable[[Any], tuple[int, ...]]:
+    if len(positions) == 1:
+        only = positions[0]
+        return lambda sizes: (sizes[only],)
+    return operator.itemgetter(*positions)
+
+
+def _planned(region: Region) -> Executable:
+    counters["planned"] += 1
+    return region.planned()
+
+
+def _pattern(sizes: Sequence[int]) -> tuple[tuple[int, ...], list[int]]:
+    """Which of the sizes are 0, 1, or equal to others; and the different ones above 1."""
+    numbers: dict[int, int] = {0: -1, 1: -2}
+    pattern = tuple([numbers.setdefault(n, len(numbers)) for n in sizes])
+    return pattern, list(numbers)[2:]
+
+
+class Programs:
+    """Executables by structure and sizes; those used last are kept."""
+
+    def __init__(self) -> None:
+        self._structures: OrderedDict[Any, Structure] = OrderedDict()
+        self._programs: OrderedDict[tuple[Structure, Shapes], Executable] = OrderedDict()
+
+    def find(self, key: Any, shapes: Shapes) -> tuple[Structure, Executable | None]:
+        """The structure of a key, and the executable if these sizes were met before."""
+        structure = self._structures.get(key)
+        if structure is None:
+            structure = self._structures[key] = Structure()
+            if len(self._structures) > STRUCTURES:
+                self._structures.popitem(last=False)
+            return structure, None
+        self._structures.move_to_end(key)
+        whole = (structure, shapes)
+        program = self._programs.get(whole)
+        if program is not None:
+            self._programs.move_to_end(whole)
+        return structure, program
+
+    def make(self, structure: Structure, region: Region) -> Executable:
+        """Plan or bind, and keep the result."""
+        program = self._programs[structure, region.shapes] = structure.executable(region)
+        if len(self._programs) > PROGRAMS:
+            self._programs.popitem(last=False)
+        return program
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._structures.clear()
+        self._programs.clear()
