@@ -14,7 +14,7 @@ ROOT = REPOSITORY / "src" / "mlx"
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module (a dotted name) and where that happens."""
+    """One imported module (a dotted name), at once or lazily, and where that happens."""
 
     module: str
     line: int
@@ -46,11 +46,22 @@ class Source:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 for module in _modules(node):
                     yield Import(module, node.lineno, inside, for_types)
+            elif module := _loaded_lazily(node):
+                yield Import(module, getattr(node, "lineno", 0), inside, for_types)
             inside = inside or isinstance(node, ast.FunctionDef | ast.Lambda)
             checked = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
             body = node.body if isinstance(node, ast.If) else []
             for child in ast.iter_child_nodes(node):
                 pending.append((child, inside, for_types or (checked and child in body)))
+
+
+def _loaded_lazily(node: ast.AST) -> str:
+    """The module that ``LazyModule("name")`` stands for."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "LazyModule":
+        (name,) = node.args
+        assert isinstance(name, ast.Constant), "a lazy module's name must be written out"
+        return str(name.value)
+    return ""
 
 
 def _modules(node: ast.Import | ast.ImportFrom) -> list[str]:

@@ -30,6 +30,12 @@ def test_importing_loads_no_compiler() -> None:
     assert result.stdout.strip() == "set()", result.stderr
 
 
+def test_importing_loads_no_part_that_only_evaluating_needs() -> None:
+    parts = "{m for m in sys.modules if m.startswith(('mlx.backend', 'mlx.compiler'))}"
+    result = run(f"import mlx.core, mlx.nn, mlx.optimizers; print({parts})")
+    assert result.stdout.strip() == "set()", result.stderr
+
+
 def test_every_exported_name_exists() -> None:
     result = run("from mlx.core import *; import mlx.core as mx; print(mx.__version__)")
     assert result.returncode == 0 and result.stdout.strip(), result.stderr

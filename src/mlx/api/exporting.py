@@ -14,7 +14,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mlx.api.operands import ArrayArguments, array_arguments, check_callable
@@ -22,10 +21,13 @@ from mlx.api.portable import FORMAT, described_inputs, portable, rebuilt
 from mlx.api.sizes import Group, Unrelated, parametrize
 from mlx.array import array, wrap
 from mlx.array.values import numpy_of
+from mlx.base.lazy import LazyModule
 from mlx.graph.node import Node
 from mlx.graph.trace import Trace, placeholder
 from mlx.ops import random
 from mlx.runtime import io
+
+pathlib = LazyModule("pathlib")
 
 
 class _Traced:
@@ -155,7 +157,7 @@ class FunctionExporter:
         }
         about = {"format": FORMAT, "metadata": self._metadata or ""}
         about["traces"] = json.dumps([t.described() for t in self._traces], separators=(",", ":"))
-        suffix = Path(os.fspath(self._file)).suffix
+        suffix = pathlib.Path(os.fspath(self._file)).suffix
         with io.writing("export_function", self._file, suffix) as opened:
             io.write_safetensors(opened, arrays, about)
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlx.backend.llvm.programs import Executable
+from mlx.base.lazy import LazyModule
 from mlx.base.tree import picker
-from mlx.compiler.equal import equal_numbers
-from mlx.compiler.groups import outputs_of
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, team
@@ -18,6 +16,12 @@ from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import pieces
 from mlx.runtime.execute import Failed, counters, number_bits, run, spoil, unsettled
 from mlx.runtime.structures import Programs, Region
+
+if TYPE_CHECKING:
+    from mlx.backend.llvm.programs import Executable
+
+equality = LazyModule("mlx.compiler.equal")
+groups = LazyModule("mlx.compiler.groups")
 
 collector.calm()
 _lock = team.planning
@@ -285,7 +289,7 @@ def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
 def _program(described: _Described, order: list[Node], live: list[int], threads: int) -> Executable:
     """The program of a region: met before, bound to new sizes, or planned."""
     shapes = tuple(described.shapes)
-    equal = equal_numbers(described.scalars)
+    equal = equality.equal_numbers(described.scalars)
     key = (tuple(described.key), tuple(map(len, shapes)), tuple(live), equal, threads)
     structure, program = _programs.find(key, shapes)
     if program is None:
@@ -315,7 +319,7 @@ def _evaluate_whole(
     order: list[Node], roots: set[Node], several: list[Node], asynchronous: bool
 ) -> None:
     """Evaluate a region and every output of some of its nodes, which keep them as their data."""
-    outputs = outputs_of(several, order)
+    outputs = groups.outputs_of(several, order)
     results = [node for made in outputs.values() for node in made]
     inside = set(order)
     order += [node for node in results if node not in inside]

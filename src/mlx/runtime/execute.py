@@ -7,18 +7,22 @@ import struct
 import sys
 from array import array as words
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlx.backend.llvm.abi import HostCall
-from mlx.backend.llvm.programs import Executable
 from mlx.base.dtype import float32
-from mlx.compiler.donate import CAN_FAIL
+from mlx.base.lazy import LazyModule
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import profile, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.host import call_host
 from mlx.runtime.memory import Storage, allocate, allocate_all
+
+if TYPE_CHECKING:
+    from mlx.backend.llvm.programs import Executable
+
+abi = LazyModule("mlx.backend.llvm.abi")
+donate = LazyModule("mlx.compiler.donate")
 
 counters = {"programs": 0, "runs": 0}
 
@@ -43,7 +47,7 @@ def spoil(order: Sequence[Node], outputs: Sequence[Node], error: Exception) -> N
     """
     spoiled: set[Node] = set()
     for node in order:
-        if node.primitive.family in CAN_FAIL or any(
+        if node.primitive.family in donate.CAN_FAIL or any(
             [s in spoiled or _has_failed(s.data) for s in node.inputs]
         ):
             spoiled.add(node)
@@ -259,7 +263,7 @@ def _run_segments(program: Executable, bases: Any, status: Any, data: list[Buffe
     earlier = words("q", (0, 0, 0, 0))
     last = len(program.segments) - 1
     for at, segment in enumerate(program.segments):
-        if isinstance(segment, HostCall):
+        if isinstance(segment, abi.HostCall):
             for buffer in data:
                 buffer.wait()
             team.synchronize()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlx.backend.llvm.abi import HostCall, Operand
 from mlx.base.dtype import dtype_named
 from mlx.base.lazy import scipy_module
 from mlx.runtime.team import num_threads
+
+if TYPE_CHECKING:
+    from mlx.backend.llvm.abi import HostCall, Operand
 
 
 def view(operand: Operand, bases: Any) -> np.ndarray:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mlx.backend.llvm.limits import CHAINS, CopySpec, MultiplyAddSpec
-from mlx.backend.llvm.programs import kernel
-from mlx.backend.llvm.target import host
+from mlx.base.lazy import LazyModule
 from mlx.runtime import team
+
+kernels = LazyModule("mlx.backend.llvm.limits")
+programs = LazyModule("mlx.backend.llvm.programs")
+target = LazyModule("mlx.backend.llvm.target")
 
 _COPIED = 1 << 27  # bytes: out of the caches of most machines
 _PART = 1 << 20
@@ -44,14 +46,14 @@ def limits() -> Limits:
 
 @cache
 def _limits(threads: int) -> Limits:
-    source, target = (_aligned(_COPIED) for _ in range(2))
-    bases = [0, source.ctypes.data, target.ctypes.data]
-    copy = _best(CopySpec(), [1, 0, 2, 0, _PART], _COPIED // _PART, bases)
+    source, into = (_aligned(_COPIED) for _ in range(2))
+    bases = [0, source.ctypes.data, into.ctypes.data]
+    copy = _best(kernels.CopySpec(), [1, 0, 2, 0, _PART], _COPIED // _PART, bases)
     tasks = 4 * threads
     results = np.zeros(tasks * 16, np.float32)
-    sums = _best(MultiplyAddSpec(), [1, 0, _LENGTH], tasks, [0, results.ctypes.data])
-    lanes = host().vector_bytes // 4
-    return Limits(2 * _COPIED / copy, 2 * lanes * CHAINS * _LENGTH * tasks / sums)
+    sums = _best(kernels.MultiplyAddSpec(), [1, 0, _LENGTH], tasks, [0, results.ctypes.data])
+    lanes = target.host().vector_bytes // 4
+    return Limits(2 * _COPIED / copy, 2 * lanes * kernels.CHAINS * _LENGTH * tasks / sums)
 
 
 def _aligned(nbytes: int) -> np.ndarray:
@@ -62,7 +64,7 @@ def _aligned(nbytes: int) -> np.ndarray:
 
 def _best(spec: Any, consts: list[int], tasks: int, bases: list[int]) -> float:
     """Seconds; the best of a few runs is what the machine does undisturbed."""
-    library = kernel(spec)
+    library = programs.kernel(spec)
     program = team.Program([(library.address("kernel"), consts, tasks)], keep=library)
     found = []
     for _ in range(_REPEATS):

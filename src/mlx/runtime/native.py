@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlx.backend.llvm import parking
-from mlx.backend.llvm.executor import SYMBOLS, executor_ir
-from mlx.backend.llvm.jit import Library, compile_cached
-from mlx.backend.llvm.target import host
+from mlx.base.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from mlx.backend.llvm.jit import Library
+
+executor = LazyModule("mlx.backend.llvm.executor")
+jit = LazyModule("mlx.backend.llvm.jit")
+parking = LazyModule("mlx.backend.llvm.parking")
+target = LazyModule("mlx.backend.llvm.target")
 
 _I64 = ctypes.c_int64
 _SPIN_NS = 30_000
@@ -21,10 +26,12 @@ class Native:
 
     def __init__(self) -> None:
         self.sleeping = sleeping = _sleeping()
-        processor = host().triple.split("-")[0]
-        symbols = [*SYMBOLS, *parking.SYMBOLS[sleeping]]
-        self.library = compile_cached(
-            f"executor {processor} {sleeping}", lambda: executor_ir(processor, sleeping), symbols
+        processor = target.host().triple.split("-")[0]
+        symbols = [*executor.SYMBOLS, *parking.SYMBOLS[sleeping]]
+        self.library = jit.compile_cached(
+            f"executor {processor} {sleeping}",
+            lambda: executor.executor_ir(processor, sleeping),
+            symbols,
         )
         _connect(self.library, sleeping)
         self.run = self._function("run", 3, releasing=True)
@@ -67,7 +74,7 @@ def _sleeping() -> str:
     """How threads sleep on this system: a variant of ``parking``."""
     if sys.platform == "win32":
         return "address"
-    processor = host().triple.split("-")[0]
+    processor = target.host().triple.split("-")[0]
     linux = sys.platform == "linux" and processor in parking.FUTEX_NUMBER
     return "futex" if linux else "condition"
 

@@ -14,12 +14,18 @@ from array import array as words
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlx.backend.llvm.abi import Command, HostCall
-from mlx.backend.llvm.programs import Executable, kernel
+from mlx.base.lazy import LazyModule
 from mlx.runtime import team
 from mlx.runtime.limits import limits
+
+if TYPE_CHECKING:
+    from mlx.backend.llvm.abi import Command
+    from mlx.backend.llvm.programs import Executable
+
+abi = LazyModule("mlx.backend.llvm.abi")
+programs = LazyModule("mlx.backend.llvm.programs")
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def _run_timed(program: Executable, segment: Any, bases: words[int]) -> int:
     found = Explanation([], [program.arena_bytes])
     status = 0
     for command in _commands_of(program, segment):
-        code = kernel(command.spec)
+        code = programs.kernel(command.spec)
         single = team.Program([(code.address("kernel"), command.consts, command.tasks)], keep=code)
         start = time.perf_counter()
         status = team.run(single, bases)
@@ -148,13 +154,13 @@ def _run_timed(program: Executable, segment: Any, bases: words[int]) -> int:
 
 def _commands_of(program: Executable, segment: Any) -> list[Command]:
     """The commands of one native segment, between host calls."""
-    groups: list[list[Command]] = [[]]
+    groups: list[list[Any]] = [[]]
     for command in program.commands:
-        if isinstance(command, HostCall):
+        if isinstance(command, abi.HostCall):
             groups.append([])
         else:
             groups[-1].append(command)
-    native = [s for s in program.segments if not isinstance(s, HostCall)]
+    native = [s for s in program.segments if not isinstance(s, abi.HostCall)]
     return [g for g in groups if g][native.index(segment)]
 
 

@@ -10,15 +10,22 @@ import operator
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlx.backend.llvm.programs import Executable, build_executable
-from mlx.backend.llvm.template import Named, Template
-from mlx.compiler.recipe import Recipe
-from mlx.compiler.shadow import Fixed
+from mlx.base.lazy import LazyModule
 from mlx.graph.node import Node
 from mlx.runtime import team
 from mlx.runtime.memory import check_size
+
+if TYPE_CHECKING:
+    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.template import Named, Template
+    from mlx.compiler.recipe import Recipe
+
+programs = LazyModule("mlx.backend.llvm.programs")
+recipes = LazyModule("mlx.compiler.recipe")
+shadow = LazyModule("mlx.compiler.shadow")
+templates = LazyModule("mlx.backend.llvm.template")
 
 Shapes = tuple[tuple[int, ...], ...]
 PROGRAMS = 2048
@@ -53,13 +60,13 @@ class Region:
 
     def planned(self) -> Executable:
         """The executable, planned for exactly these sizes."""
-        return build_executable(
+        return programs.build_executable(
             self.order, self.live, self.leaves, self.scalars, self.threads, team.Program, check_size
         )
 
     def template(self, recipe: Recipe, named: Named) -> Template:
         """A template for other sizes."""
-        return Template(
+        return templates.Template(
             recipe,
             named,
             self.order,
@@ -120,7 +127,7 @@ class Structure:
         if len(known) >= VARIANTS or self._made >= max(PATIENCE, 2 * self._bound):
             return _planned(region)
         self._made += 1
-        recipe = Recipe(values)
+        recipe = recipes.Recipe(values)
         variables = dict(zip(values, recipe.variables, strict=True))
         is_open = set(self._open)
         flat = [variables.get(n, n) if i in is_open else n for i, n in enumerate(sizes)]
@@ -131,7 +138,7 @@ class Structure:
             start += len(shape)
         try:
             template = region.template(recipe, named)
-        except Fixed:
+        except shadow.Fixed:
             self._made += 1 << 30
             return _planned(region)
         except (TypeError, AttributeError):  # a planner insists on plain integers

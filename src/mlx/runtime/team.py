@@ -15,8 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from mlx.backend.llvm.executor import BUSY, FOREVER
+from mlx.base.lazy import LazyModule
 from mlx.runtime.native import Native
+
+executor = LazyModule("mlx.backend.llvm.executor")
 
 _NUMBER = 4  # place of the program's number in a ticket's block, behind the status
 MAX_TASKS = (1 << 31) - 1
@@ -139,7 +141,7 @@ class _Team:
                 if number not in self.residents:
                     thread = threading.Thread(
                         target=self.native.serve,
-                        args=(number, FOREVER),
+                        args=(number, executor.FOREVER),
                         name=f"mlx-{number}",
                         daemon=True,
                     )
@@ -265,7 +267,7 @@ def run(program: Program, bases: array[int] | list[int]) -> int:
     address = bases.buffer_info()[0]  # type: ignore[union-attr]
     if program.small:
         status = _inline(program.address, program.count, address)
-        if status != BUSY:
+        if status != executor.BUSY:
             return status
     team = _get_team()
     if team.short and program.parallel:
@@ -287,7 +289,7 @@ def submit(program: Program, bases: array[int] | list[int], keep: Any = None) ->
     block = ticket._block.buffer_info()[0]
     own[0] = block
     arguments = (program.address, program.count, own.buffer_info()[0])
-    if program.small and team.native.run_inline(*arguments) != BUSY:
+    if program.small and team.native.run_inline(*arguments) != executor.BUSY:
         ticket._let_go()
         return ticket
     if team.short and program.parallel:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import zipfile
 from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import LazyModule
 from mlx.runtime.io.streams import Stored, fill, name_of, new_stored, remaining, write_array
+
+if TYPE_CHECKING:
+    import zipfile
+else:
+    zipfile = LazyModule("zipfile")
 
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,

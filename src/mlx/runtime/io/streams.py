@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import LazyModule
 from mlx.runtime.buffer import Buffer, numpy_view
 from mlx.runtime.memory import allocate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pathlib = LazyModule("pathlib")
 
 CHUNK = 1 << 26
 
@@ -87,7 +91,7 @@ def writing(operation: str, file: Any, suffix: str) -> Iterator[Any]:
             )
         yield file
         return
-    path = Path(os.fspath(file))
+    path = pathlib.Path(os.fspath(file))
     if path.suffix != suffix:
         path = path.with_name(path.name + suffix)
     try:
@@ -104,7 +108,7 @@ def writing(operation: str, file: Any, suffix: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _replacing(target: Path) -> Iterator[Any]:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as opened:
             yield opened
