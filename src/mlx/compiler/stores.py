@@ -78,7 +78,7 @@ class Stores:
                 continue
             operations += 1
             stack += [u.node for u in self.operands[at]]
-        return operations <= 12 and traffic <= 2
+        return operations <= MOST_OPERATIONS and traffic <= MOST_READS
 
     def _widens(self, node: Node) -> bool:
         """Whether it is cast from a narrower value of a product's epilogue: better stored."""

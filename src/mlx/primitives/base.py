@@ -141,15 +141,6 @@ def registry(of: type[Primitive] = Primitive) -> Iterator[type[Primitive]]:
         yield from registry(cls)
 
 
-def same_type(name: str, inputs: Sequence[Node]) -> tuple[Shape, Dtype]:
-    """Check that inputs have one shape and dtype (a bug in the caller if not)."""
-    first = inputs[0]
-    for other in inputs:
-        if other.shape != first.shape or other.dtype is not first.dtype:
-            raise ValueError(f"[{name}] operands differ: {list(inputs)}.")
-    return first.shape, first.dtype
-
-
 def zeros_like(node: Node) -> Node:
     return full_like(node, 0)
 

@@ -26,8 +26,6 @@ from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import batch_table, round_up
 
 Scratch = Callable[[int], Pointer]
-NOTHING = Operand(Pointer(1), "float32", (), ())
-"""An operand that is not there."""
 _FEATURES = 16384  # rows of a task's block times features: what stays in the second-level cache
 _ROWS = 256
 _TASKS = 32

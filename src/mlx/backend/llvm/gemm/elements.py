@@ -6,6 +6,7 @@ return one vector of the accumulator type per plane.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlx.backend.llvm.half import widen_half
@@ -192,6 +193,24 @@ def first_lanes(f: Function, count: Value, lanes: int) -> Value:
     """A mask of the first ``count`` lanes; any count from below 0 to above ``lanes``."""
     index = lane_consts(vector(lanes, "i64"), range(lanes))
     return f.icmp("slt", index, f.splat(count, lanes))
+
+
+def whole_then_edge(
+    f: Function, whole: Value, count: Value, width: Value,
+    step: Callable[[Value, Value | None], None],
+) -> None:  # fmt: skip
+    """``step(start, None)`` for each run of ``width`` below ``whole``, then ``step(whole, rest)``
+    for the rest of ``count``, if there is any."""
+    run = f.loop(i64(0), whole, width)
+    step(run.index, None)
+    f.end_loop(run)
+    edge, after = f.label("edge"), f.label("after")
+    rest = f.sub(count, whole)
+    f.branch_if(f.icmp("sgt", rest, i64(0)), edge, after)
+    f.start(edge)
+    step(whole, rest)
+    f.branch(after)
+    f.start(after)
 
 
 def multiply_add(f: Function, a: Value, b: Value, c: Value, fused: bool) -> Value:

@@ -13,7 +13,14 @@ from math import prod
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Kernel, Pointer
-from mlx.backend.llvm.gemm.elements import SIZES, Element, first_lanes, multiply_add, prefetch
+from mlx.backend.llvm.gemm.elements import (
+    SIZES,
+    Element,
+    first_lanes,
+    multiply_add,
+    prefetch,
+    whole_then_edge,
+)
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_offsets, batch_table, round_up
 from mlx.backend.llvm.gemm.tile import UNIT_COL, tile_for
 from mlx.backend.llvm.ir import Module
@@ -141,16 +148,7 @@ class _Few:
                 for at, value in zip(row, values, strict=True):
                     f.store(value, at, self.size)
 
-        col = f.loop(i64(0), self.whole, self.width)
-        step(col.index, None)
-        f.end_loop(col)
-        edge, after = f.label("edge"), f.label("after")
-        rest = f.sub(self.count, self.whole)
-        f.branch_if(f.icmp("sgt", rest, i64(0)), edge, after)
-        f.start(edge)
-        step(self.whole, rest)
-        f.branch(after)
-        f.start(after)
+        whole_then_edge(f, self.whole, self.count, self.width, step)
 
     def _right(self, here: Value, count: Value | None) -> list[Value]:
         """A step's elements of a row of B, as evens and odds where those widen fastest."""

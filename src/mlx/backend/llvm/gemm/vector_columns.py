@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlx.backend.llvm.gemm.elements import prefetch
+from mlx.backend.llvm.gemm.elements import prefetch, whole_then_edge
 from mlx.backend.llvm.gemm.vector_form import CHUNK, MAX_BLOCK, Form
 from mlx.backend.llvm.values import Value, const, i64
 
@@ -92,16 +92,7 @@ class Columns(Form):
             for at, value in zip(addresses, sums, strict=True):
                 f.store(value, at, self.size)
 
-        col = f.loop(i64(0), self.whole, self.width)
-        step(col.index, None)
-        f.end_loop(col)
-        edge, after = f.label("edge"), f.label("after")
-        left = f.sub(self.count, self.whole)
-        f.branch_if(f.icmp("sgt", left, i64(0)), edge, after)
-        f.start(edge)
-        step(self.whole, left)
-        f.branch(after)
-        f.start(after)
+        whole_then_edge(f, self.whole, self.count, self.width, step)
         f.end_loop(lane)
 
     def _broadcast(self, k: Value) -> list[Value]:
