@@ -21,7 +21,6 @@ from mlx.backend.llvm.elementary.number import (
     fabs,
     fma,
     polynomial,
-    repair,
     sqrt,
     table,
     two_sum,
@@ -171,17 +170,9 @@ def log1p(x: Number) -> Number:
 def logaddexp(x: Number, y: Number) -> Number:
     """log(e**x + e**y) = max + log1p(e**-|x - y|).
 
-    In double accurate relative to the larger of the result and the logarithm.
+    Accurate relative to the larger of the result and the maximum: where a negative maximum
+    meets the logarithm the sum cancels, and a change of x in its last place shows as much.
     """
-    out = _logaddexp(x, y)
-    if x.element == FLOAT:
-        # The sum cancels where a negative maximum meets the logarithm.
-        cancels = (x < 0.0) & (y < 0.0) & (fabs(out) < 0.5)
-        (out,) = repair(cancels, [out], lambda: [_logaddexp(x.wide(), y.wide()).narrow()])
-    return out
-
-
-def _logaddexp(x: Number, y: Number) -> Number:
     larger = where(x > y, x, y)
     out = larger + log1p.of(exp.of(-fabs(x - y)))
     out = where(x.equals(y), x + math.log(2), out)
