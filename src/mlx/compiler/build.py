@@ -26,6 +26,7 @@ from mlx.compiler.nest import (
     Reduce,
     Tile,
 )
+from mlx.compiler.orient import oriented
 from mlx.compiler.uses import Chain, Use, seen_as
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full
@@ -241,7 +242,7 @@ def build_nest(
         else:
             operand = builder.target(node, row)
         stores.append((value, operand))
-    nest = _with_loops(builder, group, stores)
+    nest = oriented(_with_loops(builder, group, stores))
     nest.label = _label(group)
     return nest
 

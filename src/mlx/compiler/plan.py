@@ -15,6 +15,7 @@ from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.loops import loops_of
 from mlx.compiler.nest import Access, Expression, Literal, Load, Nest
+from mlx.compiler.orient import oriented
 from mlx.compiler.steps import (
     BufferPlan,
     CopyStep,
@@ -370,7 +371,7 @@ class _Planner:
             for (b, dtype), layout, s in zip(buffers, layouts, strides, strict=True)
         ]
         nest = Nest(tuple(outer), inner, values, accesses, [(0, 0)])
-        self.result.steps.append(NestStep(nest, node.primitive.name))
+        self.result.steps.append(NestStep(oriented(nest), node.primitive.name))
 
 
 def _flat(layout: Layout, size: int) -> Layout:

@@ -160,9 +160,12 @@ class _Columns(RowsKernel):
     def _columns_body(self, j: Value, mask: Value | None, k_index: Value) -> None:
         f = self.f
         known: dict[int, Lane] = {}
-        for value, access in self.s.stores:
-            if value not in self.reduces:
-                self._store(self._value(value, 0, j, mask, known), access, j, mask)
+        made = [
+            (self._value(value, 0, j, mask, known), access)
+            for value, access in self.s.stores
+            if value not in self.reduces
+        ]
+        self._store_all(made, j, mask)
         for position, v in enumerate(self.reduces):
             expression = self.s.values[v]
             assert isinstance(expression, Reduce)

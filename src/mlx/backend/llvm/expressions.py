@@ -73,12 +73,28 @@ def compute(emit: Any, expression: Expression, known: Mapping[int, Any] | Sequen
 
 @dataclass(frozen=True, slots=True)
 class AccessClass:
-    """What of an access decides code: ``unit``, ``zero``, ``strided`` or ``stream`` (unit,
-    non-temporal), and which outer loops move it."""
+    """What of an access decides code: ``unit``, ``zero``, ``strided``, ``stream`` (unit,
+    non-temporal), ``reversed``, ``staged`` or ``interleaved``, and which outer loops move it.
+
+    Of an interleaved one: elements from one to the next, the access that comes first in the
+    same runs, the place behind that one, places up to the last access, and whether whole runs
+    are written around the caches.
+    """
 
     kind: str
     moves: tuple[bool, ...]
     dtype: str
+    step: int = 0
+    leader: int = -1
+    place: int = 0
+    span: int = 1
+    around: bool = False
+
+    @property
+    def text(self) -> str:
+        runs = (self.step, self.leader, self.place, self.span, self.around)
+        more = repr(runs) if self.kind == "interleaved" else ""
+        return f"{self.kind}{''.join('01'[m] for m in self.moves)}{self.dtype}{more}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,7 @@ class Structure:
         for e in self.values:
             parts.append(text_of(e))
         for a in self.accesses:
-            parts.append(f"{a.kind}{''.join('01'[m] for m in a.moves)}{a.dtype}")
+            parts.append(a.text)
         parts.append(repr(self.stores))
         return ";".join(parts)
 

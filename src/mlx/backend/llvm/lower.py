@@ -12,11 +12,12 @@ from math import prod
 
 from mlx.backend.llvm import columns, opaque, staging
 from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
+from mlx.backend.llvm.accesses import structure_of
 from mlx.backend.llvm.arena import ALIGN
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
 from mlx.backend.llvm.convolution import plan_contraction
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
-from mlx.backend.llvm.expressions import AccessClass, Structure, accumulator
+from mlx.backend.llvm.expressions import Structure, accumulator
 from mlx.backend.llvm.gemm import Matrix, plan_gemm
 from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.rows import RowsSpec
@@ -34,7 +35,6 @@ from mlx.compiler.steps import (
 )
 
 ZERO, ARENA, FIRST = 1, 2, 3
-STREAM_BYTES = 24 << 20
 TASK_ELEMENTS = 16384
 
 
@@ -117,57 +117,7 @@ class _Lowering:
         return pointer.base, pointer.offset + access.offset * access.dtype.size  # type: ignore[union-attr]
 
     def _structure(self, nest: Nest) -> Structure:
-        stored = {a for _, a in nest.stores}
-        reduces = any(isinstance(v, Reduce) for v in nest.values)
-        staged = self._staged(nest)
-        classes = []
-        for number, access in enumerate(nest.accesses):
-            kind = "zero" if access.inner == 0 else "unit" if access.inner == 1 else "strided"
-            if number in stored and kind == "zero" and nest.inner == 1 and not reduces:
-                kind = "unit"
-            if number in stored and kind == "unit" and self._streams(nest, access):
-                kind = "stream"
-            if access.buffer < 0 and kind == "unit":
-                kind = "strided"
-            if number in staged:
-                kind = "staged"
-            moves = tuple(s != 0 for s in access.outer)
-            name = access.dtype.name if access.dtype is not None else "index"
-            classes.append(AccessClass(kind, moves, name))
-        return Structure(
-            len(nest.outer), tuple(nest.values), tuple(classes), tuple(nest.stores), nest.split
-        )
-
-    def _staged(self, nest: Nest) -> list[int]:
-        """Operands that lie across the rows, if blocks of rows of them fit in cache."""
-        rows = nest.outer[-1] if nest.outer else 1
-        if nest.columns is not None or nest.split or min(rows, nest.inner) < staging.BLOCK:
-            return []
-        stored = {a for _, a in nest.stores}
-        found = [
-            number
-            for number, access in enumerate(nest.accesses)
-            if number not in stored
-            and access.buffer >= 0
-            and access.inner not in (0, 1)
-            and access.outer[-1] == 1
-        ]
-        inner = nest.inner
-        if not any(isinstance(e, Reduce) for e in nest.values):
-            inner = min(inner, staging.CHUNK)
-        sizes = [d.size for d in (nest.accesses[a].dtype for a in found) if d is not None]
-        bytes_each = sum(staging.BLOCK * staging.row_bytes(inner, size) for size in sizes)
-        return found if bytes_each <= staging.STAGED_BYTES else []
-
-    def _streams(self, nest: Nest, access: Access) -> bool:
-        """Whether to write around the caches: a large result, aligned rows."""
-        if nest.columns is not None or access.dtype is None:
-            return False
-        size = access.dtype.size
-        if prod(nest.outer) * nest.inner * size < STREAM_BYTES:
-            return False
-        offsets = (self._access(access)[1], *(s * size for s in access.outer))
-        return all(o % 64 == 0 for o in offsets)
+        return structure_of(nest, lambda access: self._access(access)[1])
 
     def _nest(self, nest: Nest) -> None:
         if nest.columns is not None:

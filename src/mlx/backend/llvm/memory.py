@@ -91,7 +91,7 @@ def store_first(e: LaneEmitter, x: Lane, address: Value) -> None:
     f.store(f.extract(raw, 0), address, x.dtype.size)
 
 
-def _word(dtype: Dtype) -> str:
+def word(dtype: Dtype) -> str:
     """An integer as large as an element: gathers and scatters move bits."""
     return f"i{8 * dtype.size}"
 
@@ -99,12 +99,12 @@ def _word(dtype: Dtype) -> str:
 def load_strided(e: LaneEmitter, addresses: Value, dtype: Dtype) -> Lane:
     """An element from each address; every address must be readable."""
     f = e.f
-    type = vector(e.lanes, _word(dtype))
+    type = vector(e.lanes, word(dtype))
     raw = f.gather(addresses, type, full_mask(e.lanes), dtype.size)
-    return e.from_memory(_as_memory(f, raw, dtype, e.lanes), dtype)
+    return e.from_memory(as_memory(f, raw, dtype, e.lanes), dtype)
 
 
-def _as_memory(f: Function, raw: Value, dtype: Dtype, lanes: int) -> Value:
+def as_memory(f: Function, raw: Value, dtype: Dtype, lanes: int) -> Value:
     count = lanes * (2 if dtype.is_complex else 1)
     type = vector(count, MEMORY[dtype.name])
     return raw if raw.type == type else f.bitcast(raw, type)
@@ -113,7 +113,7 @@ def _as_memory(f: Function, raw: Value, dtype: Dtype, lanes: int) -> Value:
 def store_strided(e: LaneEmitter, x: Lane, addresses: Value, mask: Value | None) -> None:
     """An element to each address."""
     f = e.f
-    raw = f.bitcast(e.to_memory(x), vector(e.lanes, _word(x.dtype)))
+    raw = f.bitcast(e.to_memory(x), vector(e.lanes, word(x.dtype)))
     mask = mask or full_mask(e.lanes)
     element = element_of(raw.type)
     name = f"llvm.masked.scatter.v{e.lanes}{element}.v{e.lanes}p0"

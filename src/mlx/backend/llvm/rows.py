@@ -21,6 +21,7 @@ from mlx.backend.llvm.expressions import (
     operands,
 )
 from mlx.backend.llvm.folding import fold, fold_lanes, identity_lane, regroup
+from mlx.backend.llvm.interleaved import Interleaved, load_reversed
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import Lane
@@ -87,6 +88,7 @@ class RowsKernel:
         self.f: Function = kernel.f
         self.e = LaneEmitter(self.f, spec.lanes)
         self.fixed: dict[int, Lane] = {}  # const and row values, valid where we are
+        self.interleaved = Interleaved(self.e, self.s.accesses)
 
     # -- the frame: tasks and rows -----------------------------------------------------
 
@@ -259,8 +261,7 @@ class RowsKernel:
             for value, access in s.stores
             if s.accesses[access].kind != "zero" and self._store_pass(value) == number
         ]
-        for lane, access in made:  # after all loads: a result may lie where an operand did
-            self._store(lane, access, j, mask)
+        self._store_all(made, j, mask)
         out = []
         for v, total in zip(reduces, totals, strict=True):
             expression = s.values[v]
@@ -306,14 +307,31 @@ class RowsKernel:
 
     def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
         f, access, dtype = self.f, expression.access, expression.dtype
-        pointer = self.pointers[access]
-        if self.s.accesses[access].kind == "unit":
+        pointer, kind = self.pointers[access], self.s.accesses[access].kind
+        if kind == "unit":
             return memory.load_unit(self.e, f.gep(pointer, _scaled(f, j, dtype)), dtype, mask)
+        left = None if mask is None else f.sub(self.j1, j)
+        if kind == "interleaved":
+            return self.interleaved.load(self.pointers, access, j, left)
+        if kind == "reversed":
+            start = f.gep(pointer, f.neg(_scaled(f, j, dtype)))
+            return load_reversed(self.e, start, dtype, left)
         stride = self._stride(access, self.s.depth)
         last = None if mask is None else f.sub(self.j1, i64(1))
         return memory.load_strided(
             self.e, memory.strided_addresses(f, pointer, j, stride, self.spec.lanes, last), dtype
         )
+
+    def _store_all(self, made: list[tuple[Lane, int]], j: Value, mask: Value | None) -> None:
+        """Store results, after all loads: one may lie where an operand did."""
+        apart: dict[int, Lane] = {}
+        for lane, access in made:
+            if self.s.accesses[access].kind == "interleaved":
+                apart[access] = lane
+            else:
+                self._store(lane, access, j, mask)
+        left = None if mask is None else self.f.sub(self.j1, j)
+        self.interleaved.store(self.pointers, apart, j, left)
 
     def _store(self, lane: Lane, access: int, j: Value, mask: Value | None) -> None:
         f, pointer = self.f, self.pointers[access]

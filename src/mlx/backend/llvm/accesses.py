@@ -1,0 +1,111 @@
+"""How the kernel of a nest reads and writes each operand: the classes of its accesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from mlx.backend.llvm import staging
+from mlx.backend.llvm.expressions import AccessClass, Structure
+from mlx.backend.llvm.interleaved import MOST_STEP
+from mlx.compiler.nest import Access, Nest, Reduce
+
+STREAM_BYTES = 24 << 20
+"""Results from this size on are written around the caches."""
+
+Offset = Callable[[Access], int]
+"""Where an access begins in its buffer's block, in bytes."""
+
+
+def structure_of(nest: Nest, offset: Offset) -> Structure:
+    """The nest without its sizes."""
+    stored = {a for _, a in nest.stores}
+    staged = staged_accesses(nest)
+    kinds = [
+        "staged" if number in staged else _kind(nest, number, number in stored, offset)
+        for number in range(len(nest.accesses))
+    ]
+    classes = []
+    for number, (access, kind) in enumerate(zip(nest.accesses, kinds, strict=True)):
+        moves = tuple(s != 0 for s in access.outer)
+        name = access.dtype.name if access.dtype is not None else "index"
+        if kind == "interleaved":
+            runs = _runs(nest, number, kinds, stored)
+            around = number in stored and _streams(nest, nest.accesses[runs[0]], offset)
+            classes.append(AccessClass(kind, moves, name, int(access.inner), *runs, around))
+        else:
+            classes.append(AccessClass(kind, moves, name))
+    return Structure(
+        len(nest.outer), tuple(nest.values), tuple(classes), tuple(nest.stores), nest.split
+    )
+
+
+def _kind(nest: Nest, number: int, stored: bool, offset: Offset) -> str:
+    access = nest.accesses[number]
+    if access.buffer < 0:
+        return "zero" if access.inner == 0 else "strided"
+    if access.inner == 0:
+        reduces = any(isinstance(v, Reduce) for v in nest.values)
+        if not stored or nest.inner != 1 or reduces:
+            return "zero"
+    elif access.inner == -1 and not stored:
+        return "reversed"
+    elif 1 < access.inner <= MOST_STEP:
+        return "interleaved"
+    elif access.inner != 1:
+        return "strided"
+    return "stream" if stored and _streams(nest, access, offset) else "unit"
+
+
+def _runs(nest: Nest, number: int, kinds: list[str], stored: set[int]) -> tuple[int, int, int]:
+    """Of an interleaved access: that with the first place of the same runs, its own place
+    behind it, and how many places there are up to the last."""
+    access = nest.accesses[number]
+    same = [
+        (other.offset - access.offset, n)
+        for n, other in enumerate(nest.accesses)
+        if kinds[n] == "interleaved"
+        and (n in stored) == (number in stored)
+        and (other.buffer, other.dtype, other.inner) == (access.buffer, access.dtype, access.inner)
+        and other.outer == access.outer
+    ]
+    step = int(access.inner)
+    near = sorted((int(gap), n) for gap, n in same if -step < gap < step)
+    first, leader = near[0]
+    last = near[-1][0]
+    if last - first >= step:  # not one run
+        return number, 0, 1
+    return leader, -first, last - first + 1
+
+
+def staged_accesses(nest: Nest) -> list[int]:
+    """Operands that lie across the rows, if blocks of rows of them fit in cache."""
+    rows = nest.outer[-1] if nest.outer else 1
+    if nest.columns is not None or nest.split or min(rows, nest.inner) < staging.BLOCK:
+        return []
+    stored = {a for _, a in nest.stores}
+    found = [
+        number
+        for number, access in enumerate(nest.accesses)
+        if number not in stored
+        and access.buffer >= 0
+        and access.inner not in (0, 1)
+        and access.outer[-1] == 1
+    ]
+    inner = nest.inner
+    if not any(isinstance(e, Reduce) for e in nest.values):
+        inner = min(inner, staging.CHUNK)
+    sizes = [d.size for d in (nest.accesses[a].dtype for a in found) if d is not None]
+    bytes_each = sum(staging.BLOCK * staging.row_bytes(inner, size) for size in sizes)
+    return found if bytes_each <= staging.STAGED_BYTES else []
+
+
+def _streams(nest: Nest, access: Access, offset: Offset) -> bool:
+    """Whether to write around the caches: a large result, aligned rows."""
+    if nest.columns is not None or access.dtype is None:
+        return False
+    size = access.dtype.size
+    if prod(nest.outer) * nest.inner * size < STREAM_BYTES:
+        return False
+    offsets = (offset(access), *(s * size for s in access.outer))
+    return all(o % 64 == 0 for o in offsets)

@@ -1,0 +1,185 @@
+"""Elements a few places apart: whole registers are read or written, and shuffled.
+
+A *run* is ``step`` consecutive elements, of which an access takes the one at its place.
+Accesses to several places of the same runs share the registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mlx.backend.llvm import memory
+from mlx.backend.llvm.elementary.routine import join, slices
+from mlx.backend.llvm.expressions import AccessClass
+from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.registers import Lane
+from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
+from mlx.base.dtype import Dtype, dtype_named
+
+MOST_STEP = 8
+"""Elements of a run; with more of them single elements are gathered."""
+
+
+class Runs:
+    """``lanes`` runs of ``step`` elements of a dtype, in registers.
+
+    ``span`` is how many elements of the last run there are for certain; ``count`` (i64) limits
+    the runs where there may be fewer than ``lanes``.
+    """
+
+    def __init__(
+        self, e: LaneEmitter, dtype: Dtype, step: int, span: int, count: Value | None = None
+    ) -> None:
+        self.e = e
+        self.dtype = dtype
+        self.step = step
+        self.span = span
+        self.count = count
+        self.size = min(e.lanes, host().vector_bytes // dtype.size)
+        self.type = vector(self.size, memory.word(dtype))
+        self.total = e.lanes * step // self.size
+
+    def load(self, address: Value) -> list[Value]:
+        """The registers that hold the runs which begin at an address."""
+        return [self._load(address, number) for number in range(self.total)]
+
+    def _load(self, address: Value, number: int) -> Value:
+        f, size, align = self.e.f, self.size, self.dtype.size
+        at = f.gep(address, i64(number * size * align))
+        there = (self.e.lanes - 1) * self.step + self.span - number * size
+        if self.count is not None:
+            return f.masked_load(at, self.type, self._within(number), align, const(self.type, 0))
+        if there >= size:
+            return f.load(at, self.type, align)
+        mask = _lanes(f, [lane < there for lane in range(size)])
+        return f.masked_load(at, self.type, mask, align, const(self.type, 0))
+
+    def _within(self, number: int) -> Value:
+        """The lanes of a register that lie in the runs there are."""
+        f = self.e.f
+        assert self.count is not None
+        elements = f.add(f.mul(f.sub(self.count, i64(1)), i64(self.step)), i64(self.span))
+        return memory.below(f, f.sub(elements, i64(number * self.size)), self.size)
+
+    def pick(self, registers: Sequence[Value], place: int) -> Lane:
+        """The element at one place of every run."""
+        f, step, size = self.e.f, self.step, self.size
+        parts = []
+        for group in range(self.e.lanes // size):
+            part = None
+            for number in range(step):
+                source = registers[group * step + number]
+                first = number * size
+                inside = [first <= i * step + place < first + size for i in range(size)]
+                if any(inside):
+                    wanted = [(i * step + place) % size for i in range(size)]
+                    part = _merged(f, part, source, wanted, inside)
+            assert part is not None
+            parts.append(part)
+        raw = memory.as_memory(f, join(f, parts), self.dtype, self.e.lanes)
+        return self.e.from_memory(raw, self.dtype)
+
+    def store(self, address: Value, lanes: Mapping[int, Lane], nontemporal: bool) -> None:
+        """Write the elements of every run whose places are given."""
+        f, size, align = self.e.f, self.size, self.dtype.size
+        type = vector(self.e.lanes, memory.word(self.dtype))
+        parts = {p: slices(f, f.bitcast(self.e.to_memory(x), type), size) for p, x in lanes.items()}
+        for number in range(self.total):
+            elements = range(number * size, (number + 1) * size)
+            known = [element % self.step in lanes for element in elements]
+            if not any(known):
+                continue
+            whole = self._spread(parts, elements)
+            mask = None if all(known) else _lanes(f, known)
+            if self.count is not None:
+                within = self._within(number)
+                mask = within if mask is None else f.op("and", mask, within)
+            at = f.gep(address, i64(number * size * align))
+            if mask is None:
+                f.store(whole, at, 64 if nontemporal else align, nontemporal)
+            else:
+                f.masked_store(whole, at, mask, align)
+
+    def _spread(self, parts: Mapping[int, Sequence[Value]], elements: range) -> Value:
+        """The register of these elements, from those of each place."""
+        step, size = self.step, self.size
+        whole = None
+        wanted = [element // step % size for element in elements]
+        for place, registers in parts.items():
+            for number, register in enumerate(registers):
+                first = number * size
+                here = [x % step == place and first <= x // step < first + size for x in elements]
+                if any(here):
+                    whole = _merged(self.e.f, whole, register, wanted, here)
+        assert whole is not None
+        return whole
+
+
+class Interleaved:
+    """The interleaved accesses of one kernel; registers are loaded once for all that share
+    them at an index."""
+
+    def __init__(self, e: LaneEmitter, accesses: Sequence[AccessClass]) -> None:
+        self.e = e
+        self.accesses = accesses
+        self.loaded: dict[tuple[int, str], list[Value]] = {}
+
+    def load(self, pointers: Sequence[Value], access: int, j: Value, left: Value | None) -> Lane:
+        """An access at index ``j``; ``left`` limits the indices from there on."""
+        c = self.accesses[access]
+        runs, address = self._runs(pointers, c.leader, j, left)
+        registers = self.loaded.get((c.leader, j.ref))
+        if registers is None:
+            registers = self.loaded[c.leader, j.ref] = runs.load(address)
+        return runs.pick(registers, c.place)
+
+    def store(
+        self, pointers: Sequence[Value], made: Mapping[int, Lane], j: Value, left: Value | None
+    ) -> None:
+        """Results by their access, those of the same runs together."""
+        together: dict[int, dict[int, Lane]] = {}
+        for access, lane in made.items():
+            c = self.accesses[access]
+            together.setdefault(c.leader, {})[c.place] = lane
+        for leader, lanes in together.items():
+            runs, address = self._runs(pointers, leader, j, left)
+            runs.store(address, lanes, self.accesses[leader].around)
+
+    def _runs(
+        self, pointers: Sequence[Value], leader: int, j: Value, left: Value | None
+    ) -> tuple[Runs, Value]:
+        f, c = self.e.f, self.accesses[leader]
+        dtype = dtype_named(c.dtype)
+        address = f.gep(pointers[leader], f.mul(j, i64(c.step * dtype.size)))
+        return Runs(self.e, dtype, c.step, c.span, left), address
+
+
+def _merged(
+    f: Function, part: Value | None, source: Value, wanted: list[int], inside: list[bool]
+) -> Value:
+    """``part`` with the wanted lanes of the source where ``inside`` holds."""
+    size = len(wanted)
+    if part is None:
+        return f.shuffle(source, None, wanted)
+    pairs = enumerate(zip(wanted, inside, strict=True))
+    return f.shuffle(part, source, [size + w if here else i for i, (w, here) in pairs])
+
+
+def _lanes(f: Function, which: list[bool]) -> Value:
+    return lane_consts(vector(len(which), "i1"), [int(w) for w in which])
+
+
+def load_reversed(e: LaneEmitter, address: Value, dtype: Dtype, count: Value | None) -> Lane:
+    """Elements from an address downwards; at most ``count`` of them are touched."""
+    f = e.f
+    type = vector(e.lanes, memory.word(dtype))
+    start = f.gep(address, i64(-(e.lanes - 1) * dtype.size))
+    if count is None:
+        raw = f.load(start, type, dtype.size)
+    else:
+        mask = f.shuffle(memory.below(f, count, e.lanes), None, range(e.lanes - 1, -1, -1))
+        raw = f.masked_load(start, type, mask, dtype.size, const(type, 0))
+    raw = f.shuffle(raw, None, range(e.lanes - 1, -1, -1))
+    return e.from_memory(memory.as_memory(f, raw, dtype, e.lanes), dtype)

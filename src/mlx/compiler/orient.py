@@ -1,0 +1,166 @@
+"""Which loop of a nest is the inner one, and which become code instead of loops.
+
+A vector of the inner loop is what a kernel computes at once, so a short inner loop wastes most of
+it.  No result changes: a fold of a few elements, each a value, keeps the order of reductions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mlx.compiler.nest import (
+    CHUNK,
+    Access,
+    Apply,
+    Expression,
+    Fold,
+    Index,
+    Load,
+    Nest,
+    Reduce,
+)
+
+SHORT = 8
+"""Most turns of a loop that is unrolled; and strides up to which registers are shuffled."""
+LONG = 16
+"""Fewest turns of the loop that takes its place."""
+MOST_ACCESSES, MOST_VALUES = 48, 256
+"""Of an unrolled nest."""
+
+
+def oriented(nest: Nest) -> Nest:
+    """The nest with the loops that suit its operands."""
+    if nest.columns is not None:
+        if _lies_along_depth(nest):
+            return _along_depth(nest)
+        short = 2 <= nest.outer[-1] <= SHORT and nest.inner >= LONG
+        return _unrolled(nest, len(nest.outer) - 1) if short else nest
+    if nest.split or not nest.outer:
+        return nest
+    if 2 <= nest.inner <= SHORT and nest.outer[-1] >= LONG:
+        return _unrolled(nest, len(nest.outer))
+    if 2 <= nest.outer[-1] <= SHORT and nest.inner >= LONG and _has_runs(nest):
+        return _unrolled(nest, len(nest.outer) - 1)
+    return nest
+
+
+# -- reductions over an outer axis ---------------------------------------------------------
+
+
+def _lies_along_depth(nest: Nest) -> bool:
+    """Whether neighbours of every large operand are those along the reduced axis."""
+    large = [a for a in nest.accesses if a.inner != 0 and a.outer[-1] != 0]
+    return bool(large) and all(a.outer[-1] == 1 and a.inner != 1 for a in large)
+
+
+def _along_depth(nest: Nest) -> Nest:
+    """The reduced axis as the inner loop: reductions of rows have the same order."""
+    *outer, depth = nest.outer
+    accesses = [
+        replace(a, outer=(*a.outer[:-1], a.inner), inner=a.outer[-1]) for a in nest.accesses
+    ]
+    return replace(
+        nest,
+        outer=(*outer, nest.inner),
+        inner=depth,
+        accesses=accesses,
+        columns=None,
+        split=bool(depth > CHUNK),
+    )
+
+
+# -- short loops ---------------------------------------------------------------------------
+
+
+def _has_runs(nest: Nest) -> bool:
+    """Whether the last outer loop walks through elements that the inner one jumps over."""
+    return any(1 < a.inner <= SHORT and a.outer[-1] == 1 for a in nest.accesses)
+
+
+def _unrolled(nest: Nest, loop: int) -> Nest:
+    found = _Unrolled(nest, loop)
+    return found.nest() if found.pays() else nest
+
+
+class _Unrolled:
+    """A nest without one of its two innermost loops: what depends on it is there several times."""
+
+    def __init__(self, old: Nest, loop: int) -> None:
+        self.old = old
+        self.loop = loop
+        self.reduced = len(old.outer) - (old.columns is not None)
+        self.times = int((*old.outer, old.inner)[loop])
+        self.accesses: list[Access] = []
+        self.access_at: list[list[int]] = []
+        for access in old.accesses:
+            strides = [*access.outer, access.inner]
+            step = strides.pop(loop)
+            moved = range(self.times if step != 0 else 1)
+            first = len(self.accesses)
+            self.accesses += [
+                Access(
+                    access.buffer, access.offset + i * step, tuple(strides[:-1]), strides[-1],
+                    access.dtype,
+                )
+                for i in moved
+            ]  # fmt: skip
+            self.access_at.append([first + i for i in moved])
+
+    def pays(self) -> bool:
+        """Whether the code stays small, and every operand is read in whole registers."""
+        values = len(self.old.values) * self.times
+        if len(self.accesses) > MOST_ACCESSES or values > MOST_VALUES:
+            return False
+        return all(-1 <= a.inner <= SHORT for a in self.accesses)
+
+    def nest(self) -> Nest:
+        """The new nest."""
+        values: list[Expression] = []
+        known: dict[Expression, int] = {}
+        value_at: list[list[int]] = []
+        for expression in self.old.values:
+            made = []
+            for copy in self._copies(expression, value_at):
+                if copy not in known:
+                    known[copy] = len(values)
+                    values.append(copy)
+                made.append(known[copy])
+            value_at.append(made)
+        stores = [
+            (_turn(value_at[value], i), at)
+            for value, access in self.old.stores
+            for i, at in enumerate(self.access_at[access])
+        ]
+        sizes = [*self.old.outer, self.old.inner]
+        sizes.pop(self.loop)
+        return replace(
+            self.old,
+            outer=tuple(sizes[:-1]),
+            inner=sizes[-1],
+            values=values,
+            accesses=self.accesses,
+            stores=stores,
+            columns=None,
+        )
+
+    def _copies(self, e: Expression, value_at: list[list[int]]) -> list[Expression]:
+        """An expression for each turn of the loop, or one for all of them."""
+        if isinstance(e, Load | Index):
+            return [replace(e, access=access) for access in self.access_at[e.access]]
+        if isinstance(e, Apply | Fold):
+            turns = max(len(value_at[o]) for o in e.operands) if e.operands else 1
+            return [
+                replace(e, operands=tuple(_turn(value_at[o], i) for o in e.operands))
+                for i in range(turns)
+            ]
+        if not isinstance(e, Reduce):
+            return [e]
+        operand = value_at[e.operand]
+        if self.loop != self.reduced:
+            return [replace(e, operand=o) for o in operand]
+        elements = tuple(_turn(operand, i) for i in range(self.times))
+        return [Fold(e.primitive, elements, e.dtype)]
+
+
+def _turn(copies: list[int], i: int) -> int:
+    return copies[i] if len(copies) > 1 else copies[0]
