@@ -6,7 +6,7 @@ stride a loop; raises Unresolvable with the node to write out where that can't b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -259,9 +259,23 @@ def _result_operand(builder: ExpressionBuilder, place: Place, node: Node, group:
 
 
 def _with_loops(builder: ExpressionBuilder, group: Group, stores: list[tuple[int, int]]) -> Nest:
-    layouts = [o.layout for o in builder.operands]
-    culprits = [o.culprit for o in builder.operands]
-    outer, inner, strides = loops_of(layouts, culprits, builder.root, group.columns is not None)
+    nest = nest_over(
+        builder.operands, builder.root, builder.values, stores, group.columns is not None
+    )
+    nest.split, nest.columns, nest.arguments = group.split, group.columns, builder.arguments
+    return nest
+
+
+def nest_over(
+    operands: Sequence[Operand],
+    root: Shape,
+    values: list[Expression],
+    stores: list[tuple[int, int]],
+    columns: bool = False,
+) -> Nest:
+    """A nest whose loops suit every operand."""
+    layouts = [o.layout for o in operands]
+    outer, inner, strides = loops_of(layouts, [o.culprit for o in operands], root, columns)
     accesses = [
         Access(
             -1 if o.buffer is None else o.buffer,
@@ -270,18 +284,9 @@ def _with_loops(builder: ExpressionBuilder, group: Group, stores: list[tuple[int
             s[-1],
             o.dtype,
         )
-        for o, s in zip(builder.operands, strides, strict=True)
+        for o, s in zip(operands, strides, strict=True)
     ]
-    return Nest(
-        tuple(outer),
-        inner,
-        builder.values,
-        accesses,
-        stores,
-        split=group.split,
-        columns=group.columns,
-        arguments=builder.arguments,
-    )
+    return Nest(tuple(outer), inner, values, accesses, stores)
 
 
 def _label(group: Group) -> str:

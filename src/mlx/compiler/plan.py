@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
-from mlx.compiler.build import ExpressionBuilder, Place, build_nest
+from mlx.compiler.build import ExpressionBuilder, Operand, Place, build_nest, nest_over
 from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
-from mlx.compiler.loops import loops_of
-from mlx.compiler.nest import Access, Expression, Literal, Load, Nest
+from mlx.compiler.joins import copied_together, part_place
+from mlx.compiler.nest import Access, Expression, Literal, Load
 from mlx.compiler.orient import oriented
 from mlx.compiler.steps import (
     BufferPlan,
@@ -193,9 +192,9 @@ class _Planner:
             slices = node.primitive.placements(*node.inputs)
             for use, part in zip(self.fusion.operands[node], slices, strict=True):
                 if self._places_directly(use, counts):
-                    layout = part.layout(whole.layout)
-                    assert layout is not None
-                    self.places[use.node] = Place(whole.buffer, layout)
+                    found = part_place(use, whole.buffer, part.layout(whole.layout))
+                    if found is not None:
+                        self.places[use.node] = found
 
     def _new_join(self, node: Node) -> Place:
         if node not in self.places:
@@ -206,8 +205,7 @@ class _Planner:
         node = use.node
         group = self.fusion.group_of.get(node)
         return (
-            not use.chain
-            and group is not None
+            group is not None
             and group.kind == "rows"
             and not group.closed
             and counts[node] == 1
@@ -328,16 +326,19 @@ class _Planner:
         place = self.place(node)
         slices = node.primitive.placements(*node.inputs)
         if node.primitive.name == "Embed":
-            self._copy(None, place.buffer, contiguous(node.shape), node)
+            self._copy([(None, contiguous(node.shape))], place.buffer, node)
         parts = list(zip(self.fusion.operands[node], slices, strict=True))
         if node.primitive.updates_first:
             self._start_from(parts.pop(0)[0], node)
+        copies: list[tuple[Use, Layout]] = []
         for use, part in parts:
             layout = part.layout(place.layout)
             assert layout is not None
-            if self.places.get(use.node) == Place(place.buffer, layout):
-                continue
-            self._copy(use, place.buffer, layout, node)
+            there = self.places.get(use.node)
+            if there is None or there != part_place(use, place.buffer, layout):
+                copies.append((use, layout))
+        for together in copied_together(copies, node):
+            self._copy(together, place.buffer, node)
 
     def _start_from(self, base: Use, node: Node) -> None:
         """What an update leaves as it was, unless it lies there already."""
@@ -349,29 +350,28 @@ class _Planner:
             nbytes = node.size * node.dtype.size
             self.result.steps.append(CopyStep(source.buffer, target.buffer, nbytes, "copy"))
         else:
-            self._copy(base, target.buffer, target.layout, node)
+            self._copy([(base, target.layout)], target.buffer, node)
 
-    def _copy(self, use: Use | None, buffer: int, target: Layout, node: Node) -> None:
-        """A kernel that writes a use (or zeros) to a layout of a buffer."""
-        size = prod(target.shape)
-        layouts, culprits = [_flat(target, size)], [None]
-        values: list[Expression] = [Literal("0", node.dtype)]
-        sources: list[tuple[int, Any]] = []
-        if use is not None:
+    def _copy(self, copies: Sequence[tuple[Use | None, Layout]], buffer: int, node: Node) -> None:
+        """A kernel that writes uses (or zeros) of one size to layouts of a buffer."""
+        size = prod(copies[0][1].shape)
+        operands: list[Operand] = []
+        values: list[Expression] = []
+        for use, target in copies:
+            operands.append(Operand(buffer, _flat(target, size), node.dtype, None))
+            if use is None:
+                values.append(Literal("0", node.dtype))
+                continue
             self._need_memory(use.node)
             place = self.place(use.node)
-            layouts.append(seen_as(place.layout, use.chain, (size,)))
-            culprits.append(use.chain[-1] if use.chain else use.node)  # type: ignore[arg-type]
-            values = [Load(1, use.node.dtype)]
-            sources.append((place.buffer, use.node.dtype))
-        outer, inner, strides = loops_of(layouts, culprits, (size,), False)
-        buffers = [(buffer, node.dtype), *sources]
-        accesses = [
-            Access(b, layout.offset, tuple(s[:-1]), s[-1], dtype)
-            for (b, dtype), layout, s in zip(buffers, layouts, strides, strict=True)
-        ]
-        nest = Nest(tuple(outer), inner, values, accesses, [(0, 0)])
-        self.result.steps.append(NestStep(oriented(nest), node.primitive.name))
+            layout = seen_as(place.layout, use.chain, (size,))
+            culprit = use.chain[-1] if use.chain else use.node
+            values.append(Load(len(operands), use.node.dtype))
+            operands.append(Operand(place.buffer, layout, use.node.dtype, culprit))
+        targets = [n for n, operand in enumerate(operands) if operand.culprit is None]
+        stores = list(enumerate(targets))
+        nest = oriented(nest_over(operands, (size,), values, stores))
+        self.result.steps.append(NestStep(nest, node.primitive.name))
 
 
 def _flat(layout: Layout, size: int) -> Layout:

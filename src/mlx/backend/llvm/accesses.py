@@ -31,7 +31,9 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
         name = access.dtype.name if access.dtype is not None else "index"
         if kind == "interleaved":
             runs = _runs(nest, number, kinds, stored)
-            around = number in stored and _streams(nest, nest.accesses[runs[0]], offset)
+            first = nest.accesses[runs[0]]
+            around = number in stored and runs[2] == first.inner
+            around = around and _streams(nest, first, offset)
             classes.append(AccessClass(kind, moves, name, int(access.inner), *runs, around))
         else:
             classes.append(AccessClass(kind, moves, name))
@@ -105,7 +107,7 @@ def _streams(nest: Nest, access: Access, offset: Offset) -> bool:
     if nest.columns is not None or access.dtype is None:
         return False
     size = access.dtype.size
-    if prod(nest.outer) * nest.inner * size < STREAM_BYTES:
+    if prod(nest.outer) * nest.inner * size * max(1, access.inner) < STREAM_BYTES:
         return False
     offsets = (offset(access), *(s * size for s in access.outer))
     return all(o % 64 == 0 for o in offsets)
