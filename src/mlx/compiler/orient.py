@@ -13,6 +13,7 @@ from mlx.compiler.nest import (
     CHUNK,
     Access,
     Apply,
+    Dot,
     Expression,
     Fold,
     Index,
@@ -40,13 +41,13 @@ def oriented(nest: Nest) -> Nest:
         return nest
     reduces = any(isinstance(e, Reduce) for e in nest.values)
     if 2 <= nest.inner <= (FEW if reduces else SHORT):
-        return _without_short_loops(nest)
+        return without_short_loops(nest)
     if 2 <= nest.outer[-1] <= SHORT and nest.inner >= LONG and _has_runs(nest):
         return _unrolled(nest, len(nest.outer) - 1) or nest
     return nest
 
 
-def _without_short_loops(nest: Nest) -> Nest:
+def without_short_loops(nest: Nest) -> Nest:
     """The nest with the last outer loop that is not short as its inner one."""
     found: Nest | None = nest
     while found is not None and found.outer and (found is nest or found.inner <= SHORT):
@@ -186,7 +187,7 @@ class _Unrolled:
         """An expression for each turn of the loop, or one for all of them."""
         if isinstance(e, Load | Index):
             return [replace(e, access=access) for access in self.access_at[e.access]]
-        if isinstance(e, Apply | Fold):
+        if isinstance(e, Apply | Fold | Dot):
             turns = max(len(value_at[o]) for o in e.operands) if e.operands else 1
             return [
                 replace(e, operands=tuple(_turn(value_at[o], i) for o in e.operands))

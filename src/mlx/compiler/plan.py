@@ -24,6 +24,7 @@ from mlx.compiler.steps import (
     Plan,
     Strided,
 )
+from mlx.compiler.tiny import tiny_product
 from mlx.compiler.updates import Overwritten, check_uses, is_whole, takeovers
 from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
@@ -270,20 +271,20 @@ class _Planner:
                 Access(buffer, operand.layout.offset, tuple(outer), inner, operand.dtype)
             )
         label = "+".join(n.primitive.name for n in group.members[:6])
-        self.result.steps.append(
-            GemmStep(
-                node.primitive,
-                left,
-                right,
-                tuple(root[axis] for axis in order),
-                node.primitive.depth(node),
-                builder.values,
-                accesses,
-                stores,
-                builder.arguments,
-                label,
-            )
+        step = GemmStep(
+            node.primitive,
+            left,
+            right,
+            tuple(root[axis] for axis in order),
+            node.primitive.depth(node),
+            builder.values,
+            accesses,
+            stores,
+            builder.arguments,
+            label,
         )
+        nest = tiny_product(step)
+        self.result.steps.append(step if nest is None else NestStep(nest, label))
 
     def _readable(self, node: Node, position: int, use: Use) -> Strided:
         """An operand of a contraction, written out where its kernel can't read it."""
