@@ -303,6 +303,13 @@ def _slice_update(p: Any, node: Any, array: np.ndarray, update: np.ndarray) -> n
     return out
 
 
+@reference("SliceAdd")
+def _slice_add(p: Any, node: Any, array: np.ndarray, part: np.ndarray) -> np.ndarray:
+    out = array.copy()
+    out[_indices(p.starts, p.steps, part.shape)] += part
+    return out
+
+
 @reference("ArgMax")
 def _argmax(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
     return np.argmax(x, p.axis)

@@ -109,7 +109,7 @@ EXACT = frozenset(
         "Complex", "Sqrt", "Bitcast", "Full", "Iota", "Reshape", "Transpose", "Broadcast",
         "Slice", "AsStrided", "Embed", "Concatenate", "Max", "Min", "CumMax", "CumMin", "Identity",
         "StopGradient", "Barrier", "Custom", "Pick", "Gather", "Sort", "CompiledCall",
-        "SliceUpdate",
+        "SliceUpdate", "SliceAdd",
     }
 )  # fmt: skip
 """Computed exactly, or rounded once: equal bits are required."""
