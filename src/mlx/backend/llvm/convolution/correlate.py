@@ -7,7 +7,6 @@ is one chain of FMAs; a second kernel adds the chunks one after the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.convolution.forward import Tiled
