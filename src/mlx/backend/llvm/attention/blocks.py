@@ -36,11 +36,14 @@ TRUE, FALSE = Value("true", "i1"), Value("false", "i1")
 
 
 class Blocks(Named):
-    """The common part of a kernel; ``width`` queries make a block of scores."""
+    """The common part of a kernel; ``width`` queries make a block of scores.
+
+    Without ``pairs`` all operands are accumulators in scratch.
+    """
 
     def __init__(
         self, module: Module, name: str, dtype: str, units: str, mask: str, causal: bool,
-        width: int,
+        width: int, pairs: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(Kernel(module, name))
         self.module, self.dtype, self.mask, self.causal = module, dtype, mask, causal
@@ -48,7 +51,7 @@ class Blocks(Named):
         self.width = width
         self.vectors = width // self.tile.lanes
         self.pitch = i64(width * self.tile.itemsize)
-        self.pairs = self.tile.pairs
+        self.pairs = pairs and self.tile.pairs
         self.product = product(module, self.tile, pairs=self.pairs)
         self.turn = turn(module, self.tile)
         self.turn_rows = turn(module, self.tile, self.pairs)
