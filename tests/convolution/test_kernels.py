@@ -70,7 +70,7 @@ def test_one_chain_over_taps_and_channels(channels: int, outputs: int) -> None:
     np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("each", [1, 2, 4])
+@pytest.mark.parametrize("each", [1, 2, 4, 8])
 def test_groups_of_any_kernel_have_the_same_chain(each: int) -> None:
     x, w = normal(0, 1, 6, 20, 5 * each), normal(1, 5 * each, 3, 3, each)
     seen = patches(x, 3, 1)
