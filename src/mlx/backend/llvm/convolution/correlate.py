@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.convolution.forward import Tiled
-from mlx.backend.llvm.convolution.patches import BLOCK
+from mlx.backend.llvm.convolution.patches import BLOCK, tile_of_patches
 from mlx.backend.llvm.gemm.elements import first_lanes, llvm_type
 from mlx.backend.llvm.gemm.operand import Epilogue
 from mlx.backend.llvm.gemm.pack import pack_a, pack_b
@@ -50,7 +50,8 @@ class _Correlation(Tiled):
     by_rows = False
 
     def __init__(self, spec: CorrelationSpec, module: Module, name: str) -> None:
-        super().__init__(spec, module, name, tile_for(spec.accumulate).a_format(spec.layout))
+        tile = tile_of_patches(spec.dtype, spec.accumulate)
+        super().__init__(spec, module, name, tile, tile.a_format(spec.layout))
         self.pack_a = pack_a(module, self.tile, self.a, spec.layout)
         self.pack_b = pack_b(module, self.tile, self.b, UNIT_COL) if self.tile.pairs else ""
 

@@ -8,15 +8,15 @@ whatever the blocks, the tile and the number of workers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.convolution.patches import BLOCK, pack_patches, tile_of_patches
+from mlx.backend.llvm.convolution.patches import BLOCK, pack_patches
 from mlx.backend.llvm.gemm.blocked import Blocked
 from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.gemm.operand import Epilogue
-from mlx.backend.llvm.gemm.tile import ROW, Tile
+from mlx.backend.llvm.gemm.tile import ROW, Tile, tile_for
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, i64
 
@@ -31,15 +31,17 @@ EPILOGUE_SLOT = len(SLOTS)
 
 @dataclass(frozen=True)
 class ConvolutionSpec:
-    """A kernel for operands of a dtype and an epilogue."""
+    """A kernel for operands of a dtype and an epilogue; ``pairs``: by a tile of pairs."""
 
     dtype: str
     accumulate: str
     epilogue: Epilogue
+    pairs: bool
 
     @property
     def key(self) -> str:
-        return f"conv|{self.dtype}|{self.accumulate}|{self.epilogue.key}"
+        pairs = "pairs" if self.pairs else ""
+        return f"conv|{self.dtype}|{self.accumulate}|{pairs}|{self.epilogue.key}"
 
     def emit(self, module: Module, name: str) -> None:
         _Convolution(self, module, name).emit()
@@ -52,9 +54,8 @@ class Tiled(Blocked):
     by_rows: bool
     """Whether tiles are walked row of tiles by row of tiles, or column by column."""
 
-    def __init__(self, spec: Any, module: Module, name: str, a_format: str) -> None:
-        self.spec, self.module = spec, module
-        self.tile: Tile = tile_of_patches(spec.dtype, spec.accumulate)
+    def __init__(self, spec: Any, module: Module, name: str, tile: Tile, a_format: str) -> None:
+        self.spec, self.module, self.tile = spec, module, tile
         self.a = self.b = self.tile.element(spec.dtype)
         self.a_format = a_format
         self.patches = pack_patches(module, self.tile, self.a)
@@ -127,7 +128,8 @@ class _Convolution(Tiled):
     by_rows = True
 
     def __init__(self, spec: ConvolutionSpec, module: Module, name: str) -> None:
-        super().__init__(spec, module, name, ROW)
+        tile = tile_for(spec.accumulate)
+        super().__init__(spec, module, name, replace(tile, pairs=spec.pairs), ROW)
 
     def emit(self) -> None:
         f = self.f

@@ -30,10 +30,10 @@ from mlx.backend.llvm.convolution.patches import (
     tile_of_patches,
 )
 from mlx.backend.llvm.convolution.rowmap import PhaseEpilogue
-from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes
+from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes, step_of_weights
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, StoreEpilogue, round_up
-from mlx.backend.llvm.gemm.tile import Tile
+from mlx.backend.llvm.gemm.tile import Tile, tile_for
 
 _ROWS, _COLS = 128, 256
 _LEAST = 1 << 20  # multiplications of a task: about 20 us
@@ -63,6 +63,8 @@ def plan_contraction(
     if shape[0] != primitive.groups:
         return plan_channelwise(primitive, a, b, epilogue, accumulate, scratch, workers)
     tile = tile_of_patches(a.dtype, accumulate)
+    if primitive.form == "convolution" and a.shape[-1] == shape[0]:
+        tile = tile_for(accumulate)  # one channel: pairs would be packed for next to no work
     planner = _Planner(primitive, a, b, shape, epilogue, tile, scratch, workers)
     return planner.correlation() if primitive.form == "correlation" else planner.convolution()
 
@@ -123,7 +125,8 @@ class _Planner:
     def _weights_follow(self) -> bool:
         """Whether the weights of neighbouring taps are one run, which may divide a pair."""
         w = self.other
-        return max(self.primitive.spread) == 1 and w.strides[-2] == self.channels * w.strides[-1]
+        step = self.channels * step_of_weights(w)
+        return max(self.primitive.spread) == 1 and w.strides[-2] == step
 
     def _product(
         self, phase: Phase, blocks: list[list[Run]], panel: int, packed: Pointer,
@@ -147,7 +150,7 @@ class _Planner:
             m_blocks, n_blocks, self._group_bytes(self.x), -(-self.columns // tile.cols) * panel,
             panel, place, first_block, len(blocks), 1,
         ]  # fmt: skip
-        spec = ConvolutionSpec(self.x.dtype, tile.accumulate, epilogue)
+        spec = ConvolutionSpec(self.x.dtype, tile.accumulate, epilogue, tile.pairs)
         command = Command(spec, [*head, *extra, *table], self.groups * m_blocks * n_blocks)
         command.flops = 2 * self.groups * rows * self.columns * length
         return command

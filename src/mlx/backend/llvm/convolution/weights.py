@@ -61,14 +61,20 @@ def panel_bytes(tile: Tile, depth: int) -> int:
     return (round_up(max(depth, 1), tile.lanes) + tile.lanes) * tile.b_row
 
 
+def step_of_weights(w: Operand) -> int:
+    """The stride of channels; where there is one, that of the taps of the last axis."""
+    return w.strides[-1] if w.shape[-1] > 1 else w.strides[-2]
+
+
 def pack_weights(
     tile: Tile, w: Operand, runs: Sequence[Run], groups: int, place: Pointer
 ) -> Command:
     """The command that packs the weights (O, kernel..., C / groups) of these runs."""
     size = SIZES[w.dtype]
-    strides = [s * size for s in w.strides]
+    step = step_of_weights(w)
+    strides = [s * size for s in (*w.strides[:-1], step)]
     outputs = w.shape[0] // groups
-    layout = Matrix(w.pointer, w.dtype, (), w.strides[-1], w.strides[0]).layout
+    layout = Matrix(w.pointer, w.dtype, (), step, w.strides[0]).layout
     pieces = _pieces(runs, strides, tile.step)
     depth = sum(run.depth(tile.step) for run in runs)
     panel = panel_bytes(tile, depth)
