@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import mlx.nn as nn
 from mlx.backend.llvm.target import host
 from tests.gemm.reference import chain
 from tests.generators.convolution_cases import CASES
+from tests.processes import output_of
 
 DIGESTS = """
 import hashlib
@@ -37,31 +36,19 @@ for name, (shape, kernel, options) in CASES.items():
 """
 
 
-def digests(**changes: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", DIGESTS],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **changes},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def expected() -> str:
-    return digests(MLX_NUM_THREADS="1")
+    return output_of(DIGESTS, MLX_NUM_THREADS="1")
 
 
 @pytest.mark.parametrize("threads", ["2", "5"])
 def test_threads(expected: str, threads: str) -> None:
-    assert digests(MLX_NUM_THREADS=threads) == expected
+    assert output_of(DIGESTS, MLX_NUM_THREADS=threads) == expected
 
 
 @pytest.mark.skipif(not host().has("avx2"), reason="needs a machine with AVX2")
 def test_instruction_sets(expected: str) -> None:
-    assert digests(MLX_ISA="avx2") == expected
+    assert output_of(DIGESTS, MLX_ISA="avx2") == expected
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -83,7 +70,7 @@ def test_one_chain_over_taps_and_channels(channels: int, outputs: int) -> None:
     np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("each", [1, 2, 4])
+@pytest.mark.parametrize("each", [1, 2, 4, 8])
 def test_groups_of_any_kernel_have_the_same_chain(each: int) -> None:
     x, w = normal(0, 1, 6, 20, 5 * each), normal(1, 5 * each, 3, 3, each)
     seen = patches(x, 3, 1)
@@ -100,6 +87,31 @@ def test_gradient_of_weights_is_one_chain_over_positions() -> None:
     _, (got,) = mx.vjp(lambda w: mx.conv2d(mx.array(x), w, padding=1), [zero], [mx.array(y)])
     want = chain(y.reshape(-1, 10).T, patches(x, 3, 1).reshape(-1, 72))
     np.testing.assert_array_equal(np.array(got).reshape(10, -1), want)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 33, 450])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"stride": 2}, {"kernel_dilation": 2}, {"input_dilation": 2}, {"stride": 3}],
+    ids=str,
+)
+def test_bfloat16_loses_no_more_than_its_results_do(channels: int, options: Any) -> None:
+    """Odd numbers of channels, taps and positions too: pairs end in zeros."""
+    x, w = (
+        mx.array(normal(n, *shape)).astype(mx.bfloat16)
+        for n, shape in enumerate(((3, 9, 11, channels), (5, 3, 3, channels)))
+    )
+
+    def run(dtype: mx.Dtype) -> list[np.ndarray]:
+        fused = partial(mx.conv_general, padding=2, **options)
+        arguments = [x.astype(dtype), w.astype(dtype)]
+        shape = fused(*arguments).shape
+        cotangent = mx.array(normal(2, *shape)).astype(mx.bfloat16).astype(dtype)
+        (out,), gradients = mx.vjp(fused, arguments, [cotangent])
+        return [np.array(a.astype(mx.float32)) for a in (out, *gradients)]
+
+    for got, want in zip(run(mx.bfloat16), run(mx.float32), strict=True):
+        assert np.sqrt(np.mean((got - want) ** 2) / np.mean(want**2)) < 2**-8
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from mlx.backend.llvm.target import host
+from tests.processes import output_of
 
 PROGRAM = """
 import hashlib, sys
@@ -70,15 +67,7 @@ for part in (training, attention, order_and_sums):
 
 
 def run(mode: str = "once", **changes: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, mode],
-        env={**os.environ, **changes},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return output_of(PROGRAM, mode, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -251,8 +251,8 @@ def exchanged(w: Node, groups: int) -> Node:
 
 def _are_lanes(groups: int, inputs: int, outputs: int) -> bool:
     """Whether groups of so few channels are the lanes of vectors, not products of their own."""
-    few = inputs == outputs <= 4 or (inputs == 1 and outputs <= 4)
-    return groups > 1 and few and outputs in (1, 2, 4)
+    few = inputs == outputs <= 8 or (inputs == 1 and outputs <= 8)
+    return groups > 1 and few and outputs in (1, 2, 4, 8)
 
 
 def _is_run(shape: Shape, strides: Numbers) -> bool:

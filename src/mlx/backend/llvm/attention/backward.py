@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.attention.blocks import SHARED_SLOTS, TRUE, Blocks
-from mlx.backend.llvm.attention.moves import store_rows, turn
+from mlx.backend.llvm.attention.moves import pair_rows, store_rows, turn
 from mlx.backend.llvm.attention.tile import KEYS, tile_for
+from mlx.backend.llvm.gemm.elements import first_lanes
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.quantized_panels import Named
 from mlx.backend.llvm.values import Value, const, i64
@@ -25,6 +26,7 @@ BACKWARD_SLOTS = (
     "delta_h", "delta_t", "dk_base", "dk_offset", "dk_t", "dv_base", "dv_offset", "dv_t",
     "parts_base", "parts_offset", "part", "run", "runs", "q_block", "at_q", "at_turned_q",
     "at_o", "at_turned_o", "at_gaps", "at_level", "at_sums", "at_delta", "at_dk", "at_dv",
+    "at_paired_k", "at_paired_q", "at_paired_o", "at_paired_gaps",
 )  # fmt: skip
 FINISH_SLOTS = (
     "parts_base", "parts_offset", "part", "parts", "dq_base", "dq_offset", "dq_h", "dq_t",
@@ -94,12 +96,13 @@ class _Backward(Blocks):
         keys = f.min(f.sub(self.slot("keys"), key), i64(KEYS))
         k = self.load_keys("k", self.start["k"], key, keys, "size")
         v = self.load_keys("v", self.start["v"], key, keys, "value")
+        paired = self._paired(k, keys, "size", "paired_k")
         dk, dv = self.region("dk"), self.region("dv")
         self._clear(dk, f.mul(keys, self.slot("size_bytes")))
         self._clear(dv, f.mul(keys, self.slot("value_bytes")))
         loop = f.loop(i64(0), self.slot("rows"), i64(self.width))
         count = f.min(f.sub(self.slot("rows"), loop.index), i64(self.width))
-        self._queries(loop.index, count, key, keys, k, v)
+        self._queries(loop.index, count, key, keys, (k, v, paired))
         f.end_loop(loop)
         for name, block, size, scale in (("dk", dk, "size", self.scale),
                                          ("dv", dv, "value", self.one)):  # fmt: skip
@@ -110,9 +113,10 @@ class _Backward(Blocks):
             )  # fmt: skip
 
     def _queries(
-        self, first: Value, count: Value, key: Value, keys: Value, k: Value, v: Value
-    ) -> None:
-        f = self.f
+        self, first: Value, count: Value, key: Value, keys: Value,
+        blocks: tuple[Value, Value, Value],
+    ) -> None:  # fmt: skip
+        f, (k, v, paired) = self.f, blocks
         seen, done = f.label("seen"), f.label("unseen")
         across = None
         if self.causal:
@@ -126,31 +130,45 @@ class _Backward(Blocks):
         self.against(k, keys, "size", self.region("turned_q"), scores)
         self.against(v, keys, "value", self.region("turned_o"), gaps)
         self.load_mask(self.start["mask"], first, count, key, keys)
-        self._weigh(first, key, keys, across)
-        self._add(first, count, keys, k)
+        self._weigh(first, count, key, keys, across)
+        self._add(first, count, keys, paired)
         if self.causal:
             f.branch(done)
             f.start(done)
 
     def _load(self, first: Value, count: Value) -> None:
         """Queries and cotangents, as they are and transposed; sums and deltas."""
-        f = self.f
         parts = (
             ("q", "q", "q", "size", self.scale), ("cotangent", "o", "o", "value", self.one)
         )  # fmt: skip
         for name, short, region, size, scale in parts:
             to = self.region(region)
             self.load_rows(name, self.copies[short], self.start[name], first, count, to, size)
-            f.call(
-                self.turn, "void", to, self.slot(size + "_bytes"), i64(self.width),
-                self.slot(size), self.region("turned_" + region), self.pitch, scale,
-            )  # fmt: skip
+            self.turn_queries(to, size, self.region("turned_" + region), scale)
+            self._paired(to, count, size, "paired_" + region)
         for name in ("level", "sums", "delta"):
             self.load_numbers(name, self.start[name], first, count, self.region(name))
 
-    def _weigh(self, first: Value, key: Value, keys: Value, across: Value | None) -> None:
+    def _paired(self, rows: Value, count: Value, size: str, region: str) -> Value:
+        """Two rows of a block in one; the block itself if it isn't multiplied in pairs."""
+        if not self.pairs:
+            return rows
+        to, item = self.region(region), i64(self.tile.itemsize // 2)
+        self.f.call(
+            pair_rows(self.module, self.tile, True), "void", rows, self.row_bytes(size), item,
+            count, self.slot(size), to, self.slot(size + "_bytes"),
+        )  # fmt: skip
+        return to
+
+    def _weigh(
+        self, first: Value, count: Value, key: Value, keys: Value, across: Value | None
+    ) -> None:
         """Scores become weights, and their gaps the cotangents of scores."""
         f = self.f
+        self._present = [
+            first_lanes(f, f.sub(count, i64(v * self.tile.lanes)), self.tile.lanes)
+            for v in range(self.vectors if self.pairs else 0)
+        ]
         if across is None:
             self._weigh_all(keys, None)
             return
@@ -171,38 +189,82 @@ class _Backward(Blocks):
             [self.load(self.lane(self.region(name), v)) for v in range(self.vectors)]
             for name in ("level", "sums", "delta")
         )
+        numbers = list(zip(level, sums, delta, strict=True))
+        if self.pairs:
+            self._weigh_pairs(keys, numbers, limits)
+            return
         loop = f.loop(i64(0), keys, i64(1))
-        offset = f.mul(loop.index, self.pitch)
-        line, gap = f.gep(self.region("scores"), offset), f.gep(self.region("gaps"), offset)
+        line, gap = self._lines(loop.index)
         for v in range(self.vectors):
-            score = self.load(self.lane(line, v))
-            score, hidden = self.masked(score, loop.index, v, limits)
-            weight = self.exp(f.sub(f.sub(score, level[v]), sums[v]))
-            of_score = f.mul(weight, f.sub(self.load(self.lane(gap, v)), delta[v]))
-            if hidden is not None:
-                of_score = f.select(hidden, self.const(0), of_score)
+            weight, of_score = self._weight(loop.index, v, numbers[v], limits)
             self.store(weight, self.lane(line, v))
             self.store(of_score, self.lane(gap, v))
         f.end_loop(loop)
 
+    def _lines(self, key: Value) -> tuple[Value, Value]:
+        """Where scores and gaps of a key lie."""
+        f, offset = self.f, self.f.mul(key, self.pitch)
+        return f.gep(self.region("scores"), offset), f.gep(self.region("gaps"), offset)
+
+    def _weight(
+        self, key: Value, v: int, numbers: tuple[Value, Value, Value], limits: list[Value] | None
+    ) -> tuple[Value, Value]:
+        """Weights of a key, and the cotangents of its scores."""
+        f, (level, sums, delta) = self.f, numbers
+        line, gap = self._lines(key)
+        score = self.load(self.lane(line, v))
+        if self.pairs:
+            score = f.mul(score, f.splat(self.scale, self.tile.lanes))
+        score, hidden = self.masked(score, key, v, limits)
+        weight = self.exp(f.sub(f.sub(score, level), sums))
+        of_score = f.mul(weight, f.sub(self.load(self.lane(gap, v)), delta))
+        if hidden is not None:
+            of_score = f.select(hidden, self.const(0), of_score)
+        return weight, of_score
+
+    def _weigh_pairs(
+        self, keys: Value, numbers: list[tuple[Value, Value, Value]], limits: list[Value] | None
+    ) -> None:
+        """Rows of bfloat16 at the starts of lines, and pairs of the cotangents of two keys.
+
+        Queries that are not there have zeros; so has a key behind the last one.
+        """
+        f, half = self.f, self.tile.itemsize // 2
+        loop = f.loop(i64(0), keys, i64(2), [self.region("paired_gaps")])
+        (to,) = loop.values
+        for v in range(self.vectors):
+            found = []
+            for key in (loop.index, f.add(loop.index, i64(1))):
+                both, inside = [], f.splat(f.icmp("slt", key, keys), self.tile.lanes)
+                present = f.op("and", self._present[v], inside)
+                values = self._weight(key, v, numbers[v], limits)
+                for value, line in zip(values, self._lines(key), strict=True):
+                    value = f.select(present, value, self.const(0))
+                    both.append(self.halve(value))
+                    f.store(both[-1], f.gep(line, i64(v * self.tile.lanes * half)), half)
+                found.append(both[1])
+            self.store(self.join(*found), self.lane(to, v))
+        f.end_loop(loop, [f.gep(to, self.pitch)])
+
     def _add(self, first: Value, count: Value, keys: Value, k: Value) -> None:
         """What the block of weights and of cotangents adds to the three results."""
         f, step = self.f, i64(self.tile.itemsize)
+        paired = "paired_" if self.pairs else ""
         size, value = self.slot("size_bytes"), self.slot("value_bytes")
         weights, of_scores = self.region("scores"), self.region("gaps")
         self.multiply(
-            weights, self.pitch, step, keys, self.region("o"), value, self.slot("value"), count,
-            self.region("dv"), value, TRUE,
+            weights, self.pitch, step, keys, self.region(paired + "o"), value,
+            self.slot("value"), self.steps(count), self.region("dv"), value, TRUE,
         )  # fmt: skip
         self.multiply(
-            of_scores, self.pitch, step, keys, self.region("q"), size, self.slot("size"), count,
-            self.region("dk"), size, TRUE,
+            of_scores, self.pitch, step, keys, self.region(paired + "q"), size,
+            self.slot("size"), self.steps(count), self.region("dk"), size, TRUE,
         )  # fmt: skip
         block = f.op("udiv", first, i64(self.width))
         to = f.gep(self.part, f.mul(block, self.slot("q_block")))
         self.multiply(
-            k, step, size, self.slot("size"), of_scores, self.pitch, i64(self.width), keys, to,
-            self.pitch, TRUE,
+            k, step, size, self.slot("size"), self.region(paired + "gaps"), self.pitch,
+            i64(self.width), self.steps(keys), to, self.pitch, TRUE,
         )  # fmt: skip
 
 

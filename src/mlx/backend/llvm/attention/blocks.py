@@ -3,6 +3,10 @@
 The *rows* of a group are the queries of all heads that share a key head, head after head.
 Blocks are kept *key by key*: a row of scratch is a key (or a feature), and vectors run over
 queries, so that maxima, sums and scales of queries are vectors too.
+
+With ``pairs`` operands stay bfloat16 in scratch, weights are rounded to it for the product with
+values, and what is summed in a product lies in pairs: rows as they are where features (or
+queries) are summed, else two rows in one.
 """
 
 from __future__ import annotations
@@ -32,11 +36,14 @@ TRUE, FALSE = Value("true", "i1"), Value("false", "i1")
 
 
 class Blocks(Named):
-    """The common part of a kernel; ``width`` queries make a block of scores."""
+    """The common part of a kernel; ``width`` queries make a block of scores.
+
+    Without ``pairs`` all operands are accumulators in scratch.
+    """
 
     def __init__(
         self, module: Module, name: str, dtype: str, units: str, mask: str, causal: bool,
-        width: int,
+        width: int, pairs: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(Kernel(module, name))
         self.module, self.dtype, self.mask, self.causal = module, dtype, mask, causal
@@ -44,10 +51,13 @@ class Blocks(Named):
         self.width = width
         self.vectors = width // self.tile.lanes
         self.pitch = i64(width * self.tile.itemsize)
-        self.product = product(module, self.tile)
+        self.pairs = pairs and self.tile.pairs
+        self.product = product(module, self.tile, pairs=self.pairs)
         self.turn = turn(module, self.tile)
+        self.turn_rows = turn(module, self.tile, self.pairs)
         self.copies = {
-            which: copy_rows(module, self.tile, dtype, which in units) for which in "qkvo"
+            which: copy_rows(module, self.tile, dtype, which in units, self.pairs)
+            for which in "qkvo"
         }
         self.copy_mask = copy_rows(module, self.tile, mask, "m" in units) if mask else ""
         self.put = store_rows(module, self.tile, dtype)
@@ -65,6 +75,16 @@ class Blocks(Named):
         self.scale = number if wide else f.cast("fptrunc", number, "float")
         self.one = const(self.tile.element, 1)
 
+    def row_bytes(self, size: str) -> Value:
+        """Bytes between rows of an operand that was copied."""
+        whole = self.slot(size + "_bytes")
+        return self.f.op("lshr", whole, i64(1)) if self.pairs else whole
+
+    def steps(self, count: Value) -> Value:
+        """What a product sums: so many elements, or pairs of them."""
+        f = self.f
+        return f.op("lshr", f.add(count, i64(1)), i64(1)) if self.pairs else count
+
     def region(self, name: str) -> Value:
         return self.f.gep(self.scratch, self.slot("at_" + name))
 
@@ -77,6 +97,11 @@ class Blocks(Named):
     def lane(self, address: Value, v: int) -> Value:
         """The address of vector ``v`` of a row of scratch."""
         return self.f.gep(address, i64(v * self.tile.vector_bytes)) if v else address
+
+    def fill(self, line: Value, number: float) -> None:
+        """A row of scratch with one number everywhere."""
+        for v in range(self.vectors):
+            self.store(self.const(number), self.lane(line, v))
 
     def const(self, number: float) -> Value:
         return const(self.tile.type, number)
@@ -110,7 +135,7 @@ class Blocks(Named):
     ) -> None:  # fmt: skip
         """Rows of an operand to scratch, ``size`` elements each."""
         f = self.f
-        pitch = self.slot(size + "_bytes")
+        pitch = self.row_bytes(size)
 
         def body(head: Value, t: Value, n: Value, at: Value) -> None:
             f.call(
@@ -139,7 +164,7 @@ class Blocks(Named):
         row = self.slot(name + "_t")
         f.call(
             self.copies[name], "void", f.gep(start, f.mul(first, row)), row,
-            self.slot(name + "_d"), count, self.slot(size), to, self.slot(size + "_bytes"),
+            self.slot(name + "_d"), count, self.slot(size), to, self.row_bytes(size),
         )  # fmt: skip
         return to
 
@@ -236,9 +261,26 @@ class Blocks(Named):
     def against(self, keys: Value, rows: Value, size: str, queries: Value, to: Value) -> None:
         """Keys (or values) times transposed queries: a block of scores."""
         self.multiply(
-            keys, self.slot(size + "_bytes"), i64(self.tile.itemsize), rows, queries, self.pitch,
-            i64(self.width), self.slot(size), to, self.pitch, FALSE,
+            keys, self.row_bytes(size), i64(self.tile.itemsize), rows, queries, self.pitch,
+            i64(self.width), self.steps(self.slot(size)), to, self.pitch, FALSE,
         )  # fmt: skip
+
+    def turn_queries(self, rows: Value, size: str, to: Value, scale: Value) -> None:
+        """Queries (or cotangents) in scratch, transposed, and scaled unless they stay pairs."""
+        self.f.call(
+            self.turn_rows, "void", rows, self.row_bytes(size), i64(self.width),
+            self.steps(self.slot(size)), to, self.pitch, scale,
+        )  # fmt: skip
+
+    def halve(self, values: Value) -> Value:
+        """The bits of accumulators rounded to bfloat16."""
+        return self.f.cast("bitcast", self.f.cast("fptrunc", values, "bfloat"), "i16")
+
+    def join(self, low: Value, high: Value) -> Value:
+        """Pairs of two vectors of bfloat16."""
+        lanes = self.tile.lanes
+        mixed = [n for lane in range(lanes) for n in (lane, lanes + lane)]
+        return self.f.bitcast(self.f.shuffle(low, high, mixed), vector(lanes, "i32"))
 
 
 def unit_flags(**operands: tuple[int, str]) -> str:

@@ -133,7 +133,9 @@ class _Few(Blocks):
 
     def __init__(self, spec: FewSpec, module: Module, name: str) -> None:
         lanes = tile_for(spec.dtype).lanes
-        super().__init__(module, name, spec.dtype, spec.units, spec.mask, spec.causal, lanes)
+        super().__init__(
+            module, name, spec.dtype, spec.units, spec.mask, spec.causal, lanes, pairs=False
+        )
         self.spec = spec
         self.row = i64(KEYS * self.tile.itemsize)
         in_place = spec.dtype if "k" in spec.units else self.tile.accumulate

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlx.backend.llvm import elementary
 from mlx.backend.llvm.attention.blocks import SHARED_SLOTS, Blocks
-from mlx.backend.llvm.attention.moves import copy_rows
+from mlx.backend.llvm.attention.moves import copy_rows, pair_rows
 from mlx.backend.llvm.attention.tile import KEYS
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, i64
@@ -87,12 +87,9 @@ class _Forward(Blocks):
 
     def _load(self, panel: Value, first: Value, count: Value) -> None:
         """Transposed and scaled queries; the sums of no keys but sinks."""
-        f, stage = self.f, self.region("stage")
+        stage = self.region("stage")
         self.load_rows("q", self.copies["q"], self.start["q"], first, count, stage, "size")
-        f.call(
-            self.turn, "void", stage, self.slot("size_bytes"), i64(self.width),
-            self.slot("size"), self._panel("q", panel), self.pitch, self.scale,
-        )  # fmt: skip
+        self.turn_queries(stage, "size", self._panel("q", panel), self.scale)
         most, total = self._panel("most", panel), self._panel("total", panel)
         for v in range(self.vectors):
             self.store(self.const(float("-inf")), self.lane(most, v))
@@ -119,13 +116,25 @@ class _Forward(Blocks):
             self._skip(self.first, self.count, key, used, done)
             f.start(used)
         k = self.load_keys("k", self.start["k"], key, keys, "size")
-        v = self.load_keys("v", self.start["v"], key, keys, "value")
+        v = self._load_values(key, keys)
         self._each_panel(
             lambda panel, first, count: self._step(panel, first, count, key, keys, k, v)
         )
         if self.causal:
             f.branch(done)
             f.start(done)
+
+    def _load_values(self, key: Value, keys: Value) -> Value:
+        """A block of values, as they are or two in a row."""
+        if not self.pairs:
+            return self.load_keys("v", self.start["v"], key, keys, "value")
+        f, to, row = self.f, self.region("v"), self.slot("v_t")
+        f.call(
+            pair_rows(self.module, self.tile, "v" in self.spec.units), "void",
+            f.gep(self.start["v"], f.mul(key, row)), row, self.slot("v_d"), keys,
+            self.slot("value"), to, self.slot("value_bytes"),
+        )  # fmt: skip
+        return to
 
     def _skip(self, first: Value, count: Value, key: Value, used: str, done: str) -> Value:
         """Branch to ``done`` if no row sees the block; a row that sees nothing needs all."""
@@ -153,7 +162,8 @@ class _Forward(Blocks):
         more = f.icmp("ne", key, i64(0))
         self.multiply(
             v, i64(self.tile.itemsize), self.slot("value_bytes"), self.slot("value"), scores,
-            self.pitch, i64(self.width), keys, self._panel("out", panel), self.pitch, more,
+            self.pitch, i64(self.width), self.steps(keys), self._panel("out", panel), self.pitch,
+            more,
         )  # fmt: skip
         if self.causal:
             f.branch(done)
@@ -209,13 +219,18 @@ class _Forward(Blocks):
         out = []
         for v, largest in enumerate(loop.values):
             value = self.load(self.lane(line, v))
+            if self.pairs:
+                value = f.mul(value, f.splat(self.scale, self.tile.lanes))
             if self.mask or limits is not None:
                 value, _ = self.masked(value, loop.index, v, limits)
+            if self.mask or limits is not None or self.pairs:
                 self.store(value, self.lane(line, v))
             out.append(f.select(f.fcmp("ogt", value, largest), value, largest))
         return f.end_loop(loop, out)
 
     def _weights(self, most: list[Value], sums: list[Value], keys: Value) -> list[Value]:
+        if self.pairs:
+            return self._paired_weights(most, sums, keys)
         f = self.f
         loop = f.loop(i64(0), keys, i64(1), sums)
         line = f.gep(self.region("scores"), f.mul(loop.index, self.pitch))
@@ -225,6 +240,24 @@ class _Forward(Blocks):
             self.store(weight, self.lane(line, v))
             out.append(f.add(total, weight))
         return f.end_loop(loop, out)
+
+    def _paired_weights(self, most: list[Value], sums: list[Value], keys: Value) -> list[Value]:
+        """Weights of two keys in one row; behind the last key there is one of no weight."""
+        f, scores = self.f, self.region("scores")
+        self.fill(f.gep(scores, f.mul(keys, self.pitch)), float("-inf"))
+        loop = f.loop(i64(0), keys, i64(2), [*sums, scores])
+        *sums, to = loop.values
+        line = f.gep(scores, f.mul(loop.index, self.pitch))
+        out = []
+        for v, total in enumerate(sums):
+            halves = []
+            for here in (line, f.gep(line, self.pitch)):
+                weight = self.exp(f.sub(self.load(self.lane(here, v)), most[v]))
+                total = f.add(total, weight)
+                halves.append(self.halve(weight))
+            self.store(self.join(*halves), self.lane(to, v))
+            out.append(total)
+        return f.end_loop(loop, [*out, f.gep(to, self.pitch)])[:-1]
 
     def _rescale(self, out: Value, shrink: list[Value], key: Value) -> None:
         """Multiply the result of earlier blocks, unless there were none."""

@@ -181,7 +181,7 @@ def common_regions(group: Group, width: int, mask: bool) -> Regions:
     keys = min(KEYS, tile.padded(group.keys))
     regions.add("k", keys * tile.padded(group.size) * tile.itemsize)
     regions.add("v", keys * tile.padded(group.value) * tile.itemsize)
-    regions.add("scores", keys * width * tile.itemsize)
+    regions.add("scores", (keys + 1) * width * tile.itemsize)
     regions.add("stage", width * max(features, KEYS if mask else 0) * tile.itemsize)
     regions.add("mask", KEYS * width * tile.itemsize if mask else 0)
     regions.add("limits", width * 8)
@@ -275,10 +275,15 @@ def _backward_regions(group: Group, width: int, mask: bool) -> Regions:
     for name, nbytes in (
         ("q", width * size), ("turned_q", width * size),
         ("o", width * value), ("turned_o", width * value),
-        ("gaps", keys * width * tile.itemsize), ("level", numbers), ("sums", numbers),
+        ("gaps", (keys + 1) * width * tile.itemsize), ("level", numbers), ("sums", numbers),
         ("delta", numbers), ("dk", keys * size), ("dv", keys * value),
     ):  # fmt: skip
         regions.add(name, nbytes)
+    for name, nbytes in (
+        ("k", keys * size), ("q", width * size), ("o", width * value),
+        ("gaps", keys * width * tile.itemsize),
+    ):  # fmt: skip
+        regions.add("paired_" + name, nbytes // 2 if tile.pairs else 0)
     return regions
 
 

@@ -6,14 +6,20 @@ are runs of neighbours ``b_row`` and ``c_row`` bytes apart.  ``more`` adds to wh
 
 Rows are rounded up to whole tiles and columns to whole vectors: the operands must have room for
 that, and what is there ends in parts of C that nobody reads.
+
+With ``pairs`` the elements of A and B are pairs of bfloat16 along k, and ``depth`` counts pairs.
 """
 
 from __future__ import annotations
 
 from mlx.backend.llvm.attention.tile import Tile
 from mlx.backend.llvm.gemm.elements import Element, multiply_add
+from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, const, i64
+
+PAIRS = Element("int32", "int32")
+"""A pair as it is loaded."""
 
 _PARAMS = [
     "ptr noalias readonly", "i64", "i64", "i64", "ptr noalias readonly", "i64", "i64", "i64",
@@ -21,13 +27,15 @@ _PARAMS = [
 ]  # fmt: skip
 
 
-def product(module: Module, tile: Tile, rows: int = 0, b_dtype: str = "") -> str:
+def product(
+    module: Module, tile: Tile, rows: int = 0, b_dtype: str = "", pairs: bool = False
+) -> str:
     """Write the function if it is not there; returns its name.
 
     ``rows`` of a register tile, by default the tile's; B may be of another dtype.
     """
     rows = rows or tile.rows
-    element = Element(b_dtype or tile.accumulate, tile.accumulate)
+    element = PAIRS if pairs else Element(b_dtype or tile.accumulate, tile.accumulate)
     name = f"product_{rows}_{element.dtype}"
     if not module.has(name):
         parts = [_columns(module, tile, rows, vectors, element) for vectors in (2, 1)]
@@ -92,6 +100,7 @@ class _Columns:
 
     def _along(self, sums: list[Value], a: Value, a_rows: list[Value], b: Value) -> list[Value]:
         f, tile, element = self.f, self.tile, self.element
+        pairs = element is PAIRS
         loop = f.loop(i64(0), self.depth, i64(1), [*sums, a, b])
         *sums, a, b = loop.values
         right = [
@@ -99,8 +108,12 @@ class _Columns:
             for v in range(self.vectors)
         ]
         for r, at in enumerate(a_rows):
-            left = f.splat(f.load(f.gep(a, at), tile.element, tile.itemsize), tile.lanes)
+            one = f.load(f.gep(a, at), "i32" if pairs else tile.element, tile.itemsize)
+            left = f.splat(one, tile.lanes)
             for v, values in enumerate(right):
                 n = r * self.vectors + v
-                sums[n] = multiply_add(f, left, values, sums[n], tile.fused)
+                if pairs:
+                    sums[n] = dot_pairs(f, left, values, sums[n])
+                else:
+                    sums[n] = multiply_add(f, left, values, sums[n], tile.fused)
         return f.end_loop(loop, [*sums, f.gep(a, self.step), f.gep(b, self.b_row)])[:-2]

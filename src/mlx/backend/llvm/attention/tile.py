@@ -7,6 +7,7 @@ from functools import cache
 
 from mlx.backend.llvm.gemm.elements import Element, llvm_type
 from mlx.backend.llvm.gemm.operand import round_up
+from mlx.backend.llvm.gemm.pairs import has_pairs
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import vector
 
@@ -16,12 +17,16 @@ KEYS = 128
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A register tile of ``rows`` by two vectors of ``lanes`` accumulators."""
+    """A register tile of ``rows`` by two vectors of ``lanes`` accumulators.
+
+    ``pairs``: blocks are multiplied as pairs of bfloat16 (see ``gemm.pairs``).
+    """
 
     accumulate: str
     lanes: int
     rows: int
     fused: bool
+    pairs: bool = False
 
     @property
     def itemsize(self) -> int:
@@ -60,4 +65,5 @@ def tile_for(dtype: str) -> Tile:
     accumulate = "float64" if dtype == "float64" else "float32"
     lanes = target.vector_bytes // (8 if accumulate == "float64" else 4)
     many = target.vector_bytes == 64 or target.has("neon")
-    return Tile(accumulate, lanes, 8 if many else 4, target.has_fma)
+    pairs = dtype == "bfloat16" and has_pairs(target)
+    return Tile(accumulate, lanes, 8 if many else 4, target.has_fma, pairs)

@@ -7,15 +7,14 @@ is one chain of FMAs; a second kernel adds the chunks one after the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.convolution.forward import Tiled
-from mlx.backend.llvm.convolution.patches import BLOCK
+from mlx.backend.llvm.convolution.patches import BLOCK, tile_of_patches
 from mlx.backend.llvm.gemm.elements import first_lanes, llvm_type
 from mlx.backend.llvm.gemm.operand import Epilogue
-from mlx.backend.llvm.gemm.pack import pack_a
-from mlx.backend.llvm.gemm.tile import tile_for
+from mlx.backend.llvm.gemm.pack import pack_a, pack_b
+from mlx.backend.llvm.gemm.tile import UNIT_COL, tile_for
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, bits_of, const, element_of, i64, vector
 
@@ -23,9 +22,10 @@ SLOTS = (
     "x_base", "x_offset", "y_base", "y_offset", "scratch_base", "scratch_offset",
     "scratch_stride", "b_scratch", "c_scratch", "c_stride", "m", "mc", "m_blocks", "n_blocks",
     "x_group", "y_group", "y_row", "y_place", "pitch", "places", "chunks", "place",
-    "blocks", "k", "kc",
+    "blocks", "k", "kc", "patches", "b_panel",
 )  # fmt: skip
-"""``k`` is the size of a chunk, ``kc`` that of its blocks; ``place`` and ``blocks`` are slots."""
+"""``k`` is the size of a chunk, ``kc`` that of its blocks; ``place`` and ``blocks`` are slots.
+``patches``: where in scratch these lie, which with pairs are then packed into panels."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,13 @@ class CorrelationSpec:
 
 class _Correlation(Tiled):
     names = SLOTS
+    by_rows = False
 
     def __init__(self, spec: CorrelationSpec, module: Module, name: str) -> None:
-        super().__init__(spec, module, name, tile_for(spec.accumulate).a_format(spec.layout))
+        tile = tile_of_patches(spec.dtype, spec.accumulate)
+        super().__init__(spec, module, name, tile, tile.a_format(spec.layout))
         self.pack_a = pack_a(module, self.tile, self.a, spec.layout)
+        self.pack_b = pack_b(module, self.tile, self.b, UNIT_COL) if self.tile.pairs else ""
 
     def emit(self) -> None:
         f = self.f
@@ -72,45 +75,28 @@ class _Correlation(Tiled):
         y = f.gep(y, f.mul(row0, self.slot("y_row")))
         first = f.mul(chunk, self.slot("k"))
         end = f.min(f.add(first, self.slot("k")), self.slot("places"))
-        b = f.gep(scratch, self.slot("b_scratch"))
         at_least_one = f.select(f.icmp("sgt", end, first), end, f.add(first, i64(1)))
         loop = f.loop(first, at_least_one, self.slot("kc"))
         depth = f.min(f.sub(end, loop.index), self.slot("kc"))
-        f.call(self.patches, "void", x, self.table("place"), runs, count, loop.index, depth, b,
-               self.slot("pitch"))  # fmt: skip
+        patches, pitch = f.gep(scratch, self.slot("patches")), self.slot("pitch")
+        f.call(self.patches, "void", x, self.table("place"), runs, count, loop.index, depth,
+               patches, pitch)  # fmt: skip
+        right = (patches, pitch, self.slot("b_panel"))
+        if self.pack_b:
+            b = f.gep(scratch, self.slot("b_scratch"))
+            f.call(self.pack_b, "void", patches, i64(self.b.size), pitch, cols, depth, b,
+                   self.slot("b_panel"))  # fmt: skip
+            right = (b, i64(self.tile.b_row), self.slot("b_panel"))
         source = f.gep(y, f.mul(loop.index, self.slot("y_place")))
         f.call(self.pack_a, "void", source, self.slot("y_row"), self.slot("y_place"), rows, depth,
                scratch)  # fmt: skip
         more = f.icmp("ne", loop.index, first)
         last = f.icmp("sge", f.add(loop.index, self.slot("kc")), end)
         block = (row0, rows, col0, cols)
-        self._all_tiles(scratch, b, depth, context, block, (more, last))
+        steps = f.op("udiv", f.add(depth, i64(self.tile.step - 1)), i64(self.tile.step))
+        self.all_tiles(scratch, right, steps, context, block, (more, last))
         f.end_loop(loop)
         f.ret()
-
-    def _all_tiles(
-        self, scratch: Value, b: Value, depth: Value, context: Any,
-        block: tuple[Value, Value, Value, Value], chain: tuple[Value, Value],
-    ) -> None:  # fmt: skip
-        """All tiles of the task's block, over one block of positions."""
-        f, tile, (row0, rows, col0, cols) = self.f, self.tile, block
-        more, last = chain
-        left_pitch = i64(tile.row_pitch * tile.itemsize)
-        c = f.gep(scratch, self.slot("c_scratch"))
-        col = f.loop(i64(0), cols, i64(tile.cols), [b, c])
-        right, c_col = col.values
-        width = f.min(f.sub(cols, col.index), i64(tile.cols))
-        row = f.loop(i64(0), rows, i64(tile.rows), [scratch, c_col])
-        left, c_tile = row.values
-        height = f.min(f.sub(rows, row.index), i64(tile.rows))
-        at = (f.add(row0, row.index), f.add(col0, col.index))
-        target, c_pitch, finish = self._target(context, at, height, width, c_tile, last)
-        args = [left, left_pitch, right, self.slot("pitch"), depth, target, c_pitch, more]
-        self._run_micro(height, width, args)
-        self._finish(finish, context, c_tile, at, height, width)
-        following = f.gep(left, i64(tile.a_panel * tile.itemsize))
-        _, c_col = f.end_loop(row, [following, f.gep(c_tile, self.slot("c_stride"))])
-        f.end_loop(col, [f.gep(right, i64(tile.b_row)), c_col])
 
 
 SUM_SLOTS = ("sums_base", "sums_offset", "chunks", "m", "n", "pitch", "step")

@@ -7,7 +7,8 @@ whatever the blocks, the tile and the number of workers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
@@ -30,15 +31,17 @@ EPILOGUE_SLOT = len(SLOTS)
 
 @dataclass(frozen=True)
 class ConvolutionSpec:
-    """A kernel for operands of a dtype and an epilogue."""
+    """A kernel for operands of a dtype and an epilogue; ``pairs``: by a tile of pairs."""
 
     dtype: str
     accumulate: str
     epilogue: Epilogue
+    pairs: bool
 
     @property
     def key(self) -> str:
-        return f"conv|{self.dtype}|{self.accumulate}|{self.epilogue.key}"
+        pairs = "pairs" if self.pairs else ""
+        return f"conv|{self.dtype}|{self.accumulate}|{pairs}|{self.epilogue.key}"
 
     def emit(self, module: Module, name: str) -> None:
         _Convolution(self, module, name).emit()
@@ -48,10 +51,11 @@ class Tiled(Blocked):
     """What kernels over packed patches share with the blocked product: tiles and epilogues."""
 
     names: tuple[str, ...]
+    by_rows: bool
+    """Whether tiles are walked row of tiles by row of tiles, or column by column."""
 
-    def __init__(self, spec: Any, module: Module, name: str, a_format: str) -> None:
-        self.spec, self.module = spec, module
-        self.tile: Tile = tile_for(spec.accumulate)
+    def __init__(self, spec: Any, module: Module, name: str, tile: Tile, a_format: str) -> None:
+        self.spec, self.module, self.tile = spec, module, tile
         self.a = self.b = self.tile.element(spec.dtype)
         self.a_format = a_format
         self.patches = pack_patches(module, self.tile, self.a)
@@ -84,12 +88,48 @@ class Tiled(Blocked):
         scratch = f.gep(self.address("scratch"), f.mul(kernel.worker, self.slot("scratch_stride")))
         return scratch, self.spec.epilogue.begin(kernel, len(self.names))
 
+    def all_tiles(
+        self, scratch: Value, right: tuple[Value, Value, Value], depth: Value, context: Any,
+        block: Sequence[Value], chain: tuple[Value, Value],
+    ) -> None:  # fmt: skip
+        """All tiles of the task's block, over one block of k.
+
+        A lies at the start of scratch; ``right``: where B starts, the bytes between its rows and
+        from the columns of one tile to those of the next.
+        """
+        f, tile, (row0, rows, col0, cols) = self.f, self.tile, block
+        more, last = chain
+        b, b_pitch, b_step = right
+        along = [(rows, tile.rows, scratch, i64(tile.a_panel * tile.itemsize)),
+                 (cols, tile.cols, b, b_step)]  # fmt: skip
+        if not self.by_rows:
+            along.reverse()
+        (count, step, start, outer_move), (count2, step2, start2, inner_move) = along
+        outer = f.loop(i64(0), count, i64(step), [start, f.gep(scratch, self.slot("c_scratch"))])
+        inner = f.loop(i64(0), count2, i64(step2), [start2, outer.values[1]])
+        c_tile = inner.values[1]
+        places = [(outer.index, outer.values[0]), (inner.index, inner.values[0])]
+        (row, left), (col, panel) = places if self.by_rows else places[::-1]
+        height = f.min(f.sub(rows, row), i64(tile.rows))
+        width = f.min(f.sub(cols, col), i64(tile.cols))
+        at = (f.add(row0, row), f.add(col0, col))
+        target, c_pitch, finish = self._target(context, at, height, width, c_tile, last)
+        left_pitch = i64(tile.row_pitch * tile.itemsize)
+        args = [left, left_pitch, panel, b_pitch, depth, target, c_pitch, more]
+        self._run_micro(height, width, args)
+        self._finish(finish, context, c_tile, at, height, width)
+        following = f.gep(c_tile, self.slot("c_stride"))
+        _, c_row = f.end_loop(inner, [f.gep(inner.values[0], inner_move), following])
+        f.end_loop(outer, [f.gep(outer.values[0], outer_move), c_row])
+
 
 class _Convolution(Tiled):
     names = SLOTS
+    by_rows = True
 
     def __init__(self, spec: ConvolutionSpec, module: Module, name: str) -> None:
-        super().__init__(spec, module, name, ROW)
+        tile = tile_for(spec.accumulate)
+        super().__init__(spec, module, name, replace(tile, pairs=spec.pairs), ROW)
 
     def emit(self) -> None:
         f = self.f
@@ -110,30 +150,7 @@ class _Convolution(Tiled):
         more = f.icmp("ne", loop.index, i64(0))
         last = f.icmp("eq", f.add(loop.index, i64(1)), self.slot("k"))
         right = f.gep(packed, f.mul(start, i64(self.tile.b_row)))
-        self._all_tiles(scratch, right, depth, context, block, (more, last))
+        panels = (right, i64(self.tile.b_row), self.slot("b_panel"))
+        self.all_tiles(scratch, panels, depth, context, block, (more, last))
         f.end_loop(loop)
         f.ret()
-
-    def _all_tiles(
-        self, scratch: Value, packed: Value, depth: Value, context: Any, block: list[Value],
-        chain: tuple[Value, Value],
-    ) -> None:  # fmt: skip
-        """All tiles of the task's block, over one block of k."""
-        f, tile, (row0, rows, col0, cols) = self.f, self.tile, block
-        more, last = chain
-        left_pitch, right_pitch = i64(tile.row_pitch * tile.itemsize), i64(tile.b_row)
-        c = f.gep(scratch, self.slot("c_scratch"))
-        row = f.loop(i64(0), rows, i64(tile.rows), [scratch, c])
-        left, c_row = row.values
-        height = f.min(f.sub(rows, row.index), i64(tile.rows))
-        col = f.loop(i64(0), cols, i64(tile.cols), [packed, c_row])
-        right, c_tile = col.values
-        width = f.min(f.sub(cols, col.index), i64(tile.cols))
-        at = (f.add(row0, row.index), f.add(col0, col.index))
-        target, c_pitch, finish = self._target(context, at, height, width, c_tile, last)
-        args = [left, left_pitch, right, right_pitch, depth, target, c_pitch, more]
-        self._run_micro(height, width, args)
-        self._finish(finish, context, c_tile, at, height, width)
-        following = [f.gep(right, self.slot("b_panel")), f.gep(c_tile, self.slot("c_stride"))]
-        _, c_row = f.end_loop(col, following)
-        f.end_loop(row, [f.gep(left, i64(tile.a_panel * tile.itemsize)), c_row])

@@ -99,6 +99,10 @@ class Run:
     def length(self) -> int:
         return self.taps * self.channels
 
+    def depth(self, step: int) -> int:
+        """Elements of a panel, each of which holds ``step`` of the run's."""
+        return -(-self.length // step)
+
 
 def runs_of(phase: Phase, channels: int, longest: int, side_by_side: bool) -> list[Run]:
     """The runs of a phase in the order of the sum: taps in row-major order, then channels.
@@ -140,18 +144,18 @@ def _pieces(channels: int, longest: int) -> Iterator[tuple[int, int]]:
         yield start, min(each, channels - start)
 
 
-def blocks_of(runs: Sequence[Run], deepest: int) -> list[list[Run]]:
-    """Runs in blocks of at most ``deepest`` elements; at least one block."""
-    total = sum(run.length for run in runs)
+def blocks_of(runs: Sequence[Run], deepest: int, step: int = 1) -> list[list[Run]]:
+    """Runs in blocks of at most ``deepest`` elements of a panel; at least one block."""
+    total = sum(run.depth(step) for run in runs)
     fair = -(-total // max(-(-total // deepest), 1))
     out: list[list[Run]] = [[]]
     depth = 0
     for run in runs:
-        if depth and (depth >= fair or depth + run.length > deepest):
+        if depth and (depth >= fair or depth + run.depth(step) > deepest):
             out.append([])
             depth = 0
         out[-1].append(run)
-        depth += run.length
+        depth += run.depth(step)
     return out
 
 

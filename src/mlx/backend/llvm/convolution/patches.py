@@ -2,17 +2,22 @@
 
 What lies outside the input is zero.  Runs are copied by whole vectors: what is too much is
 overwritten by the next run, and rows are apart by at least one vector more than they hold.
+bfloat16 that is multiplied in pairs is copied as it is: two neighbours are a pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 
 from mlx.backend.llvm.abi import Operand
 from mlx.backend.llvm.convolution.geometry import Phase, Run, Three, three
 from mlx.backend.llvm.gemm.elements import Element
-from mlx.backend.llvm.gemm.tile import Tile
+from mlx.backend.llvm.gemm.pairs import has_pairs
+from mlx.backend.llvm.gemm.tile import Tile, tile_for
 from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, vector
 
 PLACE = 13  # numbers of the table that says where positions lie
@@ -23,18 +28,28 @@ _PARAMS = ["ptr noalias readonly", "ptr noalias readonly", "ptr noalias readonly
            "i64", "i64", "ptr noalias", "i64"]  # fmt: skip
 
 
+@cache
+def tile_of_patches(dtype: str, accumulate: str) -> Tile:
+    """The tile for patches of a dtype: with pairs where the CPU multiplies them."""
+    pairs = dtype == "bfloat16" and accumulate == "float32" and has_pairs(host())
+    return replace(tile_for(accumulate), pairs=pairs)
+
+
 def place_table(phase: Phase, sizes: Three, item: int, strides: Three) -> list[int]:
     """Sizes of the input, counts of positions, their steps; then strides in bytes."""
     steps = [line.stride for line in phase.axes]
     return [*sizes, *phase.counts, *steps, item, *strides]
 
 
-def run_table(runs: Sequence[Run], strides: Three, channel: int) -> list[int]:
-    """For each run its offset in bytes, place, taps, channels and length."""
+def run_table(runs: Sequence[Run], strides: Three, channel: int, item: int, step: int) -> list[int]:
+    """For each run its offset in bytes, place, taps, channels, and the bytes of a row of it.
+
+    A row has elements of ``item`` bytes, whole groups of ``step``.
+    """
     out: list[int] = []
     for run in runs:
         offset = sum(a * s for a, s in zip(run.at, strides, strict=True)) + run.channel * channel
-        out += [offset, *run.at, run.taps, run.channels, run.length]
+        out += [offset, *run.at, run.taps, run.channels, run.depth(step) * step * item]
     return out
 
 
@@ -52,7 +67,12 @@ class _Pack:
     inside, a vector of it is copied for each position of the segment in turn."""
 
     def __init__(self, f: Function, tile: Tile, element: Element) -> None:
-        self.f, self.tile, self.element = f, tile, element
+        self.f, self.element = f, element
+        self.raw = tile.pairs
+        self.lanes = tile.lanes * tile.step
+        self.item = tile.itemsize // tile.step
+        self.vector_bytes = tile.vector_bytes
+        self.kind = element.memory if self.raw else element.acc
 
     def emit(self) -> None:
         f = self.f
@@ -86,7 +106,8 @@ class _Pack:
         run = f.loop(i64(0), self.count, i64(1), [self.runs, to])
         entry, to = run.values
         fields = [f.load(f.gep(entry, i64(i), "i64"), "i64", 8) for i in range(RUN)]
-        offset, *at, taps, channels, length = fields
+        offset, *at, taps, channels, row_bytes = fields
+        length = f.mul(taps, channels)
         z, y, x = (f.add(a, b) for a, b in zip(seen, at, strict=True))
         there = f.op("and", f.icmp("ult", z, self.sizes[0]), f.icmp("ult", y, self.sizes[1]))
         here = f.gep(source, offset)
@@ -100,13 +121,12 @@ class _Pack:
         skipped = f.mul(low, channels)
         from_ = f.gep(here, f.mul(index, self.source_step))
         from_ = f.gep(from_, f.mul(skipped, i64(self.element.size)))
-        start = f.gep(start, f.mul(skipped, i64(self.tile.itemsize)))
+        start = f.gep(start, f.mul(skipped, i64(self.item)))
         self._copy(from_, f.mul(f.sub(high, low), channels), start, i64(1))
         f.end_loop(edge)
         from_ = f.gep(here, f.mul(begin, self.source_step))
         self._copy(from_, length, f.gep(to, f.mul(begin, self.pitch)), inside)
-        step = f.mul(length, i64(self.tile.itemsize))
-        f.end_loop(run, [f.gep(entry, i64(RUN), "i64"), f.gep(to, step)])
+        f.end_loop(run, [f.gep(entry, i64(RUN), "i64"), f.gep(to, row_bytes)])
 
     def _inside(self, x: Value, taps: Value, there: Value, positions: Value) -> tuple[Value, Value]:
         """The first position whose run lies inside the input, and the first one behind those."""
@@ -129,22 +149,22 @@ class _Pack:
         return low, f.select(there, _larger(f, high, low), low)
 
     def _clear(self, to: Value, length: Value) -> None:
-        f, tile = self.f, self.tile
-        zero = const(vector(tile.lanes, self.element.acc), 0)
-        loop = f.loop(i64(0), length, i64(tile.lanes))
-        f.store(zero, f.gep(to, f.mul(loop.index, i64(tile.itemsize))), tile.itemsize)
+        f = self.f
+        zero = const(vector(self.lanes, self.kind), 0)
+        loop = f.loop(i64(0), length, i64(self.lanes))
+        f.store(zero, f.gep(to, f.mul(loop.index, i64(self.item))), self.item)
         f.end_loop(loop)
 
     def _copy(self, source: Value, length: Value, target: Value, positions: Value) -> None:
         """Vector by vector, each for all positions."""
-        f, tile, element = self.f, self.tile, self.element
-        whole = f.op("and", length, i64(-tile.lanes))
-        loop = f.loop(i64(0), whole, i64(tile.lanes), [source, target])
+        f = self.f
+        whole = f.op("and", length, i64(-self.lanes))
+        loop = f.loop(i64(0), whole, i64(self.lanes), [source, target])
         here, to = loop.values
         self._copy_vector(here, to, positions, None)
         here, to = f.end_loop(
             loop,
-            [f.gep(here, i64(tile.lanes * element.size)), f.gep(to, i64(tile.vector_bytes))],
+            [f.gep(here, i64(self.lanes * self.element.size)), f.gep(to, i64(self.vector_bytes))],
         )
         left = f.sub(length, whole)
         part, done = f.label("part"), f.label("done")
@@ -155,12 +175,14 @@ class _Pack:
         f.start(done)
 
     def _copy_vector(self, source: Value, to: Value, positions: Value, left: Value | None) -> None:
-        f, tile = self.f, self.tile
+        f, load = self.f, self.element.load_bits if self.raw else self._load_wide
         row = f.loop(i64(0), positions, i64(1), [source, to])
         here, target = row.values
-        (value,) = self.element.load_run(f, here, tile.lanes, left)
-        f.store(value, target, tile.itemsize)
+        f.store(load(f, here, self.lanes, left), target, self.item)
         f.end_loop(row, [f.gep(here, self.source_step), f.gep(target, self.pitch)])
+
+    def _load_wide(self, f: Function, address: Value, lanes: int, left: Value | None) -> Value:
+        return self.element.load_run(f, address, lanes, left)[0]
 
 
 def _larger(f: Function, a: Value, b: Value) -> Value:

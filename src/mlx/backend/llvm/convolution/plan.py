@@ -27,9 +27,10 @@ from mlx.backend.llvm.convolution.patches import (
     run_table,
     spatial,
     spatial_strides,
+    tile_of_patches,
 )
 from mlx.backend.llvm.convolution.rowmap import PhaseEpilogue
-from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes
+from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes, step_of_weights
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, StoreEpilogue, round_up
 from mlx.backend.llvm.gemm.tile import Tile, tile_for
@@ -61,7 +62,10 @@ def plan_contraction(
         return []
     if shape[0] != primitive.groups:
         return plan_channelwise(primitive, a, b, epilogue, accumulate, scratch, workers)
-    planner = _Planner(primitive, a, b, shape, epilogue, tile_for(accumulate), scratch, workers)
+    tile = tile_of_patches(a.dtype, accumulate)
+    if primitive.form == "convolution" and a.shape[-1] == shape[0]:
+        tile = tile_for(accumulate)  # one channel: pairs would be packed for next to no work
+    planner = _Planner(primitive, a, b, shape, epilogue, tile, scratch, workers)
     return planner.correlation() if primitive.form == "correlation" else planner.convolution()
 
 
@@ -84,9 +88,6 @@ class _Planner:
         last = x.strides[-2] if len(x.shape) > 2 else 0
         self.side_by_side = last == x.shape[-1] == self.channels
 
-    def _runs(self, phase: Phase, longest: int) -> list[Run]:
-        return runs_of(phase, self.channels, longest, self.side_by_side)
-
     def _place(self, phase: Phase) -> list[int]:
         item = self.x.strides[0] * self.size
         return place_table(phase, spatial(self.x.shape), item, self.strides)
@@ -106,16 +107,26 @@ class _Planner:
 
     def _phase(self, phase: Phase, places: tuple[int, int, int]) -> list[Command]:
         tile = self.tile
-        runs = self._runs(phase, tile.depth)
-        depth = sum(run.length for run in runs)
+        together = self.side_by_side and (self.channels % tile.step == 0 or self._weights_follow)
+        runs = runs_of(phase, self.channels, tile.depth * tile.step, together)
+        depth = sum(run.depth(tile.step) for run in runs)
         panel = panel_bytes(tile, depth)
         packed = self.scratch(self.groups * -(-self.columns // tile.cols) * panel)
         epilogue = self.epilogue
         if not phase.is_whole:
             epilogue = PhaseEpilogue(epilogue, phase, places)
-        product = self._product(phase, blocks_of(runs, tile.depth), panel, packed, epilogue)
+        product = self._product(
+            phase, blocks_of(runs, tile.depth, tile.step), panel, packed, epilogue
+        )
         pack = pack_weights(tile, self.other, runs, self.groups, packed)
         return [pack, product] if depth else [product]
+
+    @property
+    def _weights_follow(self) -> bool:
+        """Whether the weights of neighbouring taps are one run, which may divide a pair."""
+        w = self.other
+        step = self.channels * step_of_weights(w)
+        return max(self.primitive.spread) == 1 and w.strides[-2] == step
 
     def _product(
         self, phase: Phase, blocks: list[list[Run]], panel: int, packed: Pointer,
@@ -123,14 +134,15 @@ class _Planner:
     ) -> Command:  # fmt: skip
         tile = self.tile
         rows = self.x.shape[0] * prod(phase.counts)
-        mc, nc = self._blocks(rows, sum(run.length for block in blocks for run in block))
+        length = sum(run.length for block in blocks for run in block)
+        mc, nc = self._blocks(rows, length)
         m_blocks, n_blocks = -(-rows // mc), -(-self.columns // nc)
         tiles = mc // tile.rows * (nc // tile.cols) if len(blocks) > 1 else 1
         a_bytes, c_tile = self._a_bytes(mc), tile.c_tile * tile.itemsize
         each = round_up(a_bytes + tiles * c_tile, 4096) + 256
         extra = list(epilogue.consts)
         place = len(forward.SLOTS) + len(extra)
-        table, first_block = self._tables(phase, blocks, place)
+        table, first_block = self._tables(phase, blocks, place, tile.step)
         # In the order of forward.SLOTS.
         head = [
             *self.x.pointer.consts, *packed.consts, *self.scratch(each * self.workers).consts,
@@ -138,10 +150,9 @@ class _Planner:
             m_blocks, n_blocks, self._group_bytes(self.x), -(-self.columns // tile.cols) * panel,
             panel, place, first_block, len(blocks), 1,
         ]  # fmt: skip
-        spec = ConvolutionSpec(self.x.dtype, tile.accumulate, epilogue)
+        spec = ConvolutionSpec(self.x.dtype, tile.accumulate, epilogue, tile.pairs)
         command = Command(spec, [*head, *extra, *table], self.groups * m_blocks * n_blocks)
-        depth = sum(run.length for block in blocks for run in block)
-        command.flops = 2 * self.groups * rows * self.columns * depth
+        command.flops = 2 * self.groups * rows * self.columns * length
         return command
 
     def _a_bytes(self, rows: int) -> int:
@@ -149,17 +160,23 @@ class _Planner:
         tile = self.tile
         return round_up((rows // tile.rows * tile.a_panel + tile.lanes) * tile.itemsize, 64)
 
-    def _tables(self, phase: Phase, blocks: list[list[Run]], start: int) -> tuple[list[int], int]:
-        """Numbers from slot ``start`` on: places, blocks, runs; and the slot of the blocks."""
+    def _tables(
+        self, phase: Phase, blocks: list[list[Run]], start: int, step: int
+    ) -> tuple[list[int], int]:
+        """Numbers from slot ``start`` on: places, blocks, runs; and the slot of the blocks.
+
+        Runs are laid out in whole groups of ``step`` elements.
+        """
         table = self._place(phase)
         first_block = start + len(table)
         slot, at = first_block + BLOCK * len(blocks), 0
         for block in blocks:
-            length = sum(run.length for run in block)
+            length = sum(run.depth(step) for run in block)
             table += [slot, len(block), at, length]
             slot, at = slot + RUN * len(block), at + length
         runs = [run for block in blocks for run in block]
-        return table + run_table(runs, self.strides, self.size), first_block
+        item = self.tile.itemsize // self.tile.step
+        return table + run_table(runs, self.strides, self.size, item, step), first_block
 
     def _blocks(self, m: int, depth: int) -> tuple[int, int]:
         """Rows and columns of a task: four tasks a worker, unless they get too small."""
@@ -180,7 +197,7 @@ class _Planner:
     def correlation(self) -> list[Command]:
         p, y, tile = self.primitive, self.other, self.tile
         (phase,) = phases_of(p, y.shape[1:-1], p.kernel)
-        blocks = blocks_of(self._runs(phase, _RUN), _RUN)
+        blocks = blocks_of(runs_of(phase, self.channels, _RUN, self.side_by_side), _RUN)
         positions = prod(y.shape[:-1])
         chunks, chunk = self._chunks(positions, len(blocks))
         epilogue, sums = self.epilogue, None
@@ -213,27 +230,31 @@ class _Planner:
     ) -> Command:  # fmt: skip
         tile, y, size = self.tile, self.other, self.size
         widest = max(sum(run.length for run in block) for block in blocks)
-        pitch = round_up(max(widest, 1), tile.cols) + tile.lanes
-        kc = max(min(tile.depth, _DEEP // pitch, chunks[1]), 1)
+        row = round_up(max(widest, 1), tile.cols) + tile.lanes * tile.step
+        pitch = row * tile.itemsize // tile.step
+        kc = round_up(max(min(tile.depth * tile.step, _DEEP // row, chunks[1]), 1), tile.step)
         mc = _even(self.rows, _ROWS, tile.rows)
         m_blocks, deep = -(-self.rows // mc), chunks[1] > kc
         a_bytes, c_tile = self._a_bytes(mc), tile.c_tile * tile.itemsize
-        b_bytes = round_up((kc * pitch + tile.lanes) * tile.itemsize, 64)
+        rows_bytes = round_up(kc * pitch + tile.vector_bytes, 64)
+        b_panel = kc // tile.step * tile.b_row if tile.pairs else tile.b_row
+        b_bytes = b_panel * -(-widest // tile.cols) if tile.pairs else 0
         tiles = mc // tile.rows * -(-widest // tile.cols) if deep else 1
-        each = round_up(a_bytes + b_bytes + tiles * c_tile, 4096) + 256
+        c_scratch = a_bytes + rows_bytes + b_bytes
+        each = round_up(c_scratch + tiles * c_tile, 4096) + 256
         extra = list(epilogue.consts)
         place = len(correlate.SLOTS) + len(extra)
-        table, first_block = self._tables(phase, blocks, place)
+        table, first_block = self._tables(phase, blocks, place, 1)
         step = position_stride(y)
         layout = Matrix(y.pointer, y.dtype, (), y.strides[-1], step).layout
         # In the order of correlate.SLOTS.
         head = [
             *self.x.pointer.consts, *y.pointer.consts,
-            *self.scratch(each * self.workers).consts, each, a_bytes, a_bytes + b_bytes,
+            *self.scratch(each * self.workers).consts, each, a_bytes + rows_bytes, c_scratch,
             c_tile if deep else 0, self.rows, mc, m_blocks, len(blocks),
             self._group_bytes(self.x), self._group_bytes(y), y.strides[-1] * size,
-            step * size, pitch * tile.itemsize, positions, chunks[0], place, first_block,
-            chunks[1], kc,
+            step * size, pitch, positions, chunks[0], place, first_block,
+            chunks[1], kc, a_bytes, b_panel,
         ]  # fmt: skip
         spec = CorrelationSpec(self.x.dtype, layout, tile.accumulate, epilogue)
         tasks = self.groups * chunks[0] * m_blocks * len(blocks)

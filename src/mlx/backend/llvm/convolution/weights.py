@@ -50,7 +50,8 @@ class WeightsSpec:
         offset, length = (f.load(f.gep(entry, i64(i), "i64"), "i64", 8) for i in range(2))
         here = f.gep(source, offset)
         f.call(pack, "void", here, slot["col"], slot["k"], cols, length, to, slot["b_panel"])
-        following = f.gep(to, f.mul(length, i64(tile.b_row)))
+        steps = f.op("udiv", f.add(length, i64(tile.step - 1)), i64(tile.step))
+        following = f.gep(to, f.mul(steps, i64(tile.b_row)))
         f.end_loop(loop, [f.gep(entry, i64(2), "i64"), following])
         f.ret()
 
@@ -60,29 +61,44 @@ def panel_bytes(tile: Tile, depth: int) -> int:
     return (round_up(max(depth, 1), tile.lanes) + tile.lanes) * tile.b_row
 
 
+def step_of_weights(w: Operand) -> int:
+    """The stride of channels; where there is one, that of the taps of the last axis."""
+    return w.strides[-1] if w.shape[-1] > 1 else w.strides[-2]
+
+
 def pack_weights(
     tile: Tile, w: Operand, runs: Sequence[Run], groups: int, place: Pointer
 ) -> Command:
     """The command that packs the weights (O, kernel..., C / groups) of these runs."""
     size = SIZES[w.dtype]
-    strides = [s * size for s in w.strides]
+    step = step_of_weights(w)
+    strides = [s * size for s in (*w.strides[:-1], step)]
     outputs = w.shape[0] // groups
-    layout = Matrix(w.pointer, w.dtype, (), w.strides[-1], w.strides[0]).layout
-    pieces: list[int] = []
-    for run in runs:
-        for tap, channel in run.weights:
-            steps = zip(tap, three(strides[1:-1], 0), strict=True)
-            offset = sum(t * s for t, s in steps) + channel * strides[-1]
-            if pieces and pieces[-2] + pieces[-1] * strides[-1] == offset:
-                pieces[-1] += run.channels
-            else:
-                pieces += [offset, run.channels]
-    depth = sum(run.length for run in runs)
+    layout = Matrix(w.pointer, w.dtype, (), step, w.strides[0]).layout
+    pieces = _pieces(runs, strides, tile.step)
+    depth = sum(run.depth(tile.step) for run in runs)
     panel = panel_bytes(tile, depth)
     panels = -(-outputs // tile.cols)
     consts = [
         *w.pointer.consts, *place.consts, outputs, strides[0], strides[-1],
         outputs * strides[0], panels, panel, panels * panel, len(pieces) // 2, *pieces,
     ]  # fmt: skip
-    total = groups * outputs * depth * size
+    total = groups * outputs * depth * tile.step * size
     return Command(WeightsSpec(w.dtype, layout, tile), consts, groups * panels, "pack", 2 * total)
+
+
+def _pieces(runs: Sequence[Run], strides: Sequence[int], step: int) -> list[int]:
+    """Offsets and lengths of what lies together; a run starts on a whole ``step``."""
+    pieces: list[int] = []
+    for run in runs:
+        starts = True
+        for tap, channel in run.weights:
+            steps = zip(tap, three(strides[1:-1], 0), strict=True)
+            offset = sum(t * s for t, s in steps) + channel * strides[-1]
+            follows = pieces and pieces[-2] + pieces[-1] * strides[-1] == offset
+            if follows and not (starts and pieces[-1] % step):
+                pieces[-1] += run.channels
+            else:
+                pieces += [offset, run.channels]
+            starts = False
+    return pieces
