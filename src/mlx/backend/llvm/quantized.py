@@ -36,6 +36,8 @@ from mlx.backend.llvm.gemm.operand import (
 )
 from mlx.backend.llvm.gemm.pairs import dot_pairs, has_pairs
 from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.quantized_blocks import plan_blocks
+from mlx.backend.llvm.quantized_matrix import Coding
 from mlx.backend.llvm.quantized_panels import (
     FLOATS,
     LANES,
@@ -50,6 +52,10 @@ from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.frozen import dataclass
 
 _HALVES = vector(2 * LANES, "i16")
+WORD_BITS = (2, 4, 8)
+"""Widths that divide a word."""
+FEW_ROWS = 8
+"""Rows of x up to which codes are multiplied in registers, not packed first."""
 SLOTS = (
     "w_base", "w_offset", "s_base", "s_offset", "b_base", "b_offset", "x_base", "x_offset",
     "outputs", "rows", "panels", "panel", "words", "chunks", "groups", "w_row", "w_k", "s_row",
@@ -325,6 +331,11 @@ def plan_quantized(
     items = prod(batch)
     if not items * m * n:
         return []
+    epilogue, units = _storing(out), tuple(o.strides[-1] == 1 for o in (w, scales, biases))
+    transposed, bits, group = primitive.transposed, primitive.bits, primitive.group
+    if not (transposed and bits in WORD_BITS and m <= FEW_ROWS and w.shape[-1]):
+        coding = Coding(bits, group, scales.dtype, transposed, units[0])
+        return [plan_blocks(coding, inputs, out, epilogue, scratch, workers)]
     columns, together = _shape_of_tile(m)
     words = w.shape[-1]
     chunks, panels = -(-words // LANES), -(-m // columns)
@@ -333,10 +344,8 @@ def plan_quantized(
     panel = chunks * chunk_bytes(columns, primitive.bits, pairs) + sums
     packed = scratch(items * panels * panel)
     pack = pack_rows(primitive, x, (words, columns, panels * columns, panel), packed, pairs)
-    epilogue = _storing(out)
     spec = ProductSpec(
-        primitive.bits, primitive.group, scales.dtype,
-        tuple(o.strides[-1] == 1 for o in (w, scales, biases)),  # type: ignore[arg-type]
+        bits, group, scales.dtype, units,  # type: ignore[arg-type]
         columns, together, pairs, epilogue,
     )  # fmt: skip
     block = round_up(max(-(-n * items // (8 * workers)), 16384 // max(words, 1), 8), together)
@@ -352,4 +361,4 @@ def plan_quantized(
     per_row = words * 4 + scales.shape[-1] * 2 * SIZES[scales.dtype]
     flops = 2 * items * m * n * x.shape[-1]
     product = Command(spec, consts, items * blocks, "quantized", items * n * per_row, flops)
-    return [pack, product] if chunks else [product]
+    return [pack, product]
