@@ -16,6 +16,7 @@ from mlx.primitives.elementwise import cast
 from mlx.primitives.reductions import Sum, broadcast_axes
 from mlx.primitives.views import reshape
 
+
 @dataclass(frozen=True)
 class QuantizedMatMul(Primitive):
     """``x[..., m, k] @ w[..., n, k].T``, with equal leading (batch) axes; ``x @ w`` where w is not

@@ -160,9 +160,7 @@ class _Turned(_Panels):
             f.store(value, f.gep(to, i64(4 * lanes * n)), 4 * lanes)
         f.end_loop(loop)
 
-    def _group(
-        self, turned: Value, target: Value, factors: list[Value]
-    ) -> tuple[Value, Value]:
+    def _group(self, turned: Value, target: Value, factors: list[Value]) -> tuple[Value, Value]:
         """Rows of one group; returns where the next one's words and rows begin."""
         f, tile, coding = self.f, self.tile, self.coding
         size, step = 4 * self.lanes, tile.step

@@ -145,10 +145,12 @@ class BlockedProblem:
         return mc <= 4 * tile.rows and self.k * self.n * size <= _NEAR
 
     def _direct_a(self, tile: Tile) -> bool:
-        """Whether A is better read where it lies; rows must not fall on the same cache lines."""
+        """Whether A is better read where it lies: it is small, or one panel of columns reads it
+        but once; and its rows don't fall on the same cache lines."""
         pitch = abs(self.a.row_stride) * SIZES[self.a.dtype]
-        dense = self.m * pitch <= 2 * _SMALL and pitch % 2048 != 0
-        return dense and self.k % tile.k_unit == 0
+        small = self.m * pitch <= 2 * _SMALL and pitch % 2048 != 0
+        once = self.n <= tile.cols and pitch % 4096 != 0
+        return (small or once) and self.k % tile.k_unit == 0
 
     def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
         """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""
