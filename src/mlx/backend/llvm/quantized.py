@@ -9,8 +9,8 @@ The order of a sum depends on k, bits and group only: lane l takes words l, 16 +
 word the sum t of x times code, one FMA a code in their order, then ``sum = fma(t, scale, sum)``.
 After the words it takes groups l, 16 + l, ...: ``sum = fma(x over the group, bias, sum)``.
 Then the upper half of the lanes is added to the lower half until one is left.  It is the same
-on every target with FMA and on any number of threads; but a bfloat16 x meets codes of 4 bits in
-pairs where the processor has the dot product of those (see ``gemm.pairs``).
+on every target with FMA and on any number of threads; but a bfloat16 x meets codes of 2 or 4
+bits in pairs where the processor has the dot product of those (see ``gemm.pairs``).
 """
 
 from __future__ import annotations
@@ -194,19 +194,19 @@ class _Product(Named):
         return totals
 
     def _in_pairs(self, words: list[Value], x: Value) -> list[Value]:
-        """The same for codes of 4 bits, two at a time.
+        """The same for codes of 2 or 4 bits, two at a time.
 
-        Of a 16-bit index a permutation reads the low 5 bits: a code, and a bit that the table
+        Of a 16-bit index a permutation reads the low 5 bits: a code, and bits that the table
         makes irrelevant.
         """
-        f, name = self.f, "llvm.x86.avx512.permvar.hi.512"
+        f, bits, name = self.f, self.spec.bits, "llvm.x86.avx512.permvar.hi.512"
         f.module.declare(name, _HALVES, [_HALVES, _HALVES])
-        table = lane_consts(_HALVES, [_bfloat16_bits(i % 16) for i in range(32)])
+        table = lane_consts(_HALVES, [_bfloat16_bits(i % 2**bits) for i in range(32)])
         totals = [const(FLOATS, 0)] * (len(words) * self.spec.columns)
         for j in range(self.per // 2):
             xs = [f.bitcast(value, WORDS) for value in self._load_x(x, j)]
             for r, word in enumerate(words):
-                shifted = f.op("lshr", word, const(WORDS, 4 * j)) if j else word
+                shifted = f.op("lshr", word, const(WORDS, bits * j)) if j else word
                 codes = f.bitcast(f.call(name, _HALVES, table, f.bitcast(shifted, _HALVES)), WORDS)
                 for c, value in enumerate(xs):
                     at = r * self.spec.columns + c
@@ -307,7 +307,7 @@ def _bfloat16_bits(number: int) -> int:
 def _shape_of_tile(rows: int) -> tuple[int, int]:
     """(rows of x, rows of w) that the accumulators of a kernel are for."""
     if host().avx512:
-        return (rows if rows <= 2 else 4), 2
+        return (rows if rows <= 2 else 4), 4 if rows == 1 else 2
     return (1, 2) if rows == 1 else (2, 1)
 
 
@@ -340,7 +340,7 @@ def plan_quantized(
     words = w.shape[-1]
     chunks, panels = -(-words // LANES), -(-m // columns)
     sums = -(-scales.shape[-1] // LANES) * columns * VECTOR
-    pairs = x.dtype == "bfloat16" and primitive.bits == 4 and has_pairs(host())
+    pairs = x.dtype == "bfloat16" and bits <= 4 and has_pairs(host())
     panel = chunks * chunk_bytes(columns, primitive.bits, pairs) + sums
     packed = scratch(items * panels * panel)
     pack = pack_rows(primitive, x, (words, columns, panels * columns, panel), packed, pairs)
