@@ -12,7 +12,7 @@ from math import prod
 from mlx.compiler.build import ExpressionBuilder, Operand, Place, build_nest, nest_over
 from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
-from mlx.compiler.joins import copied_together, part_place
+from mlx.compiler.joins import copied_together, is_concatenation, part_place
 from mlx.compiler.nest import Access, Expression, Literal, Load
 from mlx.compiler.orient import oriented
 from mlx.compiler.steps import (
@@ -24,6 +24,7 @@ from mlx.compiler.steps import (
     Plan,
     Strided,
 )
+from mlx.compiler.tiny import tiny_product
 from mlx.compiler.updates import Overwritten, check_uses, is_whole, takeovers
 from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
@@ -177,17 +178,16 @@ class _Planner:
         return position
 
     def _place_in_joins(self) -> None:
-        """Producers with one reader, a concatenation, write straight into its result."""
+        """Producers with one reader, a concatenation, write straight into its result: other
+        concatenations too, hence the outer ones first."""
         counts: dict[Node, int] = {}
         for uses in self.fusion.operands.values():
             for use in uses:
                 counts[use.node] = counts.get(use.node, 0) + 1
-        for group in self.fusion.groups:
-            if group.kind != "opaque":
+        for group in reversed(self.fusion.groups):
+            if not is_concatenation(group):
                 continue
             node = group.members[0]
-            if node.primitive.name != "Concatenate":
-                continue
             whole = self._new_join(node)
             slices = node.primitive.placements(*node.inputs)
             for use, part in zip(self.fusion.operands[node], slices, strict=True):
@@ -206,8 +206,7 @@ class _Planner:
         group = self.fusion.group_of.get(node)
         return (
             group is not None
-            and group.kind == "rows"
-            and not group.closed
+            and (is_concatenation(group) or (group.kind == "rows" and not group.closed))
             and counts[node] == 1
             and node not in self.wanted
             and node not in self.unplaced
@@ -270,20 +269,20 @@ class _Planner:
                 Access(buffer, operand.layout.offset, tuple(outer), inner, operand.dtype)
             )
         label = "+".join(n.primitive.name for n in group.members[:6])
-        self.result.steps.append(
-            GemmStep(
-                node.primitive,
-                left,
-                right,
-                tuple(root[axis] for axis in order),
-                node.primitive.depth(node),
-                builder.values,
-                accesses,
-                stores,
-                builder.arguments,
-                label,
-            )
+        step = GemmStep(
+            node.primitive,
+            left,
+            right,
+            tuple(root[axis] for axis in order),
+            node.primitive.depth(node),
+            builder.values,
+            accesses,
+            stores,
+            builder.arguments,
+            label,
         )
+        nest = tiny_product(step)
+        self.result.steps.append(step if nest is None else NestStep(nest, label))
 
     def _readable(self, node: Node, position: int, use: Use) -> Strided:
         """An operand of a contraction, written out where its kernel can't read it."""
