@@ -54,8 +54,6 @@ from mlx.base.frozen import dataclass
 _HALVES = vector(2 * LANES, "i16")
 WORD_BITS = (2, 4, 8)
 """Widths that divide a word."""
-FEW_ROWS = 8
-"""Rows of x up to which codes are multiplied in registers, not packed first."""
 SLOTS = (
     "w_base", "w_offset", "s_base", "s_offset", "b_base", "b_offset", "x_base", "x_offset",
     "outputs", "rows", "panels", "panel", "words", "chunks", "groups", "w_row", "w_k", "s_row",
@@ -304,6 +302,11 @@ def _bfloat16_bits(number: int) -> int:
     return struct.unpack("<I", struct.pack("<f", number))[0] >> 16
 
 
+def _few_rows(bits: int, dtype: str) -> int:
+    """Rows of x up to which codes are multiplied in registers, not packed first (measured)."""
+    return 8 if bits == 8 and dtype == "bfloat16" else 16
+
+
 def _shape_of_tile(rows: int) -> tuple[int, int]:
     """(rows of x, rows of w) that the accumulators of a kernel are for."""
     if host().avx512:
@@ -333,7 +336,7 @@ def plan_quantized(
         return []
     epilogue, units = _storing(out), tuple(o.strides[-1] == 1 for o in (w, scales, biases))
     transposed, bits, group = primitive.transposed, primitive.bits, primitive.group
-    if not (transposed and bits in WORD_BITS and m <= FEW_ROWS and w.shape[-1]):
+    if not (transposed and bits in WORD_BITS and m <= _few_rows(bits, x.dtype) and w.shape[-1]):
         coding = Coding(bits, group, scales.dtype, transposed, units[0])
         return [plan_blocks(coding, inputs, out, epilogue, scratch, workers)]
     columns, together = _shape_of_tile(m)
