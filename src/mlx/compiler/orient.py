@@ -64,7 +64,7 @@ def _oriented_columns(nest: Nest) -> Nest:
         return _along_depth(nest)
     if prod(nest.outer) * nest.inner < MANY:
         return nest
-    if 2 <= depth <= SHORT and inner >= LONG:
+    if 2 <= depth <= FEW and inner >= LONG:
         return _unrolled(nest, len(nest.outer) - 1) or nest
     if 2 <= inner <= SHORT and depth >= 4 * LONG:
         turned = _along_depth(nest)

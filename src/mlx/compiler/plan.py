@@ -13,7 +13,7 @@ from mlx.compiler.build import ExpressionBuilder, Operand, Place, build_nest, ne
 from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.joins import copied_together, is_concatenation, part_place
-from mlx.compiler.nest import Access, Expression, Literal, Load
+from mlx.compiler.nest import Access, Apply, Expression, Literal, Load
 from mlx.compiler.orient import oriented
 from mlx.compiler.steps import (
     BufferPlan,
@@ -28,6 +28,7 @@ from mlx.compiler.tiny import tiny_product
 from mlx.compiler.updates import Overwritten, check_uses, is_whole, takeovers
 from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
+from mlx.primitives.elementwise import Add
 from mlx.primitives.layout import Layout, contiguous
 
 
@@ -337,7 +338,7 @@ class _Planner:
             if there is None or there != part_place(use, place.buffer, layout):
                 copies.append((use, layout))
         for together in copied_together(copies, node):
-            self._copy(together, place.buffer, node)
+            self._copy(together, place.buffer, node, adds=node.primitive.accumulates)
 
     def _start_from(self, base: Use, node: Node) -> None:
         """What an update leaves as it was, unless it lies there already."""
@@ -351,8 +352,15 @@ class _Planner:
         else:
             self._copy([(base, target.layout)], target.buffer, node)
 
-    def _copy(self, copies: Sequence[tuple[Use | None, Layout]], buffer: int, node: Node) -> None:
-        """A kernel that writes uses (or zeros) of one size to layouts of a buffer."""
+    def _copy(
+        self,
+        copies: Sequence[tuple[Use | None, Layout]],
+        buffer: int,
+        node: Node,
+        adds: bool = False,
+    ) -> None:
+        """A kernel that writes uses (or zeros) of one size to layouts of a buffer, or ``adds``
+        one to what is there."""
         size = prod(copies[0][1].shape)
         operands: list[Operand] = []
         values: list[Expression] = []
@@ -369,6 +377,10 @@ class _Planner:
             operands.append(Operand(place.buffer, layout, use.node.dtype, culprit))
         targets = [n for n, operand in enumerate(operands) if operand.culprit is None]
         stores = list(enumerate(targets))
+        if adds:
+            values += [Load(len(operands), node.dtype), Apply(Add(), (1, 0), node.dtype)]
+            operands.append(operands[0])
+            stores = [(2, 0)]
         nest = oriented(nest_over(operands, (size,), values, stores))
         self.result.steps.append(NestStep(nest, node.primitive.name))
 
