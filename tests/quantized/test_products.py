@@ -27,7 +27,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("rows", "outputs", "k"), SHAPES)
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
 def test_odd_shapes(rows: int, outputs: int, k: int, bits: int) -> None:
     x = normal(rows, k)
     form = {"bits": bits, "group_size": 32}
@@ -35,6 +35,30 @@ def test_odd_shapes(rows: int, outputs: int, k: int, bits: int) -> None:
     w = dense(parts, **form)
     got = np.array(mx.quantized_matmul(mx.array(x), *parts, **form))
     assert np.all(np.abs(got - x @ w.T) <= 2e-6 * (np.abs(x) @ np.abs(w).T) + 1e-6)
+
+
+@pytest.mark.parametrize("group", [32, 64, 128])
+@pytest.mark.parametrize(("rows", "k"), [(1, 5), (13, 385), (40, 900), (600, 33)])
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
+def test_matrices_that_are_not_transposed(bits: int, rows: int, k: int, group: int) -> None:
+    form = {"bits": bits, "group_size": group}
+    parts = mx.quantize(mx.array(normal(k, 384, seed=1)), **form)
+    x, w = normal(rows, k), dense(parts, **form)
+    got = np.array(mx.quantized_matmul(mx.array(x), *parts, transpose=False, **form))
+    assert np.all(np.abs(got - x @ w) <= 2e-6 * (np.abs(x) @ np.abs(w)) + 1e-6)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("bits", [2, 4, 6, 8])
+def test_half_precision_of_many_rows(bits: int, flip: bool) -> None:
+    """As exact as a product with the matrix rounded to the dtype of x."""
+    parts = mx.quantize(mx.array(normal(256, 320, seed=1)).astype(mx.bfloat16), bits=bits)
+    x = mx.array(normal(37, 320 if flip else 256)).astype(mx.bfloat16)
+    got = mx.quantized_matmul(x, *parts, transpose=flip, bits=bits)
+    w, wide = dense(parts, bits=bits), np.array(x.astype(mx.float64))
+    w = w.T if flip else w
+    slack = 2**-8 * np.abs(wide @ w) + 2**-8 * np.linalg.norm(wide, axis=1, keepdims=True) * 4
+    assert np.all(np.abs(np.array(got.astype(mx.float64)) - wide @ w) <= slack)
 
 
 @pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16])

@@ -366,12 +366,12 @@ def _threefry_words(key0: int, key1: int, a: int, b: int) -> tuple[int, int]:
 
 @reference("QuantizedMatMul")
 def _quantized(p: Any, node: Any, x: Any, w: Any, scales: Any, biases: Any) -> np.ndarray:
-    at = np.arange(0, 32, p.bits, dtype=np.uint32)
-    codes = (w[..., None] >> at) & np.uint32(2**p.bits - 1)
-    grouped = codes.reshape(*scales.shape, p.group)
+    stream = (w[..., None] >> np.arange(32, dtype=np.uint32)) & np.uint32(1)
+    bits = stream.reshape(*scales.shape, p.group, p.bits)
+    grouped = (bits << np.arange(p.bits, dtype=np.uint32)).sum(-1)
     dense = grouped * scales[..., None] + biases[..., None]
-    dense = dense.reshape(*w.shape[:-1], x.shape[-1])
-    return x @ dense.swapaxes(-1, -2)
+    dense = dense.reshape(*w.shape[:-1], w.shape[-1] * 32 // p.bits)
+    return x @ (dense.swapaxes(-1, -2) if p.transposed else dense)
 
 
 def _taps(p: Any, x: np.ndarray, kernel: Any, found: Any, spread: Any) -> Any:

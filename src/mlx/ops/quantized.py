@@ -17,13 +17,10 @@ from mlx.ops.operands import array_node, broadcast_shape, fitted
 from mlx.ops.products import product
 from mlx.ops.quantization import Format, format_of, parts_of, quantize, values_of
 from mlx.primitives.elementwise import cast
-from mlx.primitives.quantized import KERNEL_BITS, QuantizedMatMul
+from mlx.primitives.quantized import QuantizedMatMul
 from mlx.primitives.views import reshape, transpose
 
 _KERNEL_DTYPES = (dt.float32, dt.float16, dt.bfloat16)
-FEW_ROWS = 192
-"""Rows of x up to which a quantized matrix is not written out: from then on a product of dense
-matrices is as fast."""
 
 
 def quantized_matmul(
@@ -58,7 +55,7 @@ def _product(
     flip: bool,
     global_scale: array | None = None,
 ) -> Node:
-    """x times a quantized matrix, in registers where there is a kernel and x has few rows."""
+    """x times a quantized matrix, which is not written out where there is a kernel."""
     packed, scales, *biases = parts
     inner = packed.shape[-1] * 32 // form.bits if flip else packed.shape[-2]
     if x.ndim == 0 or x.shape[-1] != inner:
@@ -68,16 +65,16 @@ def _product(
         )
     dtype = promote(x.dtype, scales.dtype) if biases else x.dtype
     x = cast(x, dtype)
-    rows = x.size // max(inner, 1) if packed.ndim == 2 or x.ndim == 1 else x.shape[-2]
-    has_kernel = biases and flip and form.bits in KERNEL_BITS and rows <= FEW_ROWS
-    if has_kernel and dtype in _KERNEL_DTYPES and scales.dtype in _KERNEL_DTYPES:
-        return _in_registers(x, parts, form)
+    if biases and dtype in _KERNEL_DTYPES and scales.dtype in _KERNEL_DTYPES:
+        return _by_kernel(x, parts, form, flip)
     right = cast(values_of(parts, form, global_scale), dtype)
     return product(x, _flipped(right) if flip else right)
 
 
-def _in_registers(x: Node, parts: list[Node], form: Format) -> Node:
-    primitive, outputs = QuantizedMatMul(form.group, form.bits), parts[0].shape[-2]
+def _by_kernel(x: Node, parts: list[Node], form: Format, flip: bool) -> Node:
+    primitive = QuantizedMatMul(form.group, form.bits, flip)
+    *_, rows, words = parts[0].shape
+    outputs = rows if flip else words * 32 // form.bits
     if parts[0].ndim == 2:
         k = x.shape[-1]
         flat = reshape(x, (x.size // k if k else math.prod(x.shape[:-1]), k))

@@ -16,35 +16,36 @@ from mlx.primitives.elementwise import cast
 from mlx.primitives.reductions import Sum, broadcast_axes
 from mlx.primitives.views import reshape
 
-KERNEL_BITS = (2, 4, 8)
-"""Widths that divide a word: what kernels dequantize in registers."""
-
 
 @dataclass(frozen=True)
 class QuantizedMatMul(Primitive):
-    """``x[..., m, k] @ w[..., n, k].T``, with equal leading (batch) axes.
+    """``x[..., m, k] @ w[..., n, k].T``, with equal leading (batch) axes; ``x @ w`` where w is not
+    ``transposed``.
 
     Element j of a row of w is ``scales[g] * code[j] + biases[g]`` with ``g = j // group``;
     codes of ``bits`` bits are packed into uint32, lowest bits first.  The result has the dtype
-    of x; elements of w are not rounded, and sums are kept in float32.  Scales are multiplied to
-    sums of codes times x, so an infinity in x gives NaN.
+    of x, and sums are kept in float32.  With few rows of x elements of w are not rounded, and
+    scales are multiplied to sums of codes times x, so an infinity in x gives NaN; with more,
+    elements are rounded to bfloat16 where x is.
     """
 
     family = "quantized"
     group: int
     bits: int
+    transposed: bool = True
 
     def infer(self, x: Node, w: Node, scales: Node, biases: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
-        *lead, n, words = w.shape
-        k = words * 32 // self.bits
+        *lead, rows, words = w.shape
+        along = words * 32 // self.bits
+        n, k = (rows, along) if self.transposed else (along, rows)
         fits = (
             x.shape[:-2] == tuple(lead)
             and x.shape[-1] == k
-            and scales.shape == (*lead, n, k // self.group)
+            and scales.shape == (*lead, rows, along // self.group)
             and biases.shape == scales.shape
             and biases.dtype is scales.dtype
             and w.dtype is dt.uint32
-            and k % self.group == 0
+            and along % self.group == 0
         )
         if not fits:
             raise ValueError(f"[quantized_matmul] operands do not fit: {[x, w, scales, biases]}.")
@@ -55,11 +56,12 @@ class QuantizedMatMul(Primitive):
         (cotangent,) = cotangents
         for_x = for_scales = for_biases = None
         if wanted[0]:
-            dense = affine_values(w, scales, biases, self.group, self.bits)
-            for_x = MatMul()(cotangent, cast(dense, x.dtype))
+            other = QuantizedMatMul(self.group, self.bits, not self.transposed)
+            for_x = other(cotangent, w, scales, biases)
         if wanted[2] or wanted[3]:
             wide = dt.float32 if x.dtype.size == 2 else x.dtype
-            outer = MatMul()(adjoint(cast(cotangent, wide)), cast(x, wide))
+            of_rows, along = (cotangent, x) if self.transposed else (x, cotangent)
+            outer = MatMul()(adjoint(cast(of_rows, wide)), cast(along, wide))
             grouped = reshape(outer, (*scales.shape, self.group))
             codes = cast(reshape(unpack(w, self.bits), grouped.shape), wide)
             total = Sum(scales.ndim)

@@ -9,8 +9,8 @@ The order of a sum depends on k, bits and group only: lane l takes words l, 16 +
 word the sum t of x times code, one FMA a code in their order, then ``sum = fma(t, scale, sum)``.
 After the words it takes groups l, 16 + l, ...: ``sum = fma(x over the group, bias, sum)``.
 Then the upper half of the lanes is added to the lower half until one is left.  It is the same
-on every target with FMA and on any number of threads; but a bfloat16 x meets codes of 4 bits in
-pairs where the processor has the dot product of those (see ``gemm.pairs``).
+on every target with FMA and on any number of threads; but a bfloat16 x meets codes of 2 or 4
+bits in pairs where the processor has the dot product of those (see ``gemm.pairs``).
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from mlx.backend.llvm.gemm.operand import (
 )
 from mlx.backend.llvm.gemm.pairs import dot_pairs, has_pairs
 from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.quantized_blocks import plan_blocks
+from mlx.backend.llvm.quantized_matrix import Coding
 from mlx.backend.llvm.quantized_panels import (
     FLOATS,
     LANES,
@@ -50,6 +52,8 @@ from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.frozen import dataclass
 
 _HALVES = vector(2 * LANES, "i16")
+WORD_BITS = (2, 4, 8)
+"""Widths that divide a word."""
 SLOTS = (
     "w_base", "w_offset", "s_base", "s_offset", "b_base", "b_offset", "x_base", "x_offset",
     "outputs", "rows", "panels", "panel", "words", "chunks", "groups", "w_row", "w_k", "s_row",
@@ -188,19 +192,19 @@ class _Product(Named):
         return totals
 
     def _in_pairs(self, words: list[Value], x: Value) -> list[Value]:
-        """The same for codes of 4 bits, two at a time.
+        """The same for codes of 2 or 4 bits, two at a time.
 
-        Of a 16-bit index a permutation reads the low 5 bits: a code, and a bit that the table
+        Of a 16-bit index a permutation reads the low 5 bits: a code, and bits that the table
         makes irrelevant.
         """
-        f, name = self.f, "llvm.x86.avx512.permvar.hi.512"
+        f, bits, name = self.f, self.spec.bits, "llvm.x86.avx512.permvar.hi.512"
         f.module.declare(name, _HALVES, [_HALVES, _HALVES])
-        table = lane_consts(_HALVES, [_bfloat16_bits(i % 16) for i in range(32)])
+        table = lane_consts(_HALVES, [_bfloat16_bits(i % 2**bits) for i in range(32)])
         totals = [const(FLOATS, 0)] * (len(words) * self.spec.columns)
         for j in range(self.per // 2):
             xs = [f.bitcast(value, WORDS) for value in self._load_x(x, j)]
             for r, word in enumerate(words):
-                shifted = f.op("lshr", word, const(WORDS, 4 * j)) if j else word
+                shifted = f.op("lshr", word, const(WORDS, bits * j)) if j else word
                 codes = f.bitcast(f.call(name, _HALVES, table, f.bitcast(shifted, _HALVES)), WORDS)
                 for c, value in enumerate(xs):
                     at = r * self.spec.columns + c
@@ -298,10 +302,15 @@ def _bfloat16_bits(number: int) -> int:
     return struct.unpack("<I", struct.pack("<f", number))[0] >> 16
 
 
+def _few_rows(bits: int, dtype: str) -> int:
+    """Rows of x up to which codes are multiplied in registers, not packed first (measured)."""
+    return 8 if bits == 8 and dtype == "bfloat16" else 16
+
+
 def _shape_of_tile(rows: int) -> tuple[int, int]:
     """(rows of x, rows of w) that the accumulators of a kernel are for."""
     if host().avx512:
-        return (rows if rows <= 2 else 4), 2
+        return (rows if rows <= 2 else 4), 4 if rows == 1 else 2
     return (1, 2) if rows == 1 else (2, 1)
 
 
@@ -325,18 +334,21 @@ def plan_quantized(
     items = prod(batch)
     if not items * m * n:
         return []
+    epilogue, units = _storing(out), tuple(o.strides[-1] == 1 for o in (w, scales, biases))
+    transposed, bits, group = primitive.transposed, primitive.bits, primitive.group
+    if not (transposed and bits in WORD_BITS and m <= _few_rows(bits, x.dtype) and w.shape[-1]):
+        coding = Coding(bits, group, scales.dtype, transposed, units[0])
+        return [plan_blocks(coding, inputs, out, epilogue, scratch, workers)]
     columns, together = _shape_of_tile(m)
     words = w.shape[-1]
     chunks, panels = -(-words // LANES), -(-m // columns)
     sums = -(-scales.shape[-1] // LANES) * columns * VECTOR
-    pairs = x.dtype == "bfloat16" and primitive.bits == 4 and has_pairs(host())
+    pairs = x.dtype == "bfloat16" and bits <= 4 and has_pairs(host())
     panel = chunks * chunk_bytes(columns, primitive.bits, pairs) + sums
     packed = scratch(items * panels * panel)
     pack = pack_rows(primitive, x, (words, columns, panels * columns, panel), packed, pairs)
-    epilogue = _storing(out)
     spec = ProductSpec(
-        primitive.bits, primitive.group, scales.dtype,
-        tuple(o.strides[-1] == 1 for o in (w, scales, biases)),  # type: ignore[arg-type]
+        bits, group, scales.dtype, units,  # type: ignore[arg-type]
         columns, together, pairs, epilogue,
     )  # fmt: skip
     block = round_up(max(-(-n * items // (8 * workers)), 16384 // max(words, 1), 8), together)
@@ -352,4 +364,4 @@ def plan_quantized(
     per_row = words * 4 + scales.shape[-1] * 2 * SIZES[scales.dtype]
     flops = 2 * items * m * n * x.shape[-1]
     product = Command(spec, consts, items * blocks, "quantized", items * n * per_row, flops)
-    return [pack, product] if chunks else [product]
+    return [pack, product]

@@ -29,7 +29,6 @@ SLOTS = (
     "b_panel", "b_advance", "direct_a", "direct_b", "shared", "shared_base",
     "shared_offset", "table", "dims",
 )  # fmt: skip
-EPILOGUE_SLOT = len(SLOTS)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class BlockedSpec:
 
 
 @dataclass(frozen=True)
-class _Depth:
+class Depth:
     """One block of k: how deep, whether others came before it, whether it is the last; where
     its operands start."""
 
@@ -65,9 +64,14 @@ class _Depth:
     a: Value
     b: Value
     b_packed: Value
+    start: Value
 
 
 class Blocked:
+    slots: tuple[str, ...] = SLOTS
+    batched = 3
+    """Operands with batch strides: A, B and packed panels of B."""
+
     def __init__(self, spec: BlockedSpec, module: Module, name: str) -> None:
         self.spec, self.module = spec, module
         self.tile: Tile = tile_of_product(spec.a_dtype, spec.b_dtype, spec.accumulate)
@@ -75,13 +79,17 @@ class Blocked:
         self.b = self.tile.element(spec.b_dtype, right=True)
         self.a_format = self.tile.a_format(spec.a_layout)
         self.pack_a = pack_a(module, self.tile, self.a, spec.a_layout)
-        self.pack_b = pack_b(module, self.tile, self.b, spec.b_layout)
+        self.pack_b = self.packer()
         self.micro = {
             (r, v): micro_kernel(module, self.tile, self.a_format, r, v)
             for r, v in self.tile.variants
         }
         self.kernel = Kernel(module, name)
         self.f: Function = self.kernel.f
+
+    def packer(self) -> str:
+        """The name of the function that packs B."""
+        return pack_b(self.module, self.tile, self.b, self.spec.b_layout)
 
     @property
     def can_read_a(self) -> bool:
@@ -96,21 +104,25 @@ class Blocked:
         return as_packed and self.spec.b_layout == UNIT_COL
 
     def slot(self, name: str) -> Value:
-        return self.kernel.const(SLOTS.index(name))
+        return self.kernel.const(self.slots.index(name))
+
+    def pointer(self, name: str) -> Value:
+        return self.kernel.pointer(self.slots.index(name + "_base"))
 
     def emit(self) -> None:
         f, kernel = self.f, self.kernel
-        for name in SLOTS:
+        for name in self.slots:
             self.slot(name)
-        a, b, scratch = (kernel.pointer(SLOTS.index(p + "_base")) for p in ("a", "b", "scratch"))
+        a, b, scratch = (self.pointer(p) for p in ("a", "b", "scratch"))
         scratch = f.gep(scratch, f.mul(kernel.worker, self.slot("scratch_stride")))
-        state = self.spec.epilogue.begin(kernel, EPILOGUE_SLOT)
+        state = self.spec.epilogue.begin(kernel, len(self.slots))
         strides = {
             name: f.mul(self.slot(name), i64((self.a if name[0] == "a" else self.b).size))
             for name in ("a_row", "a_col", "b_row", "b_col")
         }
         batch, row0, rows, col0, cols = self._block()
-        offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 3)
+        table, dims = self.slot("table"), self.slot("dims")
+        self.offsets = offsets = batch_offsets(kernel, table, dims, batch, self.batched)
         a, b = f.gep(a, offsets[0]), f.gep(b, offsets[1])
         a = f.gep(a, f.mul(row0, strides["a_row"]))
         b = f.gep(b, f.mul(col0, strides["b_col"]))
@@ -125,7 +137,7 @@ class Blocked:
         depth = f.min(f.sub(k, block.index), kc)
         more = f.icmp("ne", block.index, i64(0))
         last = f.icmp("sge", f.add(block.index, kc), k)
-        part = _Depth(depth, more, last, a, b, b_packed)
+        part = Depth(depth, more, last, a, b, b_packed, block.index)
         self._tiles(part, strides, scratch, context, (row0, rows, col0, cols))
         moved = [
             f.gep(a, f.mul(kc, strides["a_col"])),
@@ -139,7 +151,7 @@ class Blocked:
 
     def _tiles(
         self,
-        part: _Depth,
+        part: Depth,
         strides: dict[str, Value],
         scratch: Value,
         context: Any,
@@ -149,7 +161,7 @@ class Blocked:
         f, depth, (row0, rows, col0, cols) = self.f, part.depth, block
         a, b, b_packed = part.a, part.b, part.b_packed
         direct_rows = self._pack_a(a, strides, rows, depth, scratch)
-        direct_cols = self._pack_b(b, strides, cols, depth, b_packed)
+        direct_cols = self._pack_b(part, strides, col0, cols)
         c = f.gep(scratch, self.slot("c_scratch"))
         steps = f.op("udiv", f.add(depth, i64(self.tile.step - 1)), i64(self.tile.step))
         row = f.loop(i64(0), rows, i64(self.tile.rows), [scratch, c])
@@ -187,7 +199,7 @@ class Blocked:
         """Where this task's panels of B are or will be."""
         f = self.f
         own = f.gep(scratch, self.slot("b_scratch"))
-        shared = f.gep(self.kernel.pointer(SLOTS.index("shared_base")), item)
+        shared = f.gep(self.pointer("shared"), item)
         panel = f.op("udiv", col0, i64(self.tile.cols))
         shared = f.gep(shared, f.mul(panel, self.slot("b_panel")))
         return f.select(f.icmp("ne", self.slot("shared"), i64(0)), shared, own)
@@ -234,10 +246,10 @@ class Blocked:
         return f.select(direct, here, panel), f.select(direct, strides["a_row"], packed_pitch)
 
     def _pack_b(
-        self, b: Value, strides: dict[str, Value], cols: Value, depth: Value, packed: Value
+        self, part: Depth, strides: dict[str, Value], col0: Value, cols: Value
     ) -> Value | None:
         """Pack B if nobody did; returns how many columns are read where they lie instead."""
-        f = self.f
+        f, b, packed = self.f, part.b, part.b_packed
         pitch = self.slot("b_panel")
         skipped, to, start = i64(0), packed, b
         if self.can_read_b:
@@ -255,7 +267,7 @@ class Blocked:
             strides["b_col"],
             strides["b_row"],
             f.sub(cols, skipped),
-            depth,
+            part.depth,
             to,
             pitch,
         )

@@ -46,7 +46,7 @@ def plan_gemm(
         return plan_vector(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
     if is_few(b, m, n, k, accumulate):
         return plan_few(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
-    return _Blocked(a, b, m, n, k, batch, accumulate, workers).commands(epilogue, scratch)
+    return BlockedProblem(a, b, m, n, k, batch, accumulate, workers).commands(epilogue, scratch)
 
 
 def _blocks(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> tuple[int, int]:
@@ -68,7 +68,7 @@ def _blocks(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> tup
 
 
 @dataclass(frozen=True, slots=True)
-class _Geometry:
+class Geometry:
     """What follows from sizes alone: blocks, and bytes of panels and of a worker's scratch."""
 
     mc: int
@@ -85,11 +85,15 @@ class _Geometry:
     packed_item: int
 
 
-def _geometry(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> _Geometry:
+def geometry(
+    tile: Tile, m: int, n: int, k: int, items: int, workers: int, step: int = 1, share: bool = True
+) -> Geometry:
+    """``step``: columns of a block are a multiple of it; ``share``: B may be packed but once."""
     mc, nc = _blocks(tile, m, n, k, items, workers)
+    nc = round_up(nc, step)
     kc = min(tile.depth * tile.step, max(k, 1))
     m_blocks, n_blocks = -(-m // mc), -(-n // nc)
-    shared = m_blocks >= _SHARED_FROM
+    shared = share and m_blocks >= _SHARED_FROM
     steps = -(-(k if shared else kc) // tile.step)
     b_panel = max(round_up(steps, tile.lanes), tile.lanes) * tile.b_row
     a_elements = -(-mc // tile.rows) * tile.a_panel + tile.lanes
@@ -97,7 +101,7 @@ def _geometry(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> _
     b_bytes = 0 if shared else -(-nc // tile.cols) * b_panel
     c_tile = tile.c_tile * tile.itemsize
     tiles = 1 if k <= kc else -(-mc // tile.rows) * -(-nc // tile.cols)
-    return _Geometry(
+    return Geometry(
         mc, nc, kc, m_blocks, n_blocks, shared, b_panel,
         b_scratch=a_bytes,
         c_scratch=a_bytes + b_bytes,
@@ -108,7 +112,7 @@ def _geometry(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> _
 
 
 @dataclass(frozen=True, slots=True)
-class _Blocked:
+class BlockedProblem:
     a: Matrix
     b: Matrix
     m: int
@@ -121,7 +125,7 @@ class _Blocked:
     def commands(self, epilogue: Epilogue, scratch: Callable[[int], Pointer]) -> list[Command]:
         tile = tile_of_product(self.a.dtype, self.b.dtype, self.accumulate)
         items = prod(self.batch)
-        g = _geometry(tile, self.m, self.n, self.k, items, self.workers)
+        g = geometry(tile, self.m, self.n, self.k, items, self.workers)
         if not g.shared:
             none = [0] * len(self.batch)
             return [self._product(tile, g, items, Pointer(0), none, epilogue, scratch)]
@@ -141,10 +145,12 @@ class _Blocked:
         return mc <= 4 * tile.rows and self.k * self.n * size <= _NEAR
 
     def _direct_a(self, tile: Tile) -> bool:
-        """Whether A is better read where it lies; rows must not fall on the same cache lines."""
+        """Whether A is better read where it lies: it is small, or one panel of columns reads it
+        but once; and its rows don't fall on the same cache lines."""
         pitch = abs(self.a.row_stride) * SIZES[self.a.dtype]
-        dense = self.m * pitch <= 2 * _SMALL and pitch % 2048 != 0
-        return dense and self.k % tile.k_unit == 0
+        small = self.m * pitch <= 2 * _SMALL and pitch % 2048 != 0
+        once = self.n <= tile.cols and pitch % 4096 != 0
+        return (small or once) and self.k % tile.k_unit == 0
 
     def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
         """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""
@@ -177,22 +183,31 @@ class _Blocked:
             items * self.n * self.k * size * 2,
         )
 
+    def head(
+        self, tile: Tile, g: Geometry, place: Pointer, direct_b: bool,
+        scratch: Callable[[int], Pointer],
+    ) -> list[int]:  # fmt: skip
+        """The consts up to the batch table's, in the order of SLOTS."""
+        a, b = self.a, self.b
+        return [
+            *a.pointer.consts, *b.pointer.consts, *scratch(g.scratch * self.workers).consts,
+            g.scratch, g.b_scratch, g.c_scratch, g.c_stride, self.m, self.n, self.k,
+            a.row_stride, a.col_stride, b.row_stride, b.col_stride, g.mc, g.nc, g.kc,
+            g.m_blocks, g.n_blocks, g.b_panel, tile.depth * tile.b_row if g.shared else 0,
+            int(self._direct_a(tile)), int(direct_b), int(g.shared), *place.consts,
+        ]  # fmt: skip
+
     def _product(
-        self, tile: Tile, g: _Geometry, items: int, place: Pointer, packed: list[int],
+        self, tile: Tile, g: Geometry, items: int, place: Pointer, packed: list[int],
         epilogue: Epilogue, scratch: Callable[[int], Pointer],
     ) -> Command:  # fmt: skip
         """``place`` and ``packed``: where a shared B lies packed, and its batch strides there."""
         a, b, m, n, k = self.a, self.b, self.m, self.n, self.k
         a_size, b_size = SIZES[a.dtype], SIZES[b.dtype]
         extra = list(epilogue.consts)
-        # In the order of SLOTS.
+        direct_b = not g.shared and self._direct_b(tile, g.mc)
         head = [
-            *a.pointer.consts, *b.pointer.consts, *scratch(g.scratch * self.workers).consts,
-            g.scratch, g.b_scratch, g.c_scratch, g.c_stride, m, n, k,
-            a.row_stride, a.col_stride, b.row_stride, b.col_stride, g.mc, g.nc, g.kc,
-            g.m_blocks, g.n_blocks, g.b_panel, tile.depth * tile.b_row if g.shared else 0,
-            int(self._direct_a(tile)), int(not g.shared and self._direct_b(tile, g.mc)),
-            int(g.shared), *place.consts, len(SLOTS) + len(extra), len(self.batch),
+            *self.head(tile, g, place, direct_b, scratch), len(SLOTS) + len(extra), len(self.batch)
         ]  # fmt: skip
         table = batch_table(
             self.batch,
