@@ -12,7 +12,7 @@ from math import prod
 from mlx.compiler.build import ExpressionBuilder, Operand, Place, build_nest, nest_over
 from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
-from mlx.compiler.joins import copied_together, part_place
+from mlx.compiler.joins import copied_together, is_concatenation, part_place
 from mlx.compiler.nest import Access, Expression, Literal, Load
 from mlx.compiler.orient import oriented
 from mlx.compiler.reuse import reuse_memory
@@ -180,17 +180,16 @@ class _Planner:
         return position
 
     def _place_in_joins(self) -> None:
-        """Producers with one reader, a concatenation, write straight into its result."""
+        """Producers with one reader, a concatenation, write straight into its result: other
+        concatenations too, hence the outer ones first."""
         counts: dict[Node, int] = {}
         for uses in self.fusion.operands.values():
             for use in uses:
                 counts[use.node] = counts.get(use.node, 0) + 1
-        for group in self.fusion.groups:
-            if group.kind != "opaque":
+        for group in reversed(self.fusion.groups):
+            if not is_concatenation(group):
                 continue
             node = group.members[0]
-            if node.primitive.name != "Concatenate":
-                continue
             whole = self._new_join(node)
             slices = node.primitive.placements(*node.inputs)
             for use, part in zip(self.fusion.operands[node], slices, strict=True):
@@ -209,8 +208,7 @@ class _Planner:
         group = self.fusion.group_of.get(node)
         return (
             group is not None
-            and group.kind == "rows"
-            and not group.closed
+            and (is_concatenation(group) or (group.kind == "rows" and not group.closed))
             and counts[node] == 1
             and node not in self.wanted
             and node not in self.unplaced
