@@ -8,9 +8,18 @@ Neither changes what a step computes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mlx.compiler.donate import in_place, read_by, written_by
-from mlx.compiler.steps import CopyStep, GemmStep, NestStep, OpaqueStep, Plan, Step
+from mlx.compiler.steps import (
+    CheckStep,
+    CopyStep,
+    GemmStep,
+    NestStep,
+    OpaqueStep,
+    Plan,
+    Step,
+)
 
 NEVER = 1 << 60
 """The last use of what outlives the plan."""
@@ -148,7 +157,7 @@ class _Merger:
             operand.buffer = self._final(operand.buffer)
 
 
-def _operands(step: Step) -> list:  # type: ignore[type-arg]
+def _operands(step: NestStep | GemmStep | OpaqueStep | CheckStep) -> list[Any]:
     """Whatever names a buffer in a step."""
     if isinstance(step, NestStep):
         return step.nest.accesses
@@ -156,4 +165,4 @@ def _operands(step: Step) -> list:  # type: ignore[type-arg]
         return [step.a, step.b, *step.accesses]
     if isinstance(step, OpaqueStep):
         return [*step.inputs, *step.outputs]
-    return step.indices  # type: ignore[union-attr]
+    return step.indices
