@@ -118,6 +118,52 @@ def test_an_exception_keeps_no_array_alive() -> None:
     assert mx.get_active_memory() <= before
 
 
+@pytest.mark.parametrize("evaluate", [mx.eval, mx.async_eval])
+@pytest.mark.parametrize("size", SIZES)
+def test_failure_spares_what_does_not_depend_on_it(
+    size: int, evaluate: Callable[..., None]
+) -> None:
+    """The random key above all; and what failing and sound results have in common."""
+    mx.random.seed(3)
+    expected = [mx.random.uniform(shape=(size,)), mx.random.uniform(shape=(4,))]
+    mx.eval(expected)
+    mx.random.seed(3)
+    noise = mx.random.uniform(shape=(size,))
+    shared = mx.exp(noise)
+    bad, sound = out_of_bounds(size) * shared + noise, mx.sqrt(shared)
+    with contextlib.suppress(IndexError):
+        evaluate(bad, sound, mx.random.state)
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            mx.eval(bad)
+    assert mx.array_equal(noise, expected[0]).item()
+    assert mx.array_equal(sound, mx.sqrt(mx.exp(expected[0]))).item()
+    assert mx.array_equal(mx.random.uniform(shape=(4,)), expected[1]).item()
+
+
+@pytest.mark.parametrize("evaluate", [mx.eval, mx.async_eval])
+def test_failed_step_leaves_the_random_key(evaluate: Callable[..., None]) -> None:
+    """A training step with dropout, never compiled."""
+    mx.random.seed(1)
+    model, optimizer = Model(3000, 64), optim.Adam(1e-2)
+    dropout = nn.Dropout(0.5)
+    gradient_of = nn.value_and_grad(model, lambda ids: (dropout(model(ids)) ** 2).mean())
+    state = [model.state, optimizer.state, mx.random.state]
+
+    def step(first: int) -> None:
+        loss, gradients = gradient_of(mx.arange(first, first + 3000))
+        optimizer.update(model, gradients)
+        evaluate(loss, state)
+
+    step(0)
+    mx.eval(state)
+    with pytest.raises(IndexError):
+        step(1)
+        step(0)
+        mx.eval(model.parameters())
+    assert np.array(mx.random.uniform(shape=(3,))).shape == (3,)
+
+
 class Model(nn.Module):
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()

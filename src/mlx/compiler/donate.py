@@ -7,7 +7,7 @@ the old value and after every step that can fail; indices are checked ahead for 
 
 from __future__ import annotations
 
-from mlx.compiler.nest import Nest, Reduce
+from mlx.compiler.nest import Nest, Reduce, levels
 from mlx.compiler.steps import (
     CheckStep,
     CopyStep,
@@ -72,7 +72,7 @@ def check_ahead(plan: Plan) -> None:
             known = max((written.get(i.buffer, -1) for i in check.indices), default=-1)
             if all(0 not in o.shape for o in (*step.inputs, *step.outputs)):
                 checks.setdefault(max(first, known + 1), []).append(check)
-        for buffer in _written_by(step):
+        for buffer in written_by(step):
             written[buffer] = at
     plan.steps = [
         step for at, after in enumerate(plan.steps) for step in (*checks.get(at, ()), after)
@@ -98,9 +98,9 @@ def _timeline(plan: Plan) -> tuple[dict[int, int], dict[int, int], int]:
     writes: dict[int, int] = {}
     failing = -1
     for at, step in enumerate(plan.steps):
-        for buffer in _read_by(step):
+        for buffer in read_by(step):
             reads[buffer] = at
-        for buffer in _written_by(step):
+        for buffer in written_by(step):
             writes.setdefault(buffer, at)
         if may_fail(step):
             failing = at
@@ -113,7 +113,8 @@ def may_fail(step: Step) -> bool:
     return isinstance(step, CheckStep)
 
 
-def _read_by(step: Step) -> list[int]:
+def read_by(step: Step) -> list[int]:
+    """The buffers that a step reads (-1 for positions that it computes)."""
     if isinstance(step, OpaqueStep):
         return [o.buffer for o in step.inputs]
     if isinstance(step, CopyStep):
@@ -127,7 +128,8 @@ def _read_by(step: Step) -> list[int]:
     return [*found, step.a.buffer, step.b.buffer] if isinstance(step, GemmStep) else found
 
 
-def _written_by(step: Step) -> list[int]:
+def written_by(step: Step) -> list[int]:
+    """The buffers that a step writes."""
     if isinstance(step, OpaqueStep):
         return [o.buffer for o in step.outputs]
     if isinstance(step, CopyStep):
@@ -146,17 +148,27 @@ def _legal(plan: Plan, leaf: int, output: int, reads: dict[int, int], write: int
     step = plan.steps[write]
     if isinstance(step, CopyStep):
         return step.source == leaf and step.target == output
-    return isinstance(step, NestStep) and _in_place(step.nest, leaf, output)
+    return isinstance(step, NestStep) and in_place(step.nest, leaf, output)
 
 
-def _in_place(nest: Nest, leaf: int, output: int) -> bool:
-    """Whether a map reads each element of the leaf only where it writes the output's, or where
-    it writes others of the same run."""
-    if nest.columns is not None or any(isinstance(v, Reduce) for v in nest.values):
-        return False
-    here = [a for a in nest.accesses if a.buffer in (leaf, output)]
-    if len({(a.outer, a.inner) for a in here}) != 1:
+def in_place(nest: Nest, source: int, target: int) -> bool:
+    """Whether a nest reads each element of the source for the last time where, and when, it
+    writes the target's; a map also where it writes others of the same run."""
+    here = [a for a in nest.accesses if a.buffer in (source, target)]
+    alike = {(a.outer, a.inner, None if a.dtype is None else a.dtype.size) for a in here}
+    if nest.columns is not None or nest.split or len(alike) != 1:
         return False
     offsets = [a.offset for a in here]
     apart = max(offsets) - min(offsets)
+    if any(isinstance(v, Reduce) for v in nest.values):
+        return apart == 0 and _written_last(nest, target)
     return apart == 0 or 0 < apart < here[0].inner
+
+
+def _written_last(nest: Nest, target: int) -> bool:
+    """Whether the stores to a buffer are in the last pass over each row."""
+    level = levels(nest.values)
+    passes = [level[i] - 1 for i, v in enumerate(nest.values) if isinstance(v, Reduce)]
+    passes += [level[v] for v, a in nest.stores if nest.accesses[a].inner]
+    here = [level[v] for v, a in nest.stores if nest.accesses[a].buffer == target]
+    return min(here) == max(passes)

@@ -7,6 +7,7 @@ an expression of earlier ones.  A value is ``full`` (one element an inner iterat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +104,23 @@ class Tile:
 
 
 Expression = Tile | Load | Argument | Literal | Index | Apply | Reduce | Fold | Dot
+
+
+def operands(e: Expression) -> tuple[int, ...]:
+    """Positions of the values that an expression is computed from."""
+    if isinstance(e, Apply | Fold | Dot):
+        return e.operands
+    return (e.operand,) if isinstance(e, Reduce) else ()
+
+
+def levels(values: Sequence[Expression]) -> list[int]:
+    """The pass over a row in which a full value can be computed; for others, passes needed
+    before."""
+    out: list[int] = []
+    for e in values:
+        level = max((out[o] for o in operands(e)), default=0)
+        out.append(level + 1 if isinstance(e, Reduce) else level)
+    return out
 
 
 @dataclass(slots=True)

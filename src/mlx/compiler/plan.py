@@ -15,6 +15,7 @@ from mlx.compiler.groups import Group, producer
 from mlx.compiler.joins import copied_together, is_concatenation, part_place
 from mlx.compiler.nest import Access, Apply, Expression, Literal, Load
 from mlx.compiler.orient import oriented
+from mlx.compiler.reuse import reuse_memory
 from mlx.compiler.steps import (
     BufferPlan,
     CopyStep,
@@ -115,6 +116,7 @@ class _Planner:
         if not self.stuck:
             check_uses(self.takeovers, self.last_use, self.fusion)
             self._name_outputs()
+            reuse_memory(self.result)
         return self.result
 
     def _group(self, group: Group) -> None:

@@ -62,7 +62,8 @@ class GemmStep:
 
 @dataclass(slots=True)
 class BufferPlan:
-    """Memory of one node: ``leaf`` (position among leaves), ``output`` or ``temp``."""
+    """Memory of one node: ``leaf`` (position among leaves), ``output`` or ``temp``; ``merged`` is
+    what got the memory of another one, which stands for both."""
 
     kind: str
     nbytes: int

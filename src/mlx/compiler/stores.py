@@ -31,21 +31,43 @@ class Stores:
         self.operands = operands
         self.stored = {n for n in outputs if n in group_of}
         self._readers: dict[Node, set[int]] = {}  # groups that need a node's value
-        for node in reversed(nodes):
-            if node in group_of:
-                self._decide(node)
+        members = [node for node in nodes if node in group_of]
+        self._certain = self.stored | self._written_anyway(members)
+        self._sources: dict[Node, frozenset[Node]] = {}  # what repeating a value reads
+        self._repeats: dict[Node, frozenset[Node]] = {}  # and which operations that takes
+        for node in members:
+            self._price(node)
+        for node in reversed(members):
+            self._decide(node)
+
+    def _written_anyway(self, members: list[Node]) -> set[Node]:
+        """Operands of kernels that read memory alone; products that other groups read."""
+        found = set()
+        for reader in members:
+            group = self.group_of[reader]
+            must = self._reads_memory(reader)
+            for use in self.operands[reader]:
+                node = producer(use.node)
+                home = self.group_of.get(node)
+                if home is not None and (must or (home is not group and _is_product(node, home))):
+                    found.add(node)
+        return found
+
+    def _reads_memory(self, node: Node) -> bool:
+        group = self.group_of[node]
+        return group.kind == "opaque" or _is_product(node, group)
 
     def _decide(self, node: Node) -> None:
         group = self.group_of[node]
         readers = self._readers.get(node, set())
         foreign = readers - {group.index}
-        repeated = foreign and node not in self.stored and self._repeatable(node)
+        repeated = foreign and node not in self.stored and node in self._repeats[node]
         if foreign and not repeated:
             self.stored.add(node)
         homes = set(foreign) if repeated else set()
         if node in self.stored or group.index in readers:
             homes.add(group.index)
-        must = group.kind == "opaque" or (group.kind == "gemm" and node is group.members[0])
+        must = self._reads_memory(node)
         for use in self.operands[node]:
             self._need(producer(use.node), homes, must)
 
@@ -55,39 +77,45 @@ class Stores:
                 self.stored.add(node)
             self._readers.setdefault(node, set()).update(homes)
 
-    def _repeatable(self, node: Node) -> bool:
-        """Whether computing it again costs no more than writing and reading it once."""
-        if self._widens(node):
-            return True
-        stack, operations, traffic = [node], 0, 0
-        seen: set[Node] = set()
-        while stack:
-            at = stack.pop()
-            if at in seen:
-                continue
-            seen.add(at)
-            inner = self.group_of.get(producer(at))
-            if at is not node and (inner is None or at in self.stored):
-                traffic += _weight(at, node)
-                continue
-            cheap = at.primitive is not None and getattr(at.primitive, "cheap", False)
-            if not cheap or inner is None or inner.kind not in ("rows", "columns"):
-                if at is node:
-                    return False
-                traffic += 2 * _weight(at, node)
-                continue
-            operations += 1
-            stack += [u.node for u in self.operands[at]]
-        return operations <= MOST_OPERATIONS and traffic <= MOST_READS
+    def _price(self, node: Node) -> None:
+        """What computing a value again takes; itself, from memory, where that costs more than
+        writing and reading it once."""
+        sources, repeats = frozenset((node,)), frozenset[Node]()
+        if self._is_repeatable(node):
+            read: set[Node] = set()
+            repeated = {node}
+            for use in self.operands[node]:
+                at = use.node
+                inner = producer(at)
+                if inner in self.group_of and at not in self._certain:
+                    read |= self._sources[inner]
+                    repeated |= self._repeats[inner]
+                else:
+                    read.add(at)
+            if len(repeated) <= MOST_OPERATIONS and self._traffic(read, node) <= MOST_READS:
+                sources, repeats = frozenset(read), frozenset(repeated)
+        self._sources[node], self._repeats[node] = sources, repeats
 
-    def _widens(self, node: Node) -> bool:
-        """Whether it is cast from a narrower value of a product's epilogue: better stored."""
+    def _is_repeatable(self, node: Node) -> bool:
         group = self.group_of[node]
-        if group.kind != "gemm" or not isinstance(node.primitive, Cast):
+        cheap = getattr(node.primitive, "cheap", False)
+        if not cheap or group.kind == "opaque":
             return False
-        (use,) = self.operands[node]
-        narrower = use.node.dtype.size < node.dtype.size
-        return narrower and self.group_of.get(use.node) is group
+        if group.kind != "gemm" or isinstance(node.primitive, Cast):
+            return True
+        first = group.members[0]  # next to it is as good a place to write as the product itself
+        return first in self._certain or all(u.node is not first for u in self.operands[node])
+
+    def _traffic(self, nodes: Iterable[Node], like: Node) -> int:
+        """Arrays as large as ``like`` to read, and to write where that isn't done anyway."""
+        return sum(
+            _weight(n, like) * (2 if n in self.group_of and n not in self._certain else 1)
+            for n in nodes
+        )
+
+
+def _is_product(node: Node, group: Group) -> bool:
+    return group.kind == "gemm" and node is group.members[0]
 
 
 def _weight(node: Node, like: Node) -> int:

@@ -14,7 +14,7 @@ from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import pieces
-from mlx.runtime.execute import Failed, counters, number_bits, run, spoil, unsettled
+from mlx.runtime.execute import Failed, counters, may_spoil, number_bits, run, spoil, unsettled
 from mlx.runtime.structures import Programs, Region
 
 if TYPE_CHECKING:
@@ -333,12 +333,45 @@ def _evaluate_whole(
     trace.evaluated(several)
 
 
-def _evaluate_region(order: list[Node], roots: set[Node], asynchronous: bool) -> None:
+def _needed(order: list[Node], results: Sequence[Node]) -> list[Node]:
+    """The part of a region that some of its nodes are computed from."""
+    found = set(results)
+    for node in reversed(order):
+        if node in found:
+            found.update(node.inputs)
+    return [node for node in order if node in found]
+
+
+def _evaluate_apart(
+    order: list[Node], roots: set[Node], live: list[int], spoiled: set[Node]
+) -> None:
+    """Evaluate what can't fail of a region as a program of its own, since all outputs of one
+    program fail together; then the rest."""
+    rest = [order[i] for i in live if order[i] in spoiled]
+    spoiled.clear()
+    inside = set(rest)
+    part = _needed(order, [order[i] for i in live if order[i] not in inside])
+    _evaluate_region(part, roots, True, held=1)
+    order[:] = _needed([node for node in order if node.data is None], rest)
+    del rest, inside, part
+    _evaluate_region(order, roots, True)
+
+
+def _evaluate_region(
+    order: list[Node], roots: set[Node], asynchronous: bool, held: int = 0
+) -> None:
+    """Evaluate what is wanted of a region, to whose nodes ``held`` more lists refer."""
     described = _Described(order)
-    live = _outside(order, described.edges, _USUAL)
+    live = _outside(order, described.edges, _USUAL + held)
     find = described.index.get
     wanted = {at for n in roots if (at := find(n, -1)) >= 0}
     live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
+    spoiled = may_spoil(order) if asynchronous and not held else set[Node]()
+    if spoiled and not all([order[i] in spoiled for i in live]):
+        del find, described  # references that would make nodes look needed
+        _evaluate_apart(order, roots, live, spoiled)
+        return
+    spoiled.clear()
     if several := _wanted_whole(order, live, roots):
         del find, described  # references that would make nodes look needed
         _evaluate_whole(order, roots, several, asynchronous)

@@ -45,14 +45,30 @@ def spoil(order: Sequence[Node], outputs: Sequence[Node], error: Exception) -> N
     The others keep their inputs, so that they can still be computed: a random key must outlive
     the batch that was drawn beside it.
     """
-    spoiled: set[Node] = set()
-    for node in order:
-        if node.primitive.family in donate.CAN_FAIL or any(
-            [s in spoiled or _has_failed(s.data) for s in node.inputs]
-        ):
-            spoiled.add(node)
+    spoiled = may_spoil(order, _has_failed)
     for node in spoiled.intersection(outputs) or outputs:
         node.data = Failed(error)
+
+
+def may_spoil(order: Sequence[Node], fails: Callable[[Any], bool] | None = None) -> set[Node]:
+    """The nodes of a region that can fail, or depend on what can or, by its data, ``fails``."""
+    fails = fails or _may_fail
+    spoiled: set[Node] = set()
+    for node in order:
+        inputs = node.inputs
+        if node.primitive.family in donate.CAN_FAIL or not spoiled.isdisjoint(inputs):
+            spoiled.add(node)
+            continue
+        for source in inputs:
+            if source.data is not None and fails(source.data):
+                spoiled.add(node)
+                break
+    return spoiled
+
+
+def _may_fail(data: Any) -> bool:
+    pending = data.ticket if type(data) is Buffer else None
+    return pending is not None and pending.may_fail
 
 
 def _has_failed(data: Any) -> bool:

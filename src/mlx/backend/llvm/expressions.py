@@ -20,16 +20,12 @@ from mlx.compiler.nest import (
     Load,
     Reduce,
     Tile,
+    levels,
+    operands,
 )
 
 CONST, ROW, FULL = 0, 1, 2
 _CALL_COST = 12
-
-
-def operands(e: Expression) -> tuple[int, ...]:
-    if isinstance(e, Apply | Fold | Dot):
-        return e.operands
-    return (e.operand,) if isinstance(e, Reduce) else ()
 
 
 def accumulator(dtype: Dtype) -> Dtype:
@@ -146,12 +142,7 @@ class Structure:
 
     @cached_property
     def levels(self) -> list[int]:
-        """The pass in which a full value can be computed; for others, passes needed before."""
-        out: list[int] = []
-        for e in self.values:
-            level = max((out[o] for o in operands(e)), default=0)
-            out.append(level + 1 if isinstance(e, Reduce) else level)
-        return out
+        return levels(self.values)
 
     @cached_property
     def passes(self) -> int:
