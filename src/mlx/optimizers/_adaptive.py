@@ -150,8 +150,8 @@ class Adam(Optimizer):
         state["v"] = v
         if not self.bias_correction:
             return parameter - lr * m / (mx.sqrt(v) + self.eps)
-        rate = (lr / (1 - b1**self.step)).astype(dtype)
-        scale = mx.rsqrt(1 - b2**self.step).astype(dtype)
+        rate = self._once(("rate", dtype), lambda: (lr / (1 - b1**self.step)).astype(dtype))
+        scale = self._once(("scale", dtype), lambda: mx.rsqrt(1 - b2**self.step).astype(dtype))
         return parameter - rate * m / (mx.sqrt(v) * scale + self.eps)
 
 
@@ -180,8 +180,11 @@ class AdamW(Adam):
     def apply_single(
         self, gradient: mx.array, parameter: mx.array, state: dict[str, Any]
     ) -> mx.array:
-        lr = self.learning_rate.astype(gradient.dtype)
-        decayed = parameter * (1 - lr * self.weight_decay)
+        dtype = gradient.dtype
+        kept = self._once(
+            ("kept", dtype), lambda: 1 - self.learning_rate.astype(dtype) * self.weight_decay
+        )
+        decayed = parameter * kept
         return super().apply_single(gradient, decayed, state)
 
 

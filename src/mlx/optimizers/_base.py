@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -39,6 +39,7 @@ class Optimizer:
         self._initialized = False
         self._state: dict[str, Any] = {"step": mx.array(0, mx.uint64)}
         self._schedulers = dict(schedulers or {})
+        self._shared: dict[Hashable, mx.array] | None = None
 
     def update(self, model: Module | dict[str, Any], gradients: dict[str, Any]) -> Any:
         """Apply the gradients to a model in place, or to a tree of parameters.
@@ -116,7 +117,19 @@ class Optimizer:
         for name, schedule in self._schedulers.items():
             self.state[name] = schedule(self.step)
         self.state["step"] = self.step + 1
-        return tree_map(self.apply_single, gradients, parameters, self.state)
+        self._shared = {}
+        try:
+            return tree_map(self.apply_single, gradients, parameters, self.state)
+        finally:
+            self._shared = None
+
+    def _once(self, key: Hashable, make: Callable[[], mx.array]) -> mx.array:
+        """What `make` returns, made once for all parameters of an update."""
+        if self._shared is None:  # apply_single alone
+            return make()
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
 
     def apply_single(self, gradient: mx.array, parameter: mx.array, state: dict[str, Any]) -> Any:
         """Return one updated parameter and update its `state`."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from mlx.backend.llvm import staging
+from mlx.backend.llvm import caches, staging
 from mlx.backend.llvm.expressions import AccessClass, Structure
 from mlx.compiler.nest import Access, Nest, Reduce
 from mlx.compiler.runs import is_interleaved, sharing
-
-STREAM_BYTES = 24 << 20
-"""Results from this size on are written around the caches."""
 
 Offset = Callable[[Access], int]
 """Where an access begins in its buffer's block, in bytes."""
@@ -90,11 +87,20 @@ def staged_accesses(nest: Nest) -> list[int]:
 
 
 def _streams(nest: Nest, access: Access, offset: Offset) -> bool:
-    """Whether to write around the caches: a large result, aligned rows."""
-    if nest.columns is not None or access.dtype is None:
+    """Whether to write around the caches: more than they hold, aligned rows."""
+    if nest.columns is not None or access.dtype is None or not caches.overflows(traffic(nest)):
         return False
     size = access.dtype.size
-    if prod(nest.outer) * nest.inner * size * max(1, access.inner) < STREAM_BYTES:
-        return False
     offsets = (offset(access), *(s * size for s in access.outer))
     return all(o % 64 == 0 for o in offsets)
+
+
+def traffic(nest: Nest) -> int:
+    """Bytes read and written, each element once."""
+    total = 0
+    for access in nest.accesses:
+        if access.dtype is None:
+            continue
+        sizes = zip((*nest.outer, nest.inner), (*access.outer, access.inner), strict=True)
+        total += prod(n for n, s in sizes if s) * access.dtype.size
+    return total

@@ -12,7 +12,7 @@ from math import prod
 
 from mlx.backend.llvm import columns, opaque, staging
 from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
-from mlx.backend.llvm.accesses import structure_of
+from mlx.backend.llvm.accesses import structure_of, traffic
 from mlx.backend.llvm.arena import ALIGN
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
 from mlx.backend.llvm.convolution import plan_contraction
@@ -146,7 +146,7 @@ class _Lowering:
         if staged:
             consts += self._staging(nest, staged, chunk)
         tasks = -(-rows // rows_each) * chunks
-        self.commands.append(Command(spec, consts, tasks, bytes=self._traffic(nest)))
+        self.commands.append(Command(spec, consts, tasks, bytes=traffic(nest)))
         for reduce, source, target in partials:
             size = accumulator(reduce.dtype).size
             self._combine(reduce, rows, chunks, chunks * size, size, source, target)
@@ -227,23 +227,11 @@ class _Lowering:
         partials = self._partials(nest, consts, spec, chunks * outer * inner) if chunks > 1 else []
         each = columns.scratch_bytes(structure, block)
         consts += [*self.scratch(each * self.workers).consts, each, block]
-        self.commands.append(
-            Command(spec, consts, outer * blocks * chunks, bytes=self._traffic(nest))
-        )
+        self.commands.append(Command(spec, consts, outer * blocks * chunks, bytes=traffic(nest)))
         for reduce, source, target in partials:
             size = accumulator(reduce.dtype).size
             gap = outer * inner * size
             self._combine(reduce, outer * inner, chunks, size, gap, source, target)
-
-    def _traffic(self, nest: Nest) -> int:
-        """Bytes read and written, each element once."""
-        total = 0
-        for access in nest.accesses:
-            if access.dtype is None:
-                continue
-            sizes = zip((*nest.outer, nest.inner), (*access.outer, access.inner), strict=True)
-            total += prod(n for n, s in sizes if s) * access.dtype.size
-        return total
 
     # -- matrix products ---------------------------------------------------------------
 

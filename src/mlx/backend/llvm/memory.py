@@ -53,12 +53,23 @@ def load_unit(e: LaneEmitter, address: Value, dtype: Dtype, mask: Value | None) 
 
 
 def store_unit(
-    e: LaneEmitter, x: Lane, address: Value, mask: Value | None, nontemporal: bool = False
+    e: LaneEmitter,
+    x: Lane,
+    address: Value,
+    mask: Value | None,
+    nontemporal: bool = False,
+    near: Value | None = None,
 ) -> None:
-    """Consecutive elements; masked-off lanes are not touched."""
+    """Consecutive elements; masked-off lanes are not touched.
+
+    ``near`` (i1) says at run time that the lines were just read, so that they stay in cache.
+    """
     f = e.f
     raw = e.to_memory(x)
     align = x.dtype.size // (2 if x.dtype.is_complex else 1)
+    if mask is None and nontemporal and near is not None:
+        _store_near(f, raw, address, align, near)
+        return
     if mask is None:
         f.store(raw, address, 64 if nontemporal else align, nontemporal)
         return
@@ -67,6 +78,19 @@ def store_unit(
     if element_of(raw.type) == "half":
         raw = f.cast("bitcast", raw, "i16")
     f.masked_store(raw, address, mask, align)
+
+
+def _store_near(f: Function, raw: Value, address: Value, align: int, near: Value) -> None:
+    """An ordinary store where ``near`` holds, elsewhere one around the caches."""
+    within, around, done = f.label("within"), f.label("around"), f.label("stored")
+    f.branch_if(near, within, around)
+    f.start(within)
+    f.store(raw, address, align)
+    f.branch(done)
+    f.start(around)
+    f.store(raw, address, 64, nontemporal=True)
+    f.branch(done)
+    f.start(done)
 
 
 def load_splat(e: LaneEmitter, address: Value, dtype: Dtype) -> Lane:

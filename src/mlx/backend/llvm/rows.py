@@ -10,7 +10,7 @@ is left.
 
 from __future__ import annotations
 
-from mlx.backend.llvm import memory
+from mlx.backend.llvm import caches, memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import (
     CONST,
@@ -108,6 +108,7 @@ class RowsKernel:
         row1 = f.min(f.add(row0, k.const(ROWS_PER_TASK)), k.const(ROWS))
         self.j0 = f.mul(self.part, k.const(INNER_CHUNK))
         self.j1 = f.min(f.add(self.j0, k.const(INNER_CHUNK)), k.const(INNER))
+        self.near = caches.taken_over(f, self.s, self.bases)
         self._fill(CONST, 0)
         if self.s.depth == 0:
             self._row(self.bases, i64(0))
@@ -338,7 +339,7 @@ class RowsKernel:
         kind = self.s.accesses[access].kind
         if kind in ("unit", "stream"):
             address = f.gep(pointer, _scaled(f, j, lane.dtype))
-            memory.store_unit(self.e, lane, address, mask, kind == "stream")
+            memory.store_unit(self.e, lane, address, mask, kind == "stream", self.near.get(access))
             return
         stride = self._stride(access, self.s.depth)
         addresses = memory.strided_addresses(f, pointer, j, stride, self.spec.lanes, None)

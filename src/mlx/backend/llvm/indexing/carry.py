@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlx.backend.llvm import memory
+from mlx.backend.llvm import caches, memory
 from mlx.backend.llvm.abi import Command, Kernel, Pointer
 from mlx.backend.llvm.indexing.loops import vector_loop
 from mlx.backend.llvm.ir import Module
@@ -12,8 +12,6 @@ from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value
 from mlx.base import dtype as dt
-
-STREAM_BYTES = 24 << 20
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def plan_carry(source: Pointer, out: Pointer, nbytes: int, workers: int) -> list
         return []
     tasks = max(1, min(nbytes >> 16, 4 * workers))
     each = -(-nbytes // tasks // 4096) * 4096 or 4096
-    spec = CarrySpec(nbytes >= STREAM_BYTES and out.offset % 64 == 0)
+    spec = CarrySpec(caches.overflows(2 * nbytes) and out.offset % 64 == 0)
     consts = [nbytes, each, *out.consts, *source.consts]
     count = -(-nbytes // each)
     return [Command(spec, consts, count, bytes=2 * nbytes, between=(source, out))]

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mlx.backend.llvm import caches
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import Along, View, along, split_rows
 from mlx.backend.llvm.expressions import accumulator
@@ -26,8 +27,6 @@ from mlx.backend.llvm.scan.common import PART, TOTALS, WHOLE
 from mlx.backend.llvm.scan.rows import SUPER, RowScanSpec
 from mlx.base.dtype import dtype_named
 from mlx.compiler.nest import CHUNK
-
-STREAM_BYTES = 24 << 20
 
 
 def plan_scan(
@@ -78,7 +77,7 @@ def _rows(primitive: Any, dtype: str, view: Along, scratch: Any, workers: int) -
 
 def _streams(view: Along, width: int, *offsets: int) -> bool:
     """Whether to write around the caches: a large result, vectors aligned."""
-    large = view.rows * view.size * width >= STREAM_BYTES
+    large = caches.overflows(2 * view.rows * view.size * width)
     return large and all(o % 64 == 0 for o in (view.views[-1].pointer.offset, *offsets))
 
 
