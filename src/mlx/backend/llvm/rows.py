@@ -261,14 +261,11 @@ class RowsKernel:
             for value, access in s.stores
             if s.accesses[access].kind != "zero" and self._store_pass(value) == number
         ]
+        wanted = [e for e in (s.values[v] for v in reduces) if isinstance(e, Reduce)]
+        lanes = [self._value(e.operand, number, j, mask, known) for e in wanted]
         self._store_all(made, j, mask)
-        out = []
-        for v, total in zip(reduces, totals, strict=True):
-            expression = s.values[v]
-            assert isinstance(expression, Reduce)
-            lane = self._value(expression.operand, number, j, mask, known)
-            out.append(fold(self.e, expression, total, lane, mask))
-        return out
+        triples = zip(wanted, totals, lanes, strict=True)
+        return [fold(self.e, e, total, lane, mask) for e, total, lane in triples]
 
     def _store_pass(self, value: int) -> int:
         """A row value that fills a whole row is stored in the last pass."""
