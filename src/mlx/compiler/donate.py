@@ -7,7 +7,7 @@ the old value and after every step that can fail; indices are checked ahead for 
 
 from __future__ import annotations
 
-from mlx.compiler.nest import Nest, Reduce
+from mlx.compiler.nest import Accumulate, Nest, Reduce
 from mlx.compiler.steps import (
     CheckStep,
     CopyStep,
@@ -151,7 +151,7 @@ def _legal(plan: Plan, leaf: int, output: int, reads: dict[int, int], write: int
 
 def _in_place(nest: Nest, leaf: int, output: int) -> bool:
     """Whether a map reads each element of the leaf only where it writes the output's."""
-    if nest.columns is not None or any(isinstance(v, Reduce) for v in nest.values):
+    if nest.columns is not None or any(isinstance(v, Reduce | Accumulate) for v in nest.values):
         return False
     places = {(a.offset, a.outer, a.inner) for a in nest.accesses if a.buffer in (leaf, output)}
     return len(places) == 1

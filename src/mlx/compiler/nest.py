@@ -78,6 +78,16 @@ class Reduce:
 
 
 @dataclass(frozen=True, slots=True)
+class Accumulate:
+    """A fold of a full value over the rows, for each place of the inner loop: complete when the
+    kernel ends, so it is stored and nothing else."""
+
+    primitive: Reduction
+    operand: int
+    dtype: Dtype
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """A reduction over an axis of a few elements, each a value: ``combine(identity, element)``
     of each, and the upper half folded onto the lower one until one is left."""
@@ -94,7 +104,7 @@ class Tile:
     dtype: Dtype
 
 
-Expression = Tile | Load | Argument | Literal | Index | Apply | Reduce | Fold
+Expression = Tile | Load | Argument | Literal | Index | Apply | Reduce | Accumulate | Fold
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from mlx.compiler.nest import (
     CHUNK,
     Access,
+    Accumulate,
     Apply,
     Expression,
     Fold,
@@ -35,7 +36,7 @@ def oriented(nest: Nest) -> Nest:
             return _along_depth(nest)
         short = 2 <= nest.outer[-1] <= SHORT and nest.inner >= LONG
         return _unrolled(nest, len(nest.outer) - 1) if short else nest
-    if nest.split or not nest.outer:
+    if nest.split or not nest.outer or any(isinstance(v, Accumulate) for v in nest.values):
         return nest
     if 2 <= nest.inner <= SHORT and nest.outer[-1] >= LONG:
         return _unrolled(nest, len(nest.outer))

@@ -208,6 +208,7 @@ class _Planner:
             group is not None
             and group.kind == "rows"
             and not group.closed
+            and node not in group.late
             and counts[node] == 1
             and node not in self.wanted
             and node not in self.unplaced

@@ -104,18 +104,25 @@ class RowsKernel:
             self.scratch_area = f.gep(area, f.mul(k.worker, k.const(spec.scratch_slot + 2)))
         block = f.op("udiv", k.task, k.const(INNER_CHUNKS))
         self.part = f.sub(k.task, f.mul(block, k.const(INNER_CHUNKS)))
-        row0 = f.mul(block, k.const(ROWS_PER_TASK))
-        row1 = f.min(f.add(row0, k.const(ROWS_PER_TASK)), k.const(ROWS))
+        self.row0 = f.mul(block, k.const(ROWS_PER_TASK))
         self.j0 = f.mul(self.part, k.const(INNER_CHUNK))
         self.j1 = f.min(f.add(self.j0, k.const(INNER_CHUNK)), k.const(INNER))
         self._fill(CONST, 0)
+        self._rows_of_task()
+        f.ret()
+
+    def _rows_of_task(self) -> None:
+        f, k = self.f, self.k
+        row1 = f.min(f.add(self.row0, k.const(ROWS_PER_TASK)), k.const(ROWS))
+        self._rows_between(self.row0, row1)
+
+    def _rows_between(self, row0: Value, row1: Value) -> None:
         if self.s.depth == 0:
             self._row(self.bases, i64(0))
         elif self.s.depth == 1:
-            self._run(self.bases, row0, f.sub(row1, row0), row0)
+            self._run(self.bases, row0, self.f.sub(row1, row0), row0)
         else:
             self._runs(row0, row1)
-        f.ret()
 
     def _stride(self, access: int, dim: int) -> Value:
         """Bytes; the inner stride is the last one."""
@@ -346,15 +353,18 @@ class RowsKernel:
 
     def _index(self, pointer: Value, j: Value | None, expression: Index) -> Lane:
         """An index access has no buffer: its base is 0, so the 'address' is the position."""
-        f, lanes = self.f, self.spec.lanes
+        f, lanes, dtype = self.f, self.spec.lanes, expression.dtype
+        wide = dt.int32 if dtype.is_integer and dtype.size <= 4 else dt.int64
         at = f.emit(f"ptrtoint ptr {pointer.ref} to i64", "i64")
-        index = f.splat(at, lanes)
-        if j is not None:
-            ramp = lane_consts(vector(lanes, "i64"), range(lanes))
-            position = f.add(f.splat(j, lanes), ramp)
-            stride = f.splat(self._stride(expression.access, self.s.depth), lanes)
-            index = f.add(index, f.mul(position, stride))
-        return self.e.cast(Lane(dt.int64, index), expression.dtype)
+        if j is None:
+            return self.e.cast(Lane(dt.int64, f.splat(at, lanes)), dtype)
+        step = self._stride(expression.access, self.s.depth)
+        at = f.add(at, f.mul(j, step))
+        if wide is dt.int32:
+            at, step = f.cast("trunc", at, "i32"), f.cast("trunc", step, "i32")
+        ramp = lane_consts(vector(lanes, at.type), range(lanes))
+        index = f.add(f.splat(at, lanes), f.mul(ramp, f.splat(step, lanes)))
+        return self.e.cast(Lane(wide, index), dtype)
 
     # -- scratch rows ------------------------------------------------------------------
 
