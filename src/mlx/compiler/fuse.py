@@ -92,8 +92,7 @@ class Fusion:
         self.operands[node] = uses
         if self._is_constant(node, uses):
             self.constants.add(node)
-            return
-        if short or is_map(node):
+        elif short or is_map(node):
             self._place_map(node, uses)
         elif family == "reduction":
             self._place_reduction(node, uses[0])

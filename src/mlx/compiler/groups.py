@@ -61,7 +61,7 @@ class Group:
         return self.kind == "rows" and self.rows is None and not self.closed
 
     def take_rows(self) -> None:
-        """From a reduction over an outer axis to rows, of which that reduction is one more result."""
+        """From a reduction over an outer axis to rows, that reduction one more result."""
         assert self.columns is not None
         self.rows, self.kind, self.columns = self.columns[1], "rows", None
         self.late, self.reductions = self.reductions, set()

@@ -23,7 +23,11 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
     staged = staged_accesses(nest)
     late = {a for v, a in nest.stores if isinstance(nest.values[v], Accumulate)}
     kinds = [
-        "late" if number in late else "staged" if number in staged else _kind(nest, number, number in stored, offset)
+        "late"
+        if number in late
+        else "staged"
+        if number in staged
+        else _kind(nest, number, number in stored, offset)
         for number in range(len(nest.accesses))
     ]
     classes = []

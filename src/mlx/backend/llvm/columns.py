@@ -77,6 +77,7 @@ class _Columns(RowsKernel):
         self.reduces = [v for v, e in enumerate(s.values) if isinstance(e, Reduce)]
         self._divide_task()
         self._fill(CONST, 0)
+        self._prepare_steps()
         self._clear()
         outer = self.bases
         rest = self.outer_index

@@ -75,8 +75,8 @@ def compute(emit: Any, expression: Expression, known: Mapping[int, Any] | Sequen
 @dataclass(frozen=True, slots=True)
 class AccessClass:
     """What of an access decides code: ``unit``, ``zero``, ``strided``, ``stream`` (unit,
-    non-temporal), ``reversed``, ``staged``, ``late`` (of an Accumulate) or ``interleaved``, and which outer
-    loops move it.
+    non-temporal), ``reversed``, ``staged``, ``late`` (of an Accumulate) or
+    ``interleaved``, and which outer loops move it.
 
     Of an interleaved one: elements from one to the next, the access that comes first in the
     same runs, the place behind that one, places up to the last access, and whether whole runs

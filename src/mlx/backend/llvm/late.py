@@ -10,9 +10,10 @@ from __future__ import annotations
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import Structure, accumulator, accumulator_lanes
+from mlx.backend.llvm.frame import ROWS, ROWS_PER_TASK
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.registers import Lane
-from mlx.backend.llvm.rows import ROWS, ROWS_PER_TASK, RowsKernel, RowsSpec
+from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.values import Value, i64
 from mlx.base.frozen import dataclass
 from mlx.compiler.nest import Accumulate, Expression
@@ -70,6 +71,7 @@ class _Late(RowsKernel):
 
     def emit(self) -> None:
         k = self.k
+        self.following = period(self.s)
         self.late = {access: e for e, access in late_stores(self.s)}
         self.areas: dict[int, tuple[Value, Value]] = {}
         for number, access in enumerate(self.late):

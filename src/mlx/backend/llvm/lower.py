@@ -174,7 +174,9 @@ class _Lowering:
             lanes = accumulator_lanes(reduce.dtype)
             area = self.scratch(lanes * row_bytes)
             consts += [*area.consts, row_bytes]
-            folds.append((reduce, lanes, row_bytes, area, Pointer(*self._access(nest.accesses[access]))))
+            folds.append(
+                (reduce, lanes, row_bytes, area, Pointer(*self._access(nest.accesses[access])))
+            )
         self.commands.append(Command(spec, consts, period // residues, bytes=self._traffic(nest)))
         for reduce, lanes, gap, area, target in folds:
             size = accumulator(reduce.dtype).size
