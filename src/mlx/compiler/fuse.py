@@ -80,12 +80,7 @@ class Fusion:
             return
         if family in ("view", "source", "pick") and node not in solid:
             return
-        same = passed_through(node)
-        uses = [self.uses.of(i) for i in (node.inputs if same is None else (same,))]
-        if family == "view":
-            uses = [use.through((node,)) for use in uses]
-        if getattr(node.primitive, "reads_narrow", False):
-            uses = self._before_casts(uses)
+        uses = self._operand_uses(node)
         short = is_short(node) and self._is_apart(node, uses[0])
         if short:
             uses = [uses[0].through(views) for views in elements(node)]
@@ -99,6 +94,15 @@ class Fusion:
         else:
             kind = "gemm" if family == "contraction" else "opaque"
             self._join(self._new(kind, 0 if node.dtype is None else node.size), node, uses)
+
+    def _operand_uses(self, node: Node) -> list[Use]:
+        same = passed_through(node)
+        uses = [self.uses.of(i) for i in (node.inputs if same is None else (same,))]
+        if node.primitive.family == "view":
+            uses = [use.through((node,)) for use in uses]
+        if getattr(node.primitive, "reads_narrow", False):
+            uses = self._before_casts(uses)
+        return uses
 
     def _is_constant(self, node: Node, uses: list[Use]) -> bool:
         """Whether it follows from numbers alone (a mean's share of a cotangent): then every
