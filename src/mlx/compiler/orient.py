@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mlx.compiler.groups import is_late
 from mlx.compiler.nest import (
     CHUNK,
     Access,
@@ -34,6 +35,8 @@ def oriented(nest: Nest) -> Nest:
     if nest.columns is not None:
         if _lies_along_depth(nest):
             return _along_depth(nest)
+        if is_late(nest.columns):
+            return _by_rows(nest)
         short = 2 <= nest.outer[-1] <= SHORT and nest.inner >= LONG
         return _unrolled(nest, len(nest.outer) - 1) if short else nest
     if nest.split or not nest.outer or any(isinstance(v, Accumulate) for v in nest.values):
@@ -68,6 +71,15 @@ def _along_depth(nest: Nest) -> Nest:
         columns=None,
         split=bool(depth > CHUNK),
     )
+
+
+def _by_rows(nest: Nest) -> Nest:
+    """Whole rows one after the other: memory is read in long pieces."""
+    values = [
+        Accumulate(e.primitive, e.operand, e.dtype) if isinstance(e, Reduce) else e
+        for e in nest.values
+    ]
+    return replace(nest, values=values, columns=None)
 
 
 # -- short loops ---------------------------------------------------------------------------
