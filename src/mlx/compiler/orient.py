@@ -103,7 +103,7 @@ def _along_depth(nest: Nest) -> Nest:
 
 def _by_rows(nest: Nest) -> Nest:
     """Whole rows one after the other: memory is read in long pieces."""
-    values = [
+    values: list[Expression] = [
         Accumulate(e.primitive, e.operand, e.dtype) if isinstance(e, Reduce) else e
         for e in nest.values
     ]
