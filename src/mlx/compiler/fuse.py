@@ -109,7 +109,8 @@ class Fusion:
         kernel that needs it computes it, once, and depends on no other kernel."""
         if node.primitive.family != "elementwise" or node in self.needed or node in self.apart:
             return False
-        return all(isinstance(u.node.primitive, Full) or u.node in self.constants for u in uses)
+        sources = (u.node for u in uses if u.node not in self.constants)
+        return all(s.data is None and isinstance(s.primitive, Full) for s in sources)
 
     def _before_casts(self, uses: list[Use]) -> list[Use]:
         """Operands as they were before an exact cast, which a product repeats as it reads them.
