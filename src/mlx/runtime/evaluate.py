@@ -81,18 +81,14 @@ def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node], bool]:
 def _settle(order: Sequence[Node]) -> bool:
     """Give the outputs of finished compiled calls their data; whether there were any."""
     settled = []
-    keep = trace.any_open()
     for node in order:
         inputs = node.inputs
-        if inputs and (source := inputs[0]).dtype is None and (data := source.data) is not None:
+        if inputs and inputs[0].dtype is None and (data := inputs[0].data) is not None:
             if type(data) is not tuple:
                 raise data.error()
             node.data = data[node.primitive.index]
             settled.append(node)
-            if not keep:
-                node.inputs = ()
-    if keep:
-        trace.evaluated(settled)
+    trace.evaluated(settled)
     return bool(settled)
 
 
@@ -160,9 +156,7 @@ class _Described:
                     last = shapes[last_shape] + dtype.index
                 say(last)
             if not inputs:
-                if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
-                    self.scalars.append(node)
-                    edges[position] += 1  # by ``scalars`` itself
+                self._number(position, node)
                 continue
             for source in inputs:
                 at = find(source)
@@ -177,6 +171,13 @@ class _Described:
                 else:
                     uses[-1 - at] += 1
                 say(at)
+
+    def _number(self, position: int, node: Node) -> None:
+        """Note a node without inputs if it is a run-time number."""
+        primitive = node.primitive
+        if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
+            self.scalars.append(node)
+            self.edges[position] += 1  # by ``scalars`` itself
 
 
 def _outside(order: list[Node], edges: list[int], usual: int) -> list[int]:

@@ -214,10 +214,8 @@ def run(
     bases += numbers
     bases += _NOT_RUN
     block = words("q", bases)
-    if is_async:
-        ticket = Pending(
-            team.submit(segment, block, (storages, arena, data)), program, after
-        )
+    if is_async and segment is not None:
+        ticket = Pending(team.submit(segment, block, (storages, arena, data)), program, after)
         deliver(_buffers(program, data, storages, ticket))
         return
     block[0] = block.buffer_info()[0] + 8 * (len(bases) - 4)  # its end is the status block
@@ -264,9 +262,14 @@ def _buffers(
     program: Executable, data: list[Buffer], storages: list[Any], ticket: Pending | None
 ) -> list[Buffer]:
     """The outputs' buffers."""
+    made: list[Buffer] = []
     if program.plain:
-        return [Buffer(storages[number], offset, ticket) for number, offset in program.places]
-    made = []
+        new = Buffer.__new__
+        for number, offset in program.places:  # Buffer(...), in half the time
+            buffer = new(Buffer)
+            buffer.storage, buffer.offset, buffer.ticket = storages[number], offset, ticket
+            made.append(buffer)
+        return made
     for kind, number, offset in program.results:
         if kind == "output":
             block, start = program.places[number]
