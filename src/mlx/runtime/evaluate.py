@@ -131,9 +131,8 @@ class _Described:
     def _walk(self, order: list[Node]) -> None:
         index, key, shapes, edges, uses = self.index, self.key, self.shapes, self.edges, self.uses
         leaves, find, say = self.leaves, index.get, key.append
-        last_shape: Any = None  # most nodes are of the type of the one before
-        last_dtype: Any = None
-        last = 0
+        last_dtype: Any = None  # most nodes are of the type of the one before
+        last_shape, last = last_dtype, 0
         for position, node in enumerate(order):
             primitive = node.primitive
             index[node] = position
@@ -145,8 +144,7 @@ class _Described:
                 key += (part[0], shapes[part[1]])
             else:
                 say(part)
-            inputs = node.inputs
-            dtype = node.dtype
+            inputs, dtype = node.inputs, node.dtype
             if dtype is None:
                 say(-_SHAPE - len(inputs))
                 key += [shapes[sizes] for sizes, _ in node.shape]
