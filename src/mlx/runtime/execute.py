@@ -211,14 +211,12 @@ def run(
     bases = [0, 0, arena.address if arena else 0]
     bases += [(of := data[at]).storage.address + of.offset for at in program.leaf_order]
     bases += [storages[number].address + offset for number, offset in program.places]
-    bases += numbers
-    bases += _NOT_RUN
-    block = words("q", bases)
+    block = words("q", bases + numbers + _NOT_RUN)
     if is_async and segment is not None:
         ticket = Pending(team.submit(segment, block, (storages, arena, data)), program, after)
         deliver(_buffers(program, data, storages, ticket))
         return
-    block[0] = block.buffer_info()[0] + 8 * (len(bases) - 4)  # its end is the status block
+    block[0] = block.buffer_info()[0] + 8 * (len(block) - 4)  # its end is the status block
     try:
         if segment is not None:
             if team.run(segment, block):
@@ -240,7 +238,7 @@ def _carried(program: Executable, donated: dict[int, Any], data: list[Buffer]) -
     )
 
 
-_NOT_RUN = (-1, 0, 0, 0)
+_NOT_RUN = [-1, 0, 0, 0]
 _NOTHING: list[Pending] = []
 
 
