@@ -49,6 +49,17 @@ def test_few_long_rows_are_divided(threads):
             check(leaf(np.stack([values, -values], 1)), 0)
 
 
+@pytest.mark.parametrize("size", [2, 3, 10, 16, 17, 32, 33])
+def test_many_short_rows(size):
+    x = np.random.default_rng(3).integers(0, 5, ((1 << 17) // size + 7, size)).astype(np.float32)
+    late = x.copy()
+    late[::5, -1] = np.nan
+    for values in (x, late, x.astype(np.uint8)):
+        check(leaf(values), 1)
+        check(leaf(values[:100]), 1)
+        check(leaf(np.asfortranarray(values)), 1)
+
+
 def test_an_axis_without_elements_is_refused():
     with pytest.raises(ValueError, match="ArgMax"):
         computed(ArgMax(1)(leaf(np.zeros((3, 0), np.float32))))

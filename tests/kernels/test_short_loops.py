@@ -5,6 +5,8 @@ import pytest
 
 import mlx.core as mx
 
+MANY = 1 << 17
+"""Elements from which short loops are unrolled."""
 DTYPES = ("bool", "uint8", "int16", "int32", "int64", "float16", "float32", "complex64")
 LENGTHS = (1, 2, 15, 16, 17, 31, 33, 64, 100, 1000)
 
@@ -37,11 +39,12 @@ def test_stack_on_the_last_axis(dtype: str, parts: int) -> None:
         assert np.array_equal(mx.contiguous(mx.array(x.T.copy()).T), x)
 
 
-@pytest.mark.parametrize("length", (16, 17, 50, 1000))
-@pytest.mark.parametrize("inner", (2, 3, 4, 7, 8, 9))
-def test_rows_of_a_few_elements_have_the_bits_of_long_rows(inner: int, length: int) -> None:
+@pytest.mark.parametrize("more", (0, 1, 17))
+@pytest.mark.parametrize("inner", (2, 3, 4, 7, 8, 9, 10, 13, 16, 17))
+def test_rows_of_a_few_elements_have_the_bits_of_long_rows(inner: int, more: int) -> None:
     """A row alone is a loop; many rows are code without one."""
     rng = np.random.default_rng(inner)
+    length = MANY // inner + more
     x = rng.standard_normal((length, inner)).astype(np.float32)
 
     def program(a: mx.array) -> list[mx.array]:
@@ -49,14 +52,14 @@ def test_rows_of_a_few_elements_have_the_bits_of_long_rows(inner: int, length: i
         return [y, mx.logsumexp(a, -1), a.sum(-1), (y * a).max(-1, keepdims=True) - a]
 
     together = program(mx.array(x))
-    for i in range(0, length, 7):
+    for i in (*range(40), *range(length - 40, length)):
         for whole, one in zip(together, program(mx.array(x[i])), strict=True):
             assert np.array_equal(np.array(whole)[i], np.array(one))
 
 
 @pytest.mark.parametrize("dtype", ("float16", "float32", "int32"))
 def test_sums_of_transposed_operands_have_the_bits_of_copies(dtype: str) -> None:
-    for shape in ((40, 30), (1, 300), (300, 1), (5, 70000), (70000, 3)):
+    for shape in ((40, 30), (1, 300), (300, 1), (5, 70000), (70000, 3), (3, 70000)):
         a = mx.array(numbers(shape, dtype)) / 7
         copy = mx.contiguous(a.T)
         mx.eval(a, copy)
@@ -65,7 +68,7 @@ def test_sums_of_transposed_operands_have_the_bits_of_copies(dtype: str) -> None
             assert np.array_equal((a.T * 2).max(axis), (copy * 2).max(axis))
 
 
-@pytest.mark.parametrize("shape", ((64, 2, 40, 2), (9, 3, 33, 3), (5, 8, 100, 4)))
+@pytest.mark.parametrize("shape", ((64, 2, 600, 2), (50, 3, 333, 3), (5, 8, 1009, 4)))
 def test_pooling_by_reshape(shape: tuple[int, ...]) -> None:
     x = numbers(shape, "float32")
     a = mx.array(x)
@@ -74,7 +77,7 @@ def test_pooling_by_reshape(shape: tuple[int, ...]) -> None:
     assert np.array_equal(a.min(1), x.min(1))
 
 
-@pytest.mark.parametrize("rows", (3, 16, 17, 1000))
+@pytest.mark.parametrize("rows", (3, 16, 1100, 6555))
 @pytest.mark.parametrize("channels", (2, 3, 4))
 def test_channels_first_and_last(rows: int, channels: int) -> None:
     x = numbers((rows, 20, channels), "uint8")
@@ -89,7 +92,7 @@ def test_channels_first_and_last(rows: int, channels: int) -> None:
 
 
 def test_an_update_in_place_reads_before_it_writes() -> None:
-    x = numbers((4000, 3), "float32")
+    x = numbers((MANY // 3 + 5, 3), "float32")
     a = mx.array(x)
     a[:, 1] = a[:, 0] + a[:, 2]
     a[:, ::2] *= 2
@@ -101,3 +104,23 @@ def test_an_update_in_place_reads_before_it_writes() -> None:
 def test_rows_that_lie_far_apart() -> None:
     x = numbers((100, 64), "float32")
     assert np.array_equal(mx.array(x)[:, :3].sum(1), x[:, :3].sum(1))
+
+
+@pytest.mark.parametrize("columns", (2, 3, 8))
+def test_sums_of_a_few_columns_have_the_bits_of_many(columns: int) -> None:
+    for outer, depth in ((1, MANY), (5, MANY // 2 + 3), (700, 100)):
+        rng = np.random.default_rng(columns)
+        x = rng.standard_normal((outer, depth, columns)).astype(np.float32)
+        wide = mx.array(np.concatenate([x, np.zeros((outer, depth, 40), np.float32)], -1))
+        for fold in (mx.sum, mx.max):
+            few = fold(mx.array(x), 1)
+            assert np.array_equal(few, fold(wide, 1)[:, :columns])
+
+
+def test_broadcast_products_of_short_vectors() -> None:
+    x = numbers((MANY // 3, 3), "float32")
+    a = mx.array(x)
+    assert np.array_equal(a[:, :, None] * a[:, None, :], x[:, :, None] * x[:, None, :])
+    assert np.array_equal(mx.tile(a, (1, 3)), np.tile(x, (1, 3)))
+    assert np.array_equal(mx.repeat(a, 3, 0), np.repeat(x, 3, 0))
+    assert np.array_equal(mx.repeat(a, 5, 1), np.repeat(x, 5, 1))

@@ -75,6 +75,14 @@ def _slice(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
     return x[_indices(p.starts, p.steps, p.shape)]
 
 
+@reference("AsStrided")
+def _as_strided(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    at = np.full(p.shape, p.offset)
+    for step, indices in zip(p.strides, np.indices(p.shape), strict=True):
+        at += step * indices
+    return x.ravel()[at]
+
+
 @reference("Embed")
 def _embed(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
     out = np.zeros(p.shape, x.dtype)
@@ -292,6 +300,13 @@ def _scatter(
 def _slice_update(p: Any, node: Any, array: np.ndarray, update: np.ndarray) -> np.ndarray:
     out = array.copy()
     out[_indices(p.starts, p.steps, update.shape)] = update
+    return out
+
+
+@reference("SliceAdd")
+def _slice_add(p: Any, node: Any, array: np.ndarray, part: np.ndarray) -> np.ndarray:
+    out = array.copy()
+    out[_indices(p.starts, p.steps, part.shape)] += part
     return out
 
 

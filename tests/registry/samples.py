@@ -107,9 +107,9 @@ EXACT = frozenset(
         "Add", "Subtract", "Multiply", "Divide", "Negative", "Conjugate", "Select", "Cast",
         "Sign", "Floor", "Ceil", "Trunc", "Round", "Maximum", "Minimum", "Real", "Imag",
         "Complex", "Sqrt", "Bitcast", "Full", "Iota", "Reshape", "Transpose", "Broadcast",
-        "Slice", "Embed", "Concatenate", "Max", "Min", "CumMax", "CumMin", "Identity",
+        "Slice", "AsStrided", "Embed", "Concatenate", "Max", "Min", "CumMax", "CumMin", "Identity",
         "StopGradient", "Barrier", "Custom", "Pick", "Gather", "Sort", "CompiledCall",
-        "SliceUpdate",
+        "SliceUpdate", "SliceAdd",
     }
 )  # fmt: skip
 """Computed exactly, or rounded once: equal bits are required."""

@@ -81,7 +81,15 @@ def _scatter() -> list[Sample]:
 
 @given("SliceUpdate")
 def _slice_update() -> list[Sample]:
-    update = indexing.SliceUpdate
+    return _slices(indexing.SliceUpdate)
+
+
+@given("SliceAdd")
+def _slice_add() -> list[Sample]:
+    return _slices(indexing.SliceAdd)
+
+
+def _slices(update: Any) -> list[Sample]:
     return [
         *[
             Sample(update((1, 0), (1, 2)), (numbers(4, 6, dtype=d), numbers(2, 3, dtype=d, seed=1)))

@@ -10,7 +10,7 @@ from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
 from mlx.graph.trace import Trace, placeholder
-from mlx.primitives import base, contraction, custom, elementwise, reductions, views
+from mlx.primitives import base, contraction, custom, elementwise, reductions, strided, views
 from tests.registry.kinds import Sample, draw
 
 SAMPLES: dict[str, Callable[[], list[Sample]]] = {}
@@ -120,6 +120,16 @@ def _slice() -> list[Sample]:
         *each(views.Slice((1, 0), (1, 2), (2, 3)), 4, 6, dtypes=(dt.float32, dt.uint16)),
         *each(views.Slice((5,), (-2,), (3,)), 6),
         *each(views.Slice((0,), (1,), (0,)), 6),
+    ]
+
+
+@given("AsStrided")
+def _as_strided() -> list[Sample]:
+    return [
+        *each(strided.AsStrided((3, 4), (2, 1), 1), 4, 6, dtypes=(dt.float32, dt.uint16)),
+        *each(strided.AsStrided((2, 3), (0, -1), 5), 6),
+        *each(strided.AsStrided((), (), 2), 6),
+        *each(strided.AsStrided((0, 2), (1, 1)), 6),
     ]
 
 

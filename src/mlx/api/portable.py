@@ -17,7 +17,7 @@ from mlx.graph.node import Node, ancestors, record
 from mlx.graph.trace import Trace, placeholder
 from mlx.primitives.base import Full, Iota, Pick, Primitive, Source, registry
 from mlx.primitives.custom import CompiledCall, Custom
-from mlx.primitives.indexing import Gather, Scatter, ScatterSum, SliceUpdate
+from mlx.primitives.indexing import Gather, Scatter, ScatterSum, SliceAdd, SliceUpdate
 from mlx.primitives.reductions import Broadcast
 from mlx.primitives.views import Embed, Slice, Transpose
 
@@ -161,6 +161,7 @@ _SOUND: dict[type, Callable[..., bool]] = {
     Slice: lambda p, x: len(p.starts) == x.ndim,
     Embed: lambda p, x: _places(p, x, p.shape),
     SliceUpdate: lambda p, x, update: _places(p, update, x.shape),
+    SliceAdd: lambda p, x, part: _places(p, part, x.shape),
     Gather: _axes,
     Scatter: _axes,
     ScatterSum: _axes,

@@ -150,8 +150,13 @@ def _legal(plan: Plan, leaf: int, output: int, reads: dict[int, int], write: int
 
 
 def _in_place(nest: Nest, leaf: int, output: int) -> bool:
-    """Whether a map reads each element of the leaf only where it writes the output's."""
+    """Whether a map reads each element of the leaf only where it writes the output's, or where
+    it writes others of the same run."""
     if nest.columns is not None or any(isinstance(v, Reduce) for v in nest.values):
         return False
-    places = {(a.offset, a.outer, a.inner) for a in nest.accesses if a.buffer in (leaf, output)}
-    return len(places) == 1
+    here = [a for a in nest.accesses if a.buffer in (leaf, output)]
+    if len({(a.outer, a.inner) for a in here}) != 1:
+        return False
+    offsets = [a.offset for a in here]
+    apart = max(offsets) - min(offsets)
+    return apart == 0 or 0 < apart < here[0].inner

@@ -5,10 +5,15 @@ from __future__ import annotations
 from math import prod
 
 from mlx.compiler.build import Place
+from mlx.compiler.groups import Group
 from mlx.compiler.orient import SHORT
 from mlx.compiler.uses import Unresolvable, Use, push
 from mlx.graph.node import Node
 from mlx.primitives.layout import Layout, contiguous
+
+
+def is_concatenation(group: Group) -> bool:
+    return group.kind == "opaque" and group.members[0].primitive.name == "Concatenate"
 
 
 def copied_together(

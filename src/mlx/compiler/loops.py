@@ -24,12 +24,12 @@ def loops_of(
     """
     split = [_split_axis(layouts, culprits, axis, n) for axis, n in enumerate(root)]
     if len(root) == 1:
-        loops = _merge_loops(*split[0])
+        loops = merge_loops(*split[0])
         *outer, inner = loops
         sizes, strides = [n for n, _ in outer], [s for _, s in outer]
         return sizes, inner[0], _by_layout([*strides, inner[1]], len(layouts))
     fixed = [_single(layouts, culprits, axis) for axis in range(1, len(root))]
-    outer = [loop for loop in _merge_loops(*split[0]) if loop[0] != 1]
+    outer = [loop for loop in merge_loops(*split[0]) if loop[0] != 1]
     if columns:
         outer.append((root[1], fixed[0]))
     sizes = [n for n, _ in outer]
@@ -99,7 +99,7 @@ def _strides(factors: Factors, sizes: list[int]) -> list[int]:
     return out
 
 
-def _merge_loops(sizes: list[int], strides: list[list[int]]) -> list[tuple[int, list[int]]]:
+def merge_loops(sizes: list[int], strides: list[list[int]]) -> list[tuple[int, list[int]]]:
     """Join neighbouring loops that every operand walks as one; loops of size 1 vanish."""
     loops: list[tuple[int, list[int]]] = []
     for n, step in zip(sizes, strides, strict=True):

@@ -88,13 +88,21 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
+class Dot:
+    """A product of a row and a column of a few elements: the left operands, then the right."""
+
+    operands: tuple[int, ...]
+    dtype: Dtype
+
+
+@dataclass(frozen=True, slots=True)
 class Tile:
     """The result of a matrix product, in its epilogue."""
 
     dtype: Dtype
 
 
-Expression = Tile | Load | Argument | Literal | Index | Apply | Reduce | Fold
+Expression = Tile | Load | Argument | Literal | Index | Apply | Reduce | Fold | Dot
 
 
 @dataclass(slots=True)

@@ -7,11 +7,13 @@ it.  No result changes: a fold of a few elements, each a value, keeps the order 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 from mlx.compiler.nest import (
     CHUNK,
     Access,
     Apply,
+    Dot,
     Expression,
     Fold,
     Index,
@@ -19,32 +21,56 @@ from mlx.compiler.nest import (
     Nest,
     Reduce,
 )
+from mlx.compiler.runs import SPARSE, is_interleaved
 
-SHORT = 8
-"""Most turns of a loop that is unrolled; and strides up to which registers are shuffled."""
+SHORT, FEW = 8, 16
+"""Most turns of a loop that is unrolled: of a map, and where something is reduced."""
 LONG = 16
 """Fewest turns of the loop that takes its place."""
-MOST_ACCESSES, MOST_VALUES = 48, 256
+MOST_ACCESSES, MOST_VALUES = 64, 400
 """Of an unrolled nest."""
+MANY = 1 << 17
+"""Fewest elements that are worth code of their own: the loop's serves every length."""
 
 
 def oriented(nest: Nest) -> Nest:
     """The nest with the loops that suit its operands."""
     if nest.columns is not None:
-        if _lies_along_depth(nest):
-            return _along_depth(nest)
-        short = 2 <= nest.outer[-1] <= SHORT and nest.inner >= LONG
-        return _unrolled(nest, len(nest.outer) - 1) if short else nest
-    if nest.split or not nest.outer:
+        return _oriented_columns(nest)
+    if nest.split or not nest.outer or prod(nest.outer) * nest.inner < MANY:
         return nest
-    if 2 <= nest.inner <= SHORT and nest.outer[-1] >= LONG:
-        return _unrolled(nest, len(nest.outer))
+    reduces = any(isinstance(e, Reduce) for e in nest.values)
+    if 2 <= nest.inner <= (FEW if reduces else SHORT):
+        return without_short_loops(nest)
     if 2 <= nest.outer[-1] <= SHORT and nest.inner >= LONG and _has_runs(nest):
-        return _unrolled(nest, len(nest.outer) - 1)
+        return _unrolled(nest, len(nest.outer) - 1) or nest
     return nest
 
 
+def without_short_loops(nest: Nest) -> Nest:
+    """The nest with the last outer loop that is not short as its inner one."""
+    found: Nest | None = nest
+    while found is not None and found.outer and (found is nest or found.inner <= SHORT):
+        found = _unrolled(found, len(found.outer), whole=found.outer[-1] >= LONG)
+    return nest if found is None or found.inner <= SHORT else found
+
+
 # -- reductions over an outer axis ---------------------------------------------------------
+
+
+def _oriented_columns(nest: Nest) -> Nest:
+    depth, inner = nest.outer[-1], nest.inner
+    if _lies_along_depth(nest):
+        return _along_depth(nest)
+    if prod(nest.outer) * nest.inner < MANY:
+        return nest
+    if 2 <= depth <= FEW and inner >= LONG:
+        return _unrolled(nest, len(nest.outer) - 1) or nest
+    if 2 <= inner <= SHORT and depth >= 4 * LONG:
+        turned = _along_depth(nest)
+        if not turned.split or prod(nest.outer[:-1]) == 1:
+            return _unrolled(turned, len(turned.outer) - 1) or nest
+    return nest
 
 
 def _lies_along_depth(nest: Nest) -> bool:
@@ -74,12 +100,28 @@ def _along_depth(nest: Nest) -> Nest:
 
 def _has_runs(nest: Nest) -> bool:
     """Whether the last outer loop walks through elements that the inner one jumps over."""
-    return any(1 < a.inner <= SHORT and a.outer[-1] == 1 for a in nest.accesses)
+    return any(1 < a.inner <= SPARSE and a.outer[-1] == 1 for a in nest.accesses)
 
 
-def _unrolled(nest: Nest, loop: int) -> Nest:
+def _unrolled(nest: Nest, loop: int, whole: bool = True) -> Nest | None:
+    """The nest without a loop; None where the code would get large, or where operands could
+    not be read in ``whole`` registers."""
     found = _Unrolled(nest, loop)
-    return found.nest() if found.pays() else nest
+    if not found.is_small():
+        return None
+    made = found.nest()
+    stored = {a for _, a in made.stores}
+    numbers = range(len(made.accesses))
+    if whole and not all(_is_whole(made, n, stored) for n in numbers):
+        return None
+    return made
+
+
+def _is_whole(nest: Nest, number: int, stored: set[int]) -> bool:
+    access = nest.accesses[number]
+    if access.buffer < 0:
+        return True
+    return -1 <= access.inner <= 1 or is_interleaved(nest, number, stored)
 
 
 class _Unrolled:
@@ -106,12 +148,10 @@ class _Unrolled:
             ]  # fmt: skip
             self.access_at.append([first + i for i in moved])
 
-    def pays(self) -> bool:
-        """Whether the code stays small, and every operand is read in whole registers."""
+    def is_small(self) -> bool:
+        """Whether the code stays small."""
         values = len(self.old.values) * self.times
-        if len(self.accesses) > MOST_ACCESSES or values > MOST_VALUES:
-            return False
-        return all(-1 <= a.inner <= SHORT for a in self.accesses)
+        return len(self.accesses) <= MOST_ACCESSES and values <= MOST_VALUES
 
     def nest(self) -> Nest:
         """The new nest."""
@@ -147,7 +187,7 @@ class _Unrolled:
         """An expression for each turn of the loop, or one for all of them."""
         if isinstance(e, Load | Index):
             return [replace(e, access=access) for access in self.access_at[e.access]]
-        if isinstance(e, Apply | Fold):
+        if isinstance(e, Apply | Fold | Dot):
             turns = max(len(value_at[o]) for o in e.operands) if e.operands else 1
             return [
                 replace(e, operands=tuple(_turn(value_at[o], i) for o in e.operands))

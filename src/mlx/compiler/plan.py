@@ -12,8 +12,8 @@ from math import prod
 from mlx.compiler.build import ExpressionBuilder, Operand, Place, build_nest, nest_over
 from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
-from mlx.compiler.joins import copied_together, part_place
-from mlx.compiler.nest import Access, Expression, Literal, Load
+from mlx.compiler.joins import copied_together, is_concatenation, part_place
+from mlx.compiler.nest import Access, Apply, Expression, Literal, Load
 from mlx.compiler.orient import oriented
 from mlx.compiler.steps import (
     BufferPlan,
@@ -24,9 +24,11 @@ from mlx.compiler.steps import (
     Plan,
     Strided,
 )
+from mlx.compiler.tiny import tiny_product
 from mlx.compiler.updates import Overwritten, check_uses, is_whole, takeovers
 from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
+from mlx.primitives.elementwise import Add
 from mlx.primitives.layout import Layout, contiguous
 
 
@@ -177,17 +179,16 @@ class _Planner:
         return position
 
     def _place_in_joins(self) -> None:
-        """Producers with one reader, a concatenation, write straight into its result."""
+        """Producers with one reader, a concatenation, write straight into its result: other
+        concatenations too, hence the outer ones first."""
         counts: dict[Node, int] = {}
         for uses in self.fusion.operands.values():
             for use in uses:
                 counts[use.node] = counts.get(use.node, 0) + 1
-        for group in self.fusion.groups:
-            if group.kind != "opaque":
+        for group in reversed(self.fusion.groups):
+            if not is_concatenation(group):
                 continue
             node = group.members[0]
-            if node.primitive.name != "Concatenate":
-                continue
             whole = self._new_join(node)
             slices = node.primitive.placements(*node.inputs)
             for use, part in zip(self.fusion.operands[node], slices, strict=True):
@@ -206,8 +207,7 @@ class _Planner:
         group = self.fusion.group_of.get(node)
         return (
             group is not None
-            and group.kind == "rows"
-            and not group.closed
+            and (is_concatenation(group) or (group.kind == "rows" and not group.closed))
             and counts[node] == 1
             and node not in self.wanted
             and node not in self.unplaced
@@ -270,20 +270,20 @@ class _Planner:
                 Access(buffer, operand.layout.offset, tuple(outer), inner, operand.dtype)
             )
         label = "+".join(n.primitive.name for n in group.members[:6])
-        self.result.steps.append(
-            GemmStep(
-                node.primitive,
-                left,
-                right,
-                tuple(root[axis] for axis in order),
-                node.primitive.depth(node),
-                builder.values,
-                accesses,
-                stores,
-                builder.arguments,
-                label,
-            )
+        step = GemmStep(
+            node.primitive,
+            left,
+            right,
+            tuple(root[axis] for axis in order),
+            node.primitive.depth(node),
+            builder.values,
+            accesses,
+            stores,
+            builder.arguments,
+            label,
         )
+        nest = tiny_product(step)
+        self.result.steps.append(step if nest is None else NestStep(nest, label))
 
     def _readable(self, node: Node, position: int, use: Use) -> Strided:
         """An operand of a contraction, written out where its kernel can't read it."""
@@ -338,7 +338,7 @@ class _Planner:
             if there is None or there != part_place(use, place.buffer, layout):
                 copies.append((use, layout))
         for together in copied_together(copies, node):
-            self._copy(together, place.buffer, node)
+            self._copy(together, place.buffer, node, adds=node.primitive.accumulates)
 
     def _start_from(self, base: Use, node: Node) -> None:
         """What an update leaves as it was, unless it lies there already."""
@@ -352,8 +352,15 @@ class _Planner:
         else:
             self._copy([(base, target.layout)], target.buffer, node)
 
-    def _copy(self, copies: Sequence[tuple[Use | None, Layout]], buffer: int, node: Node) -> None:
-        """A kernel that writes uses (or zeros) of one size to layouts of a buffer."""
+    def _copy(
+        self,
+        copies: Sequence[tuple[Use | None, Layout]],
+        buffer: int,
+        node: Node,
+        adds: bool = False,
+    ) -> None:
+        """A kernel that writes uses (or zeros) of one size to layouts of a buffer, or ``adds``
+        one to what is there."""
         size = prod(copies[0][1].shape)
         operands: list[Operand] = []
         values: list[Expression] = []
@@ -370,6 +377,10 @@ class _Planner:
             operands.append(Operand(place.buffer, layout, use.node.dtype, culprit))
         targets = [n for n, operand in enumerate(operands) if operand.culprit is None]
         stores = list(enumerate(targets))
+        if adds:
+            values += [Load(len(operands), node.dtype), Apply(Add(), (1, 0), node.dtype)]
+            operands.append(operands[0])
+            stores = [(2, 0)]
         nest = oriented(nest_over(operands, (size,), values, stores))
         self.result.steps.append(NestStep(nest, node.primitive.name))
 

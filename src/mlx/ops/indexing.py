@@ -10,7 +10,6 @@ from math import prod
 from typing import Any
 
 from mlx.array import array, wrap
-from mlx.base.dtype import int64
 from mlx.base.errors import AxisError
 from mlx.graph.node import Node, Shape
 from mlx.ops.chains import by_types
@@ -24,10 +23,10 @@ from mlx.ops.operands import (
     shape_of,
 )
 from mlx.ops.shape import narrow
-from mlx.primitives.base import full, iota
 from mlx.primitives.elementwise import cast
 from mlx.primitives.indexing import Gather, Scatter
 from mlx.primitives.reductions import broadcast
+from mlx.primitives.strided import AsStrided
 from mlx.primitives.views import Slice, moveaxis, reshape
 
 
@@ -273,8 +272,9 @@ def as_strided(
 ) -> array:
     """Element (i, j, ...) is element ``offset + i strides[0] + j strides[1] + ...`` of a.
 
-    a is taken in row-major order; strides count elements and default to row-major ones.  An
-    element out of bounds raises IndexError on evaluation.
+    a is taken in row-major order; strides count elements and default to row-major ones.
+    Nothing is copied where a kernel can read by strides.  Raises IndexError for elements out
+    of bounds.
 
     >>> mx.as_strided(mx.arange(6), (2, 2), (1, 2), 1)
     array([[1, 3],
@@ -286,7 +286,4 @@ def as_strided(
     steps = integers("as_strided", "a stride", steps)
     if len(steps) != len(sizes):
         raise ValueError(f"[as_strided] {len(sizes)} sizes, but strides {tuple(steps)}.")
-    at = full(sizes, int64, integer("as_strided", "offset", offset))
-    for axis, step in enumerate(steps):
-        at = at + iota(sizes, axis, int64) * step
-    return wrap(Gather((0,))(reshape(x, (x.size,)), at))
+    return wrap(AsStrided(sizes, steps, integer("as_strided", "offset", offset))(x))

@@ -85,6 +85,8 @@ class Primitive(metaclass=Sharing):
     outputs: ClassVar[int] = 1
     updates_first: ClassVar[bool] = False
     """Whether the result is the first input but for some elements, which are written last."""
+    accumulates: ClassVar[bool] = False
+    """Whether these elements are added to those of the first input."""
 
     def __call__(self, *inputs: Node) -> Node:
         return record(self, *inputs)

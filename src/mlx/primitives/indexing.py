@@ -21,7 +21,7 @@ from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full, iota
 from mlx.primitives.elementwise import Add, Conjugate, Equal, Multiply, cast, where
 from mlx.primitives.reductions import broadcast_axes
-from mlx.primitives.views import Slice, reshape, transpose
+from mlx.primitives.views import Embed, Slice, reshape, transpose
 
 MODES = ("set", "add", "prod", "max", "min")
 
@@ -306,3 +306,24 @@ class SliceUpdate(Primitive):
 
     def vmap(self, size: int, *inputs: Node) -> Node:
         return SliceUpdate((0, *self.starts), (1, *self.steps))(*inputs)
+
+
+@dataclass(frozen=True)
+class SliceAdd(SliceUpdate):
+    """The array with a part added to ``array[starts :: steps]``."""
+
+    accumulates = True
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        (cotangent,) = cotangents
+        part = node.inputs[1]
+        return [cotangent, self._slice(part.shape)(cotangent) if wanted[1] else None]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        of_array, of_part = tangents
+        if of_array is None:
+            return [Embed(self.starts, self.steps, node.shape)(of_part)]
+        return [of_array if of_part is None else self(of_array, of_part)]
+
+    def vmap(self, size: int, *inputs: Node) -> Node:
+        return SliceAdd((0, *self.starts), (1, *self.steps))(*inputs)

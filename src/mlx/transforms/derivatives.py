@@ -7,13 +7,23 @@ from collections.abc import Sequence
 from mlx.graph.node import Node
 from mlx.primitives.base import Pick
 from mlx.primitives.elementwise import Add
+from mlx.primitives.indexing import SliceAdd
+from mlx.primitives.views import Embed
 from mlx.transforms.walk import dependents, without_collection
 
 _ADD = Add()
 
 
 def _plus(a: Node | None, b: Node) -> Node:
-    return b if a is None else Node(_ADD, (a, b), a.shape, a.dtype)
+    """The sum; what comes from a slice is added in its place, so that many slices of an array
+    cost no more than the array."""
+    if a is None:
+        return b
+    if type(a.primitive) is Embed and type(b.primitive) is not Embed:
+        a, b = b, a
+    if type(b.primitive) is Embed and b.data is None:
+        return SliceAdd(b.primitive.starts, b.primitive.steps)(a, b.inputs[0])
+    return Node(_ADD, (a, b), a.shape, a.dtype)
 
 
 def vjp(

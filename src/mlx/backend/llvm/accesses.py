@@ -7,8 +7,8 @@ from math import prod
 
 from mlx.backend.llvm import staging
 from mlx.backend.llvm.expressions import AccessClass, Structure
-from mlx.backend.llvm.interleaved import MOST_STEP
 from mlx.compiler.nest import Access, Nest, Reduce
+from mlx.compiler.runs import is_interleaved, sharing
 
 STREAM_BYTES = 24 << 20
 """Results from this size on are written around the caches."""
@@ -22,7 +22,7 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
     stored = {a for _, a in nest.stores}
     staged = staged_accesses(nest)
     kinds = [
-        "staged" if number in staged else _kind(nest, number, number in stored, offset)
+        "staged" if number in staged else _kind(nest, number, stored, offset)
         for number in range(len(nest.accesses))
     ]
     classes = []
@@ -30,7 +30,7 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
         moves = tuple(s != 0 for s in access.outer)
         name = access.dtype.name if access.dtype is not None else "index"
         if kind == "interleaved":
-            runs = _runs(nest, number, kinds, stored)
+            runs = _runs(nest, number, stored)
             first = nest.accesses[runs[0]]
             around = number in stored and runs[2] == first.inner
             around = around and _streams(nest, first, offset)
@@ -42,42 +42,29 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
     )
 
 
-def _kind(nest: Nest, number: int, stored: bool, offset: Offset) -> str:
+def _kind(nest: Nest, number: int, stored: set[int], offset: Offset) -> str:
     access = nest.accesses[number]
     if access.buffer < 0:
         return "zero" if access.inner == 0 else "strided"
     if access.inner == 0:
         reduces = any(isinstance(v, Reduce) for v in nest.values)
-        if not stored or nest.inner != 1 or reduces:
+        if number not in stored or nest.inner != 1 or reduces:
             return "zero"
-    elif access.inner == -1 and not stored:
+    elif access.inner == -1 and number not in stored:
         return "reversed"
-    elif 1 < access.inner <= MOST_STEP:
+    elif is_interleaved(nest, number, stored):
         return "interleaved"
     elif access.inner != 1:
         return "strided"
-    return "stream" if stored and _streams(nest, access, offset) else "unit"
+    return "stream" if number in stored and _streams(nest, access, offset) else "unit"
 
 
-def _runs(nest: Nest, number: int, kinds: list[str], stored: set[int]) -> tuple[int, int, int]:
+def _runs(nest: Nest, number: int, stored: set[int]) -> tuple[int, int, int]:
     """Of an interleaved access: that with the first place of the same runs, its own place
     behind it, and how many places there are up to the last."""
-    access = nest.accesses[number]
-    same = [
-        (other.offset - access.offset, n)
-        for n, other in enumerate(nest.accesses)
-        if kinds[n] == "interleaved"
-        and (n in stored) == (number in stored)
-        and (other.buffer, other.dtype, other.inner) == (access.buffer, access.dtype, access.inner)
-        and other.outer == access.outer
-    ]
-    step = int(access.inner)
-    near = sorted((int(gap), n) for gap, n in same if -step < gap < step)
+    near = sharing(nest, number, stored)
     first, leader = near[0]
-    last = near[-1][0]
-    if last - first >= step:  # not one run
-        return number, 0, 1
-    return leader, -first, last - first + 1
+    return leader, -first, near[-1][0] - first + 1
 
 
 def staged_accesses(nest: Nest) -> list[int]:

@@ -12,6 +12,7 @@ from mlx.base.dtype import Dtype
 from mlx.compiler.nest import (
     Apply,
     Argument,
+    Dot,
     Expression,
     Fold,
     Index,
@@ -26,7 +27,7 @@ _CALL_COST = 12
 
 
 def operands(e: Expression) -> tuple[int, ...]:
-    if isinstance(e, Apply | Fold):
+    if isinstance(e, Apply | Fold | Dot):
         return e.operands
     return (e.operand,) if isinstance(e, Reduce) else ()
 
@@ -58,6 +59,15 @@ def _fold(emit: Any, fold: Fold, elements: Sequence[Any]) -> Any:
     return emit.cast(sums[0], fold.dtype)
 
 
+def _dot(emit: Any, dot: Dot, elements: Sequence[Any]) -> Any:
+    """In the order of matrix products: from zero, one fused step an element."""
+    wide, half = accumulator(dot.dtype), len(elements) // 2
+    total = emit.const(0, wide)
+    for a, b in zip(elements[:half], elements[half:], strict=True):
+        total = emit.fma(emit.cast(a, wide), emit.cast(b, wide), total)
+    return emit.cast(total, dot.dtype)
+
+
 def compute(emit: Any, expression: Expression, known: Mapping[int, Any] | Sequence[Any]) -> Any:
     """Emit what needs no memory: a literal, or an operation on values that are known."""
     if isinstance(expression, Literal):
@@ -65,6 +75,8 @@ def compute(emit: Any, expression: Expression, known: Mapping[int, Any] | Sequen
     args = [known[o] for o in operands(expression)]
     if isinstance(expression, Fold):
         return _fold(emit, expression, args)
+    if isinstance(expression, Dot):
+        return _dot(emit, expression, args)
     assert isinstance(expression, Apply)
     result = expression.primitive.scalar(emit, *args)
     assert result.dtype is expression.dtype, (expression, result.dtype)
@@ -197,6 +209,8 @@ def text_of(e: Expression) -> str:
         return f"C{e.text}{e.dtype.name}"
     if isinstance(e, Index):
         return f"I{e.access}{e.dtype.name}"
+    if isinstance(e, Dot):
+        return f"D{e.operands}{e.dtype.name}"
     if isinstance(e, Apply):
         return f"{e.primitive!r}{e.operands}{e.dtype.name}"
     return f"{type(e).__name__}{type(e.primitive).__name__}{operands(e)}{e.dtype.name}"

@@ -18,9 +18,6 @@ from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.dtype import Dtype, dtype_named
 
-MOST_STEP = 8
-"""Elements of a run; with more of them single elements are gathered."""
-
 
 class Runs:
     """``lanes`` runs of ``step`` elements of a dtype, in registers.

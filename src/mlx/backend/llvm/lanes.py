@@ -12,7 +12,7 @@ from typing import Any
 
 from mlx.backend.llvm import elementary
 from mlx.backend.llvm.registers import REGISTER, Lane, Registers
-from mlx.backend.llvm.values import Value, const, vector
+from mlx.backend.llvm.values import Value, const, element_of, vector
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 
@@ -189,14 +189,25 @@ class LaneEmitter(Registers):
         by_zero = f.icmp("eq", b.v, zero)
         if not a.dtype.is_signed:
             safe = f.select(by_zero, one, b.v)
-            quotient = f.op("udiv", a.v, safe)
+            quotient = self._quotient(a.v, safe, "u")
         else:
             minus = f.icmp("eq", b.v, const(a.v.type, -1))
             safe = f.select(f.op("or", by_zero, minus), one, b.v)
-            quotient = f.select(minus, f.neg(a.v), f.op("sdiv", a.v, safe))
+            quotient = f.select(minus, f.neg(a.v), self._quotient(a.v, safe, "s"))
         quotient = f.select(by_zero, zero, quotient)
         remainder = f.select(by_zero, zero, f.sub(a.v, f.mul(quotient, b.v)))
         return quotient, remainder
+
+    def _quotient(self, a: Value, b: Value, sign: str) -> Value:
+        """Integers divided as floats of twice their bits, which no vector unit divides itself:
+        the next integer is further from the quotient than its rounding error."""
+        f = self.f
+        element = element_of(a.type)
+        if element == "i64":
+            return f.op(f"{sign}div", a, b)
+        wide = "double" if element == "i32" else "float"
+        x, y = (f.cast(f"{sign}itofp", v, wide) for v in (a, b))
+        return f.cast(f"fpto{sign}i", f.fdiv(x, y), element)
 
     def int_div(self, a: Lane, b: Lane) -> Lane:
         """The quotient of integers, rounded towards zero."""

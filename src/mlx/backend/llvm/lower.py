@@ -163,7 +163,8 @@ class _Lowering:
         if nest.split:
             return CHUNK, 1
         inner = max(nest.inner, 1)
-        wanted = most(1, least(rows * inner // TASK_ELEMENTS, 16 * self.workers))
+        work = rows * inner * max(1, len(nest.stores))
+        wanted = most(1, least(work // TASK_ELEMENTS, 16 * self.workers))
         if rows >= wanted or reduces:
             return inner, -(-rows // wanted)
         pieces = -(-wanted // rows)

@@ -121,20 +121,14 @@ class GroupNorm(Module):
             f"affine={'weight' in self}, pytorch_compatible={self.pytorch_compatible}"
         )
 
-    def _neighbouring(self, x: mx.array) -> mx.array:
+    def _normalized(self, x: mx.array) -> mx.array:
         batch, *positions, dims = x.shape
-        group = dims // self.num_groups
-        x = x.reshape(batch, -1, self.num_groups, group)
-        x = x.transpose(0, 2, 1, 3).reshape(batch, self.num_groups, -1)
-        x = mx.fast.layer_norm(x, None, None, self.eps)
-        x = x.reshape(batch, self.num_groups, -1, group)
-        return x.transpose(0, 2, 1, 3).reshape(batch, *positions, dims)
-
-    def _interleaved(self, x: mx.array) -> mx.array:
-        batch, *positions, dims = x.shape
-        x = x.reshape(batch, -1, self.num_groups)
-        mean = mx.mean(x, axis=1, keepdims=True)
-        var = mx.var(x, axis=1, keepdims=True)
+        size = dims // self.num_groups
+        groups = (self.num_groups, size) if self.pytorch_compatible else (size, self.num_groups)
+        x = x.reshape(batch, -1, *groups)
+        axes = (1, 3) if self.pytorch_compatible else (1, 2)
+        mean = mx.mean(x, axis=axes, keepdims=True)
+        var = mx.var(x, axis=axes, keepdims=True)
         x = (x - mean) * mx.rsqrt(var + self.eps)
         return x.reshape(batch, *positions, dims)
 
@@ -144,7 +138,7 @@ class GroupNorm(Module):
                 f"The number of features ({x.shape[-1]}) must be evenly divisible by the number "
                 f"of groups ({self.num_groups})."
             )
-        x = self._neighbouring(x) if self.pytorch_compatible else self._interleaved(x)
+        x = self._normalized(x)
         return self.weight * x + self.bias if "weight" in self else x
 
 

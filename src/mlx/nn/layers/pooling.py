@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn.layers._windows import window_counts, window_max, window_mean
 from mlx.nn.layers.base import Module
 
 Size = int | tuple[int, ...]
 
 
-def _windows(x: mx.array, kernel: tuple[int, ...], stride: tuple[int, ...]) -> mx.array:
-    """Return ``(N, windows..., kernel size, C)``: the values of each window of positions."""
-    positions = x.shape[1:-1]
-    if any(k > n for k, n in zip(kernel, positions, strict=True)):
-        raise ValueError(f"[pool] The window {kernel} is larger than the padded input {positions}.")
-    counts = [(n - k) // s + 1 for n, k, s in zip(positions, kernel, stride, strict=True)]
-    shifted = []
-    for start in itertools.product(*map(range, kernel)):
-        steps = (
-            slice(first, first + (count - 1) * s + 1, s)
-            for first, count, s in zip(start, counts, stride, strict=True)
-        )
-        shifted.append(x[(slice(None), *steps)])
-    return mx.stack(shifted, axis=-2)
-
-
 def _tiles(x: mx.array, kernel: tuple[int, ...]) -> mx.array:
-    """The same for windows that neither overlap nor leave anything out: without copies."""
+    """``(N, windows..., kernel size, C)``: the values of each window of positions, where windows
+    neither overlap nor leave anything out."""
     batch, *positions, channels = x.shape
     dims = len(kernel)
     shape = [batch]
@@ -45,6 +30,7 @@ class _Pool(Module):
 
     _dims: int
     _reduce: Callable[..., mx.array]
+    _fold: Callable[..., Callable[[mx.array], mx.array]]
     _padding_value: float
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
@@ -82,9 +68,11 @@ class _Pool(Module):
             widths = [(0, 0), *((p, p) for p in self._padding), (0, 0)]
             x = mx.pad(x, widths, constant_values=self._padding_value)
         kernel, stride = self._kernel_size, self._stride
+        window_counts(x.shape[1:-1], kernel, stride)
         fits = all(n % k == 0 for n, k in zip(x.shape[1:-1], kernel, strict=True))
-        windows = _tiles(x, kernel) if kernel == stride and fits else _windows(x, kernel, stride)
-        return type(self)._reduce(windows, axis=-2)
+        if kernel == stride and fits:
+            return type(self)._reduce(_tiles(x, kernel), axis=-2)
+        return type(self)._fold(kernel, stride)(x)
 
 
 class _Pool1d(_Pool):
@@ -109,6 +97,7 @@ class MaxPool1d(_Pool1d):
     """
 
     _reduce = staticmethod(mx.max)
+    _fold = staticmethod(window_max)
     _padding_value = -float("inf")
 
 
@@ -120,6 +109,7 @@ class AvgPool1d(_Pool1d):
     """
 
     _reduce = staticmethod(mx.mean)
+    _fold = staticmethod(window_mean)
     _padding_value = 0
 
 
@@ -131,6 +121,7 @@ class MaxPool2d(_Pool2d):
     """
 
     _reduce = staticmethod(mx.max)
+    _fold = staticmethod(window_max)
     _padding_value = -float("inf")
 
 
@@ -142,6 +133,7 @@ class AvgPool2d(_Pool2d):
     """
 
     _reduce = staticmethod(mx.mean)
+    _fold = staticmethod(window_mean)
     _padding_value = 0
 
 
@@ -153,6 +145,7 @@ class MaxPool3d(_Pool3d):
     """
 
     _reduce = staticmethod(mx.max)
+    _fold = staticmethod(window_max)
     _padding_value = -float("inf")
 
 
@@ -164,4 +157,5 @@ class AvgPool3d(_Pool3d):
     """
 
     _reduce = staticmethod(mx.mean)
+    _fold = staticmethod(window_mean)
     _padding_value = 0

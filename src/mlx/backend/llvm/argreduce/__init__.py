@@ -18,7 +18,9 @@ from mlx.backend.llvm.argreduce.kernels import (
     CombineArgSpec,
     RowArgSpec,
 )
+from mlx.backend.llvm.argreduce.short import FEW, RUN, ShortArgSpec
 from mlx.base.dtype import dtype_named
+from mlx.compiler.orient import MANY
 
 LEAST_CHUNK = 16384
 
@@ -58,6 +60,11 @@ def _rows(
     primitive: Any, dtype: str, view: Along, out: Operand, scratch: Any, workers: int
 ) -> list[Command]:
     rows, size = view.rows, view.size
+    if size <= FEW and view.depth == 1 and view.views[1].strides == (INDEX.size,):
+        each = split_rows(rows, size, workers)
+        consts = [rows, each, size, *(c for v in view.views for c in v.consts)]
+        run = _run(view, dtype)
+        return [Command(ShortArgSpec(primitive, dtype, 1, run=run), consts, -(-rows // each))]
     chunk, chunks = _chunks(size, rows, workers)
     each = 1 if chunks > 1 else split_rows(rows, size, workers)
     unit = view.views[0].step == dtype_named(dtype).size
@@ -68,6 +75,15 @@ def _rows(
         commands.append(_combine(primitive, dtype, rows, (chunks, chunks, 1), out, scratch))
         consts += [*commands[-1].consts[5:9], rows]
     return commands
+
+
+def _run(view: Along, dtype: str) -> int:
+    """The size, if many rows of it lie one after the other."""
+    width = dtype_named(dtype).size
+    (apart,) = view.views[0].strides
+    if view.views[0].step != width or apart != view.size * width:
+        return 0
+    return int(view.size) if view.size <= RUN and view.rows * view.size >= MANY else 0
 
 
 def _columns(

@@ -24,7 +24,7 @@ AHEAD = 8
 INDEX = dt.uint32
 
 
-def _lanes(dtype: Dtype) -> int:
+def lanes_for(dtype: Dtype) -> int:
     return 4 * host().lanes // (2 if dtype.size == 8 else 1)
 
 
@@ -44,7 +44,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class _ArgSpec:
+class ArgSpec:
     """What decides the code of an arg-reduction kernel; ``partial``: of one chunk of the axis."""
 
     primitive: Any
@@ -82,7 +82,7 @@ class _ArgSpec:
 
 
 @dataclass(frozen=True)
-class RowArgSpec(_ArgSpec):
+class RowArgSpec(ArgSpec):
     """Consts: rows, rows a task, size, chunk, chunks a row; x and result along the axis;
     with ``partial`` base and offset of the chunks' values and of their indices."""
 
@@ -116,17 +116,17 @@ class RowArgSpec(_ArgSpec):
 
     def _row(self, f: Function, source: Value, step: Value, k0: Value, k1: Value) -> Best:
         dtype = dtype_named(self.dtype)
-        lanes = _lanes(dtype)
+        lanes = lanes_for(dtype)
         e = LaneEmitter(f, lanes)
         first = memory.load_splat(e, f.gep(source, f.mul(k0, step)), dtype)
-        start = Best(first, _index_splat(f, k0, lanes))
+        start = Best(first, index_splat(f, k0, lanes))
         whole = f.add(k0, f.op("and", f.sub(k1, k0), i64(-lanes)))
         best = start
         for begin, end, masked in ((k0, whole, False), (whole, k1, True)):
             loop = f.loop(begin, end, i64(lanes), best.flat)
             mask = memory.below(f, f.sub(k1, loop.index), lanes) if masked else None
             x = self._load(e, source, step, loop.index, k1, mask)
-            new = Best(x, _index_splat(f, loop.index, lanes))
+            new = Best(x, index_splat(f, loop.index, lanes))
             merged = self.newer(e, best.regrouped(loop.values), new, mask)
             best = best.regrouped(f.end_loop(loop, merged.flat))
         ramp = lane_consts(best.index.type, range(lanes))
@@ -144,7 +144,7 @@ class RowArgSpec(_ArgSpec):
 
     def _fold(self, f: Function, best: Best) -> Best:
         """The upper half of the lanes onto the lower, until one is left (in lane 0 of two)."""
-        width = _lanes(dtype_named(self.dtype))
+        width = lanes_for(dtype_named(self.dtype))
         while width > 1:
             half = width // 2
             keep = max(half, 2)
@@ -160,7 +160,7 @@ class RowArgSpec(_ArgSpec):
 
 
 @dataclass(frozen=True)
-class ColumnArgSpec(_ArgSpec):
+class ColumnArgSpec(ArgSpec):
     """Along an outer axis, where neighbouring columns lie together in x and in the result.
 
     Consts: columns, blocks of columns, size, chunk, chunks; x and result along the axis; base,
@@ -177,7 +177,7 @@ class _Columns:
     def __init__(self, spec: ColumnArgSpec, kernel: Kernel) -> None:
         self.spec, self.k, self.f = spec, kernel, kernel.f
         self.dtype = dtype_named(spec.dtype)
-        self.e = LaneEmitter(self.f, _lanes(self.dtype))
+        self.e = LaneEmitter(self.f, lanes_for(self.dtype))
 
     def emit(self) -> None:
         k, f = self.k, self.f
@@ -239,15 +239,15 @@ class _Columns:
 
     def _begin(self, k0: Value, j: Value, mask: Value | None) -> None:
         x = self._load(k0, j, mask)
-        self._keep(Best(x, _index_splat(self.f, k0, self.e.lanes)), j)
+        self._keep(Best(x, index_splat(self.f, k0, self.e.lanes)), j)
 
     def _take(self, row: Value, j: Value, mask: Value | None) -> None:
-        new = Best(self._load(row, j, mask), _index_splat(self.f, row, self.e.lanes))
+        new = Best(self._load(row, j, mask), index_splat(self.f, row, self.e.lanes))
         self._keep(self.spec.newer(self.e, self._best(j), new, None), j)
 
 
 @dataclass(frozen=True)
-class CombineArgSpec(_ArgSpec):
+class CombineArgSpec(ArgSpec):
     """Chunks' bests, in order, to results.  Consts: results, chunks, results a task, distance
     of two results and of two chunks in elements; base and offset of values, indices, result."""
 
@@ -274,7 +274,7 @@ class CombineArgSpec(_ArgSpec):
         f.ret()
 
 
-def _index_splat(f: Function, index: Value, lanes: int) -> Value:
+def index_splat(f: Function, index: Value, lanes: int) -> Value:
     return f.splat(f.emit(f"trunc i64 {index.ref} to i32", "i32"), lanes)
 
 
