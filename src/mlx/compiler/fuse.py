@@ -110,7 +110,10 @@ class Fusion:
         if node.primitive.family != "elementwise" or node in self.needed or node in self.apart:
             return False
         sources = (u.node for u in uses if u.node not in self.constants)
-        return all(s.data is None and isinstance(s.primitive, Full) for s in sources)
+        return all(
+            s.data is None and isinstance(s.primitive, Full) and s not in self.group_of
+            for s in sources  # one with a group is written out, and read from there
+        )
 
     def _before_casts(self, uses: list[Use]) -> list[Use]:
         """Operands as they were before an exact cast, which a product repeats as it reads them.
