@@ -177,7 +177,7 @@ class _Lowering:
             folds.append(
                 (reduce, lanes, row_bytes, area, Pointer(*self._access(nest.accesses[access])))
             )
-        self.commands.append(Command(spec, consts, period // residues, bytes=self._traffic(nest)))
+        self.commands.append(Command(spec, consts, period // residues, bytes=traffic(nest)))
         for reduce, lanes, gap, area, target in folds:
             size = accumulator(reduce.dtype).size
             self._combine(reduce, nest.inner, lanes, size, gap, area, target)
