@@ -14,6 +14,7 @@ from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import LIMIT, pieces
+from mlx.runtime.described import Described
 from mlx.runtime.execute import Failed, counters, may_spoil, number_bits, run, spoil
 from mlx.runtime.structures import Programs, Region
 
@@ -94,88 +95,6 @@ def _settle(order: Sequence[Node]) -> bool:
 
 _serial = operator.attrgetter("serial")
 _COMPUTED = {Buffer}
-
-
-_SHAPE = 1 << 40
-"""Added to the number of a tuple of sizes in a key, which no token or position reaches."""
-_TYPES = 64
-"""Steps from one such number to the next: more than there are dtypes."""
-
-
-class _Shapes(dict[tuple[int, ...], int]):
-    """Numbers for the different tuples of sizes of a region, in the order in which it has them."""
-
-    def __missing__(self, sizes: tuple[int, ...]) -> int:
-        number = self[sizes] = _SHAPE + _TYPES * len(self)
-        return number
-
-
-class _Described:
-    """A region as a key says it: ``key`` is the structure, ``shapes`` the tuples of sizes.
-
-    edges: in-region references to each node; uses: to each leaf; index: positions of nodes.
-    """
-
-    __slots__ = ("edges", "index", "key", "leaves", "scalars", "shapes", "uses")
-
-    def __init__(self, order: list[Node]) -> None:
-        self.index: dict[Node, int] = {}
-        self.key: list[int] = []
-        self.leaves: list[Node] = []
-        self.scalars: list[Node] = []
-        self.shapes = _Shapes()
-        self.edges = [0] * len(order)
-        self.uses: list[int] = []
-        self._walk(order)
-
-    def _walk(self, order: list[Node]) -> None:
-        index, key, shapes, edges, uses = self.index, self.key, self.shapes, self.edges, self.uses
-        leaves, find, say = self.leaves, index.get, key.append
-        last_dtype: Any = None  # most nodes are of the type of the one before
-        last_shape, last = last_dtype, 0
-        for position, node in enumerate(order):
-            primitive = node.primitive
-            index[node] = position
-            try:
-                part = primitive._key_part
-            except AttributeError:
-                part = primitive.key_part
-            if part.__class__ is tuple:
-                key += (part[0], shapes[part[1]])
-            else:
-                say(part)
-            inputs, dtype = node.inputs, node.dtype
-            if dtype is None:
-                say(-_SHAPE - len(inputs))
-                key += [shapes[sizes] for sizes, _ in node.shape]
-            else:
-                if node.shape is not last_shape or dtype is not last_dtype:
-                    last_shape, last_dtype = node.shape, dtype
-                    last = shapes[last_shape] + dtype.index
-                say(last)
-            if not inputs:
-                self._number(position, node)
-                continue
-            for source in inputs:
-                at = find(source)
-                if at is None:
-                    leaves.append(source)
-                    at = index[source] = -len(leaves)
-                    uses.append(1)
-                    key += (at, shapes[source.shape] + source.dtype.index)
-                    continue
-                if at >= 0:
-                    edges[at] += 1
-                else:
-                    uses[-1 - at] += 1
-                say(at)
-
-    def _number(self, position: int, node: Node) -> None:
-        """Note a node without inputs if it is a run-time number."""
-        primitive = node.primitive
-        if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
-            self.scalars.append(node)
-            self.edges[position] += 1  # by ``scalars`` itself
 
 
 def _outside(order: list[Node], edges: list[int], usual: int) -> list[int]:
@@ -275,7 +194,7 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
     roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
     order = _collect_recorded(roots)
-    described = _Described(order)
+    described = Described(order)
     leaves, scalars, index = described.leaves, described.scalars, described.index
     graph.results = [
         ("input", position[n])
@@ -306,7 +225,7 @@ def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
     return sorted(seen, key=_serial)
 
 
-def _program(described: _Described, order: list[Node], live: list[int], threads: int) -> Executable:
+def _program(described: Described, order: list[Node], live: list[int], threads: int) -> Executable:
     """The program of a region: met before, bound to new sizes, or planned."""
     shapes, scalars = tuple(described.shapes), described.scalars
     equal = equality.equal_numbers(scalars) if len(scalars) > 1 else ()
@@ -382,7 +301,7 @@ def _evaluate_region(
     order: list[Node], roots: set[Node], asynchronous: bool, held: int = 0
 ) -> None:
     """Evaluate what is wanted of a region, to whose nodes ``held`` more lists refer."""
-    described = _Described(order)
+    described = Described(order)
     live = _outside(order, described.edges, _USUAL + held)
     find = described.index.get
     wanted = {at for n in roots if (at := find(n, -1)) >= 0}
