@@ -141,6 +141,18 @@ def test_nothing_to_compute(sizes: tuple[int, int, tuple[int, ...]]) -> None:
     assert plan_gemm(*args) == []
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_few_rows_give_the_same_bits_in_both_layouts(dtype: str) -> None:
+    for m, n, k in [(2, 33, 64), (3, 100, 77), (8, 65, 1000), (7, 300, 95)]:
+        a, b = random((2, m, k), dtype, 1), random((2, k, n), dtype, 2)
+        out = matmul(a, stored(b, "t"))
+        check(out, a, b, dtype)
+        assert (out == matmul(stored(a, "t"), b)).all()
+    a, b = random((16, 130), "float32", 1), random((130, 50), "float32", 2)
+    for m in (9, 13, 16):
+        assert (matmul(a[:m], stored(b, "t")) == chain(a[:m], b)).all()
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_element_is_one_chain(layout: str) -> None:
     for m, n, k in [(2, 2, 5), (19, 37, 100), (6, 70, 700)]:

@@ -44,7 +44,7 @@ def plan_gemm(
         return []
     if m == 1 or n == 1:
         return plan_vector(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
-    if is_few(b, m, n, k, accumulate):
+    if is_few(a, b, m, n, k, accumulate):
         return plan_few(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
     return BlockedProblem(a, b, m, n, k, batch, accumulate, workers).commands(epilogue, scratch)
 
