@@ -182,6 +182,15 @@ def test_vector_products(dtype: str, layout: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+def test_many_small_vector_products(dtype: str) -> None:
+    for k, n in [(16, 16), (5, 40), (33, 2), (1, 3)]:
+        a, b = random((601, 1, k), dtype, 1), random((601, k, n), dtype, 2)
+        for how in "nt":
+            out = matmul(a, stored(b, how), workers=2)
+            assert (out[300] == matmul(a[300], stored(b[300], how))).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_workers_change_nothing(dtype: str) -> None:
     for m, n, k in [(120, 200, 300), (1, 900, 70_000 // 50), (300, 1, 500), (1, 2, 140_000)]:
         a, b = random((m, k), dtype, 7), random((k, n), dtype, 8)
