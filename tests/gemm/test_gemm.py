@@ -182,6 +182,16 @@ def test_vector_products(dtype: str, layout: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+def test_many_small_products(dtype: str) -> None:
+    for m, n, k in [(2, 2, 1), (3, 9, 5), (8, 8, 8), (16, 16, 16), (13, 31, 63)]:
+        a, b = random((5, 40, m, k), dtype, 1), random((40, k, n), dtype, 2)
+        for how in "nt":
+            out = matmul(stored(a, how), b, workers=2)
+            check(out, a, b, dtype)
+            assert (out[3, 30] == matmul(a[3, 30], b[30])).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_many_small_vector_products(dtype: str) -> None:
     for k, n in [(16, 16), (5, 40), (33, 2), (1, 3)]:
         a, b = random((601, 1, k), dtype, 1), random((601, k, n), dtype, 2)
