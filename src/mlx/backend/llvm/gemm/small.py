@@ -25,7 +25,7 @@ SLOTS = (
 _ROWS, _COLUMNS, _DEPTH = 16, 32, 64  # that count as small
 _ITEMS = 64  # that count as many
 _LEAST = 1 << 15  # multiplications of a task
-_SCRATCH = 1024  # bytes of a worker: a vector for each of eight rows, and none of them shared
+_SCRATCH = 1024  # bytes of a worker: a vector for each of the rows
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ def plan_small(
     workers: int,
 ) -> list[Command]:
     """As ``plan_gemm``, where ``is_small``."""
-    spec = SmallSpec(a.dtype, b.dtype, accumulate, 4 if m <= 4 else 8, epilogue)
+    rows = 8 if m > 12 else next(r for r in (4, 8, 12) if m <= r)
+    spec = SmallSpec(a.dtype, b.dtype, accumulate, rows, epilogue)
     items = prod(batch)
     together = min(max(1, _LEAST // (m * n * k)), -(-items // (4 * workers)))
     a_size, b_size = SIZES[a.dtype], SIZES[b.dtype]
