@@ -19,7 +19,7 @@ from mlx.api.usage import Usage
 from mlx.array import array
 from mlx.base.tree import picker
 from mlx.graph import trace
-from mlx.graph.node import Node, ancestors
+from mlx.graph.node import Node, ancestors, next_serial
 from mlx.ops import random
 from mlx.primitives.base import Pick, Source
 from mlx.primitives.custom import CompiledCall, Graph
@@ -113,7 +113,14 @@ class _Entry:
     def call(self, found: Found) -> Any:
         node = Node(self._primitive, tuple(self._pick(found.nodes)), self._types, None)
         inputs = (node,)
-        made = [Node(pick, inputs, shape, dtype) for pick, shape, dtype in self._results]
+        made = []
+        new = Node.__new__
+        for pick, shape, dtype in self._results:  # Node(...), in half the time
+            result_node = new(Node)
+            result_node.primitive, result_node.inputs = pick, inputs
+            result_node.shape, result_node.dtype, result_node.data = shape, dtype, None
+            result_node.serial = next_serial()
+            made.append(result_node)
         result, undo = self._effects.repeat(found, made)
         if undo:
             _pending[node] = undo

@@ -43,4 +43,6 @@ def _compute(args: tuple, asynchronous: bool) -> None:
 
 
 def _nodes(args: Any) -> list[Node]:
+    if len(args) == 1 and type(args[0]) is array:
+        return [args[0]._node]
     return [leaf._node for leaf in tree.leaves(args) if isinstance(leaf, array)]

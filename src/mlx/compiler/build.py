@@ -15,6 +15,7 @@ from mlx.compiler.groups import Group, reduction_space
 from mlx.compiler.loops import loops_of
 from mlx.compiler.nest import (
     Access,
+    Accumulate,
     Apply,
     Argument,
     Expression,
@@ -122,7 +123,7 @@ class ExpressionBuilder:
         if self._is_tile(node):
             return []
         uses = self.fusion.operands[node]
-        if node in self.group.reductions and self._is_member(node):
+        if node in self.group.reductions | self.group.late and self._is_member(node):
             row = False
         return [self._key(use.through(chain), row) for use in uses]
 
@@ -148,7 +149,10 @@ class ExpressionBuilder:
         if primitive.family in ("view", "pick"):
             return args[0]
         if isinstance(primitive, Reduction):
-            if node in self.fusion.group_of[node].reductions:
+            home = self.fusion.group_of[node]
+            if node in home.late:
+                return self._add(Accumulate(primitive, args[0], node.dtype))
+            if node in home.reductions:
                 return self._add(Reduce(primitive, args[0], node.dtype))
             return self._add(Fold(primitive, args, node.dtype))
         assert isinstance(primitive, Elementwise)
@@ -235,7 +239,7 @@ def build_nest(
         value = builder.value(Use(node, ()))
         is_result = node in group.reductions
         row = is_result or node in group.row_members
-        if is_result and group.closed:
+        if node in group.late or (is_result and group.closed):
             builder.operands.append(_result_operand(builder, place(node), node, group))
             operand = len(builder.operands) - 1
             results.append(operand)
@@ -249,7 +253,11 @@ def build_nest(
 
 def _result_operand(builder: ExpressionBuilder, place: Place, node: Node, group: Group) -> Operand:
     """The target of a reduction over an outer axis: no stride along the reduced one."""
-    if group.columns is None:
+    if node in group.late:
+        rows, inner = builder.root
+        result = seen_as(place.layout, (), (inner,))
+        layout = Layout((((rows, 0),), *result.axes), result.offset)
+    elif group.columns is None:
         layout = builder._over_root(place.layout, (), True)
     else:
         outer, depth, inner = group.columns

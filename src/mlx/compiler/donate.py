@@ -7,7 +7,7 @@ the old value and after every step that can fail; indices are checked ahead for 
 
 from __future__ import annotations
 
-from mlx.compiler.nest import Nest, Reduce, levels
+from mlx.compiler.nest import Accumulate, Nest, Reduce, levels
 from mlx.compiler.steps import (
     CheckStep,
     CopyStep,
@@ -160,7 +160,7 @@ def in_place(nest: Nest, source: int, target: int) -> bool:
         return False
     offsets = [a.offset for a in here]
     apart = max(offsets) - min(offsets)
-    if any(isinstance(v, Reduce) for v in nest.values):
+    if any(isinstance(v, Reduce | Accumulate) for v in nest.values):
         return apart == 0 and _written_last(nest, target)
     return apart == 0 or 0 < apart < here[0].inner
 

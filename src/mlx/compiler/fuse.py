@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mlx.compiler.equal import repeated_scalars
-from mlx.compiler.groups import Group, elements, is_map, is_short, producer, reduction_space
+from mlx.compiler.groups import (
+    MOST_LATE,
+    Group,
+    elements,
+    is_late,
+    is_map,
+    is_short,
+    producer,
+    reduction_space,
+)
 from mlx.compiler.nest import CHUNK
 from mlx.compiler.stores import Stores
 from mlx.compiler.uses import (
@@ -18,9 +27,11 @@ from mlx.compiler.uses import (
     Uses,
     alignment,
     passed_through,
+    read_whole,
     seen_as,
 )
 from mlx.graph.node import Node
+from mlx.primitives.base import Full
 from mlx.primitives.layout import contiguous
 
 MAX_OPERATIONS = 250
@@ -46,6 +57,8 @@ class Fusion:
         self.operands: dict[Node, list[Use]] = {}
         self.floors: dict[Node, int] = {}
         self.columns: dict[tuple[int, int, int], Group] = {}
+        self.constants: set[Node] = set()
+        self.needed = outputs | read_whole(nodes, self.uses)
         for node in nodes:
             if node not in same:
                 self._place(node, solid)
@@ -67,23 +80,40 @@ class Fusion:
             return
         if family in ("view", "source", "pick") and node not in solid:
             return
-        same = passed_through(node)
-        uses = [self.uses.of(i) for i in (node.inputs if same is None else (same,))]
-        if family == "view":
-            uses = [use.through((node,)) for use in uses]
-        if getattr(node.primitive, "reads_narrow", False):
-            uses = self._before_casts(uses)
+        uses = self._operand_uses(node)
         short = is_short(node) and self._is_apart(node, uses[0])
         if short:
             uses = [uses[0].through(views) for views in elements(node)]
         self.operands[node] = uses
-        if short or is_map(node):
+        if self._is_constant(node, uses):
+            self.constants.add(node)
+        elif short or is_map(node):
             self._place_map(node, uses)
         elif family == "reduction":
             self._place_reduction(node, uses[0])
         else:
             kind = "gemm" if family == "contraction" else "opaque"
             self._join(self._new(kind, 0 if node.dtype is None else node.size), node, uses)
+
+    def _operand_uses(self, node: Node) -> list[Use]:
+        same = passed_through(node)
+        uses = [self.uses.of(i) for i in (node.inputs if same is None else (same,))]
+        if node.primitive.family == "view":
+            uses = [use.through((node,)) for use in uses]
+        if getattr(node.primitive, "reads_narrow", False):
+            uses = self._before_casts(uses)
+        return uses
+
+    def _is_constant(self, node: Node, uses: list[Use]) -> bool:
+        """Whether it follows from numbers alone (a mean's share of a cotangent): then every
+        kernel that needs it computes it, once, and depends on no other kernel."""
+        if node.primitive.family != "elementwise" or node in self.needed or node in self.apart:
+            return False
+        sources = (u.node for u in uses if u.node not in self.constants)
+        return all(
+            s.data is None and isinstance(s.primitive, Full) and s not in self.group_of
+            for s in sources  # one with a group is written out, and read from there
+        )
 
     def _before_casts(self, uses: list[Use]) -> list[Use]:
         """Operands as they were before an exact cast, which a product repeats as it reads them.
@@ -254,7 +284,7 @@ class Fusion:
     def _fits(self, group: Group, use: Use, how: str) -> bool:
         """Whether an operand computed in the group is at hand where it is used."""
         node = use.node
-        if group.closed and node in group.reductions:
+        if node in group.late or (group.closed and node in group.reductions):
             return False
         is_row = node in group.row_members or (node in group.reductions)
         if how == "row":
@@ -286,17 +316,24 @@ class Fusion:
         else:
             group = self._new("rows", outer * depth * inner)
         self._join(group, node, [use])
-        group.reductions.add(node)
         group.movable = False
+        if inner != 1 and group.rows is not None:
+            group.late.add(node)
+            return
+        if inner == 1 and group.columns is not None:
+            group.take_rows()
+        group.reductions.add(node)
         if inner != 1:
             group.columns, group.kind = (outer, depth, inner), "columns"
             self.columns[group.columns] = group
         else:
             group.rows = outer
             group.split = depth > CHUNK
+            self.columns[1, outer, depth] = group
 
     def _reduction_candidates(self, node: Node, use: Use) -> list[Group]:
-        """As for maps; and the last group that reduces the same space over outer axes."""
+        """As for maps; and the last group that reduces the same space over outer axes, or whose
+        rows these are."""
         found = self._candidates(node, [use])
         same = self.columns.get(reduction_space(node))
         home = self.group_of.get(producer(use.node))
@@ -304,6 +341,12 @@ class Fusion:
         if same is not None and same.order >= low and same not in found:
             found.append(same)
         return found
+
+    def _joins_rows(self, group: Group, space: tuple[int, int, int]) -> bool:
+        """Whether a reduction over an outer axis can be one more result of a kernel of rows."""
+        if group.closed or group.rows != space[1] or len(group.late) >= MOST_LATE:
+            return False
+        return is_late(space)
 
     def _accepts_reduction(self, group: Group, node: Node, use: Use) -> bool:
         outer, depth, inner = reduction_space(node)
@@ -316,8 +359,12 @@ class Fusion:
             return False
         if len(group.members) >= MAX_OPERATIONS or len(group.reads) >= MAX_READS:
             return False
+        space = (outer, depth, inner)
         if inner != 1:
-            legal = group.splittable or group.columns == (outer, depth, inner)
+            legal = group.splittable or group.columns == space or self._joins_rows(group, space)
+        elif group.columns is not None:
+            legal = group.columns == (1, outer, depth) and is_late(group.columns)
+            legal = legal and len(group.reductions) <= MOST_LATE
         elif depth > CHUNK:
             legal = group.splittable or (group.split and group.rows == outer)
         else:
@@ -328,6 +375,6 @@ class Fusion:
             return False
         if self.group_of.get(use.node) is not group:
             return True
-        if use.node in group.row_members or use.node in group.reductions:
+        if use.node in group.row_members | group.reductions | group.late:
             return False
         return alignment(use, None, group.size) == "full"

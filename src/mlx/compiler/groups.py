@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from mlx.compiler.nest import CHUNK
 from mlx.compiler.uses import passed_through
 from mlx.graph.node import Node
 from mlx.primitives.base import picks
 from mlx.primitives.views import Reshape, Slice
 
+LATE_DEPTH, LATE_INNER = 256, (64, 16384)
+"""Of reductions over an outer axis that join those of rows: fewest rows, and their lengths."""
+MOST_LATE = 4
 SHORT = 8
 """Elements up to which a fold is a map of as many operands."""
 
@@ -19,6 +23,7 @@ class Group:
 
     kind: ``rows`` (maps and inner reductions), ``columns``, ``gemm`` or ``opaque``.
     size: iterations of its space; rows: how many rows it is split into, once a reduction says.
+    late: reductions over the rows, in a kernel that reduces each row too; complete when it ends.
     closed: its reductions are complete only when the kernel ends (split, columns).
     movable: a map of leaves alone, which may still be merged into any group, even an earlier one.
     early: once movable, and read by a group before it: it runs first and stays a map of leaves.
@@ -35,6 +40,7 @@ class Group:
         self.members: list[Node] = []
         self.row_members: set[Node] = set()
         self.reductions: set[Node] = set()
+        self.late: set[Node] = set()
         self.reads: set[Node] = set()
         self.movable = False
         self.early = False
@@ -54,6 +60,12 @@ class Group:
         """Whether a reduction may still decide its rows or columns."""
         return self.kind == "rows" and self.rows is None and not self.closed
 
+    def take_rows(self) -> None:
+        """From a reduction over an outer axis to rows, that reduction one more result."""
+        assert self.columns is not None
+        self.rows, self.kind, self.columns = self.columns[1], "rows", None
+        self.late, self.reductions = self.reductions, set()
+
     def __repr__(self) -> str:
         return f"<group {self.index} {self.kind} {self.size} {self.rows} {len(self.members)}>"
 
@@ -62,6 +74,15 @@ def reduction_space(node: Node) -> tuple[int, int, int]:
     """(outer, reduced, inner) sizes of a reduction."""
     shape, axis = node.inputs[0].shape, node.primitive.axis
     return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
+
+
+def is_late(columns: tuple[int, int, int] | None) -> bool:
+    """Whether a reduction over an outer axis may share a kernel with reductions of the rows: a
+    few rows of accumulators, much smaller than the operand."""
+    if columns is None or columns[0] != 1:
+        return False
+    _, depth, inner = columns
+    return LATE_DEPTH <= depth <= CHUNK and LATE_INNER[0] <= inner <= LATE_INNER[1]
 
 
 def is_map(node: Node) -> bool:

@@ -79,6 +79,16 @@ class Reduce:
 
 
 @dataclass(frozen=True, slots=True)
+class Accumulate:
+    """A fold of a full value over the rows, for each place of the inner loop: complete when the
+    kernel ends, so it is stored and nothing else."""
+
+    primitive: Reduction
+    operand: int
+    dtype: Dtype
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """A reduction over an axis of a few elements, each a value: ``combine(identity, element)``
     of each, and the upper half folded onto the lower one until one is left."""
@@ -103,14 +113,14 @@ class Tile:
     dtype: Dtype
 
 
-Expression = Tile | Load | Argument | Literal | Index | Apply | Reduce | Fold | Dot
+Expression = Tile | Load | Argument | Literal | Index | Apply | Reduce | Accumulate | Fold | Dot
 
 
 def operands(e: Expression) -> tuple[int, ...]:
     """Positions of the values that an expression is computed from."""
     if isinstance(e, Apply | Fold | Dot):
         return e.operands
-    return (e.operand,) if isinstance(e, Reduce) else ()
+    return (e.operand,) if isinstance(e, Reduce | Accumulate) else ()
 
 
 def levels(values: Sequence[Expression]) -> list[int]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+from mlx.compiler.groups import is_late
 from mlx.compiler.nest import (
     CHUNK,
     Access,
+    Accumulate,
     Apply,
     Dot,
     Expression,
@@ -37,6 +39,8 @@ def oriented(nest: Nest) -> Nest:
     """The nest with the loops that suit its operands."""
     if nest.columns is not None:
         return _oriented_columns(nest)
+    if any(isinstance(v, Accumulate) for v in nest.values):
+        return nest
     if nest.split or not nest.outer or prod(nest.outer) * nest.inner < MANY:
         return nest
     reduces = any(isinstance(e, Reduce) for e in nest.values)
@@ -66,6 +70,8 @@ def _oriented_columns(nest: Nest) -> Nest:
         return nest
     if 2 <= depth <= FEW and inner >= LONG:
         return _unrolled(nest, len(nest.outer) - 1) or nest
+    if is_late(nest.columns):
+        return _by_rows(nest)
     if 2 <= inner <= SHORT and depth >= 4 * LONG:
         turned = _along_depth(nest)
         if not turned.split or prod(nest.outer[:-1]) == 1:
@@ -93,6 +99,15 @@ def _along_depth(nest: Nest) -> Nest:
         columns=None,
         split=bool(depth > CHUNK),
     )
+
+
+def _by_rows(nest: Nest) -> Nest:
+    """Whole rows one after the other: memory is read in long pieces."""
+    values: list[Expression] = [
+        Accumulate(e.primitive, e.operand, e.dtype) if isinstance(e, Reduce) else e
+        for e in nest.values
+    ]
+    return replace(nest, values=values, columns=None)
 
 
 # -- short loops ---------------------------------------------------------------------------

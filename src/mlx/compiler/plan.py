@@ -210,6 +210,7 @@ class _Planner:
         return (
             group is not None
             and (is_concatenation(group) or (group.kind == "rows" and not group.closed))
+            and node not in group.late
             and counts[node] == 1
             and node not in self.wanted
             and node not in self.unplaced

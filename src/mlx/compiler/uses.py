@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -77,6 +77,16 @@ class Uses:
                     break
             found = self._known[node] = Use(at, tuple(reversed(chain)))
         return found
+
+
+COMPUTED = frozenset({"elementwise", "reduction", "view", "source", "pick", "custom", "barrier"})
+"""Families whose operands may be computed where they are read."""
+
+
+def read_whole(nodes: Iterable[Node], uses: Uses) -> set[Node]:
+    """What kernels that are no loop nests read: it must lie in memory."""
+    other = (n for n in nodes if n.primitive.family not in COMPUTED)
+    return {uses.of(i).node for node in other for i in node.inputs}
 
 
 def push(layout: Layout, chain: Chain) -> Layout:

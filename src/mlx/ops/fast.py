@@ -12,7 +12,8 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import promote
 from mlx.graph.node import Node
-from mlx.ops.operands import array_node, fitted, integer
+from mlx.ops.chains import by_types
+from mlx.ops.operands import array_node, fitted, integer, number
 from mlx.ops.reductions import logsumexp_node, mean_node, variance_node, widened
 from mlx.ops.shape import narrow
 from mlx.primitives.base import full, full_like, iota
@@ -66,10 +67,17 @@ def layer_norm(
     """
     node = _float_node("layer_norm", x)
     _check_rank("layer_norm", node)
-    wide, last = widened(node), [node.ndim - 1]
-    centred = wide - broadcast(mean_node(wide, last, True), wide.shape)
-    spread = Rsqrt()(variance_node(wide, last, True, 0) + eps)
-    return _scaled("layer_norm", node, centred * broadcast(spread, wide.shape), weight, bias)
+    normal = _standard(widened(node), number("layer_norm", "eps", eps))
+    return _scaled("layer_norm", node, normal, weight, bias)
+
+
+@by_types(1)
+def _standard(x: Node, eps: float) -> Node:
+    """The last axis with mean 0 and variance 1."""
+    last = (x.ndim - 1,)
+    centred = x - broadcast(mean_node(x, last, True), x.shape)
+    spread = Rsqrt()(variance_node(x, last, True, 0) + eps)
+    return centred * broadcast(spread, x.shape)
 
 
 def rms_norm(x: array, weight: array | None, eps: float, *, stream: Any = None) -> array:
@@ -80,9 +88,15 @@ def rms_norm(x: array, weight: array | None, eps: float, *, stream: Any = None) 
     """
     node = _float_node("rms_norm", x)
     _check_rank("rms_norm", node)
-    wide = widened(node)
-    spread = Rsqrt()(mean_node(wide * wide, [node.ndim - 1], True) + eps)
-    return _scaled("rms_norm", node, wide * broadcast(spread, wide.shape), weight, None)
+    normal = _unit_square(widened(node), number("rms_norm", "eps", eps))
+    return _scaled("rms_norm", node, normal, weight, None)
+
+
+@by_types(1)
+def _unit_square(x: Node, eps: float) -> Node:
+    """The last axis with mean square 1."""
+    spread = Rsqrt()(mean_node(x * x, (x.ndim - 1,), True) + eps)
+    return x * broadcast(spread, x.shape)
 
 
 def _check_rank(name: str, x: Node, least: int = 1) -> None:
@@ -131,7 +145,7 @@ def rope(
     angle = position * float(scale) * fitted(_speeds(dims // 2, base, freqs), table, dt.float32)
     if len(table) > 2:
         angle = reshape(angle, (table[0], *[1] * (node.ndim - 3), *table[1:]))
-    return wrap(_rotated(node, dims, traditional, angle))
+    return wrap(_rotated(node, angle, dims, bool(traditional)))
 
 
 def _positions(x: Node, offset: Any) -> tuple[int, ...]:
@@ -164,7 +178,8 @@ def _speeds(half: int, base: float | None, freqs: array | None) -> Node:
     return 1.0 / cast(node, dt.float32)
 
 
-def _rotated(x: Node, dims: int, traditional: bool, angle: Node) -> Node:
+@by_types(2)
+def _rotated(x: Node, angle: Node, dims: int, traditional: bool) -> Node:
     half, last = dims // 2, x.ndim - 1
     turned = widened(narrow(x, last, 0, dims))
     kind = turned.dtype
@@ -208,4 +223,4 @@ def cross_entropy(logits: array, targets: array, *, stream: Any = None) -> array
     at = reshape(where(at < full_like(at, 0), at + x.shape[-1], at), (*x.shape[:-1], 1))
     hit = Equal()(iota(x.shape, last, dt.int64), broadcast(at, x.shape))
     chosen = Sum(last)(where(hit, wide, 0))
-    return wrap(logsumexp_node(wide, [last], False) - chosen)
+    return wrap(logsumexp_node(wide, (last,), False) - chosen)

@@ -12,6 +12,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.errors import AxisError
 from mlx.graph.node import Node, Shape
+from mlx.ops.chains import by_types
 from mlx.ops.operands import (
     array_node,
     axis_of,
@@ -21,6 +22,7 @@ from mlx.ops.operands import (
     integers,
     shape_of,
 )
+from mlx.ops.shape import narrow
 from mlx.primitives.elementwise import cast
 from mlx.primitives.indexing import Gather, Scatter
 from mlx.primitives.reductions import broadcast
@@ -58,7 +60,12 @@ def take(
     index = index_node("take", indices)
     if not x.shape[at] and index.size:
         raise ValueError("[take] Cannot do a non-empty take from an empty axis.")
-    return wrap(Gather((at,), position=at)(x, index))
+    return wrap(_taken(x, index, at))
+
+
+@by_types(2)
+def _taken(x: Node, index: Node, axis: int) -> Node:
+    return Gather((axis,), position=axis)(x, index)
 
 
 def _take_one(x: Node, index: int, axis: int) -> Node:
@@ -107,9 +114,14 @@ def take_along_axis(
         indices = wrap(reshape(node, (node.size,)))
     at = axis_of("take_along_axis", axis, x.ndim)
     index = _along("take_along_axis", x, indices, at)
+    return wrap(_taken_along(x, index, at))
+
+
+@by_types(2)
+def _taken_along(x: Node, index: Node, axis: int) -> Node:
     last = x.ndim - 1
-    out = Gather((last,), batch=last)(moveaxis(x, at, last), moveaxis(index, at, last))
-    return wrap(moveaxis(out, last, at))
+    out = Gather((last,), batch=last)(moveaxis(x, axis, last), moveaxis(index, axis, last))
+    return moveaxis(out, last, axis)
 
 
 def put_along_axis(
@@ -170,10 +182,16 @@ def _starts(
             f"[{name}] Number of starting indices {node.size} does not match number of axes "
             f"{len(found)}."
         )
-    flat = reshape(node, (node.size,))
-    parts = [reshape(Slice((i,), (1,), (1,))(flat), ()) for i in range(node.size)]
+    parts = [_start_at(node, i) for i in range(node.size)]
     order = sorted(range(len(found)), key=found.__getitem__)
     return [parts[i] for i in order], tuple(found[i] for i in order)
+
+
+@by_types(1)
+def _start_at(starts: Node, position: int) -> Node:
+    """One of several starts, as a node without axes."""
+    one = starts if starts.size == 1 else narrow(starts, 0, position, position + 1)
+    return reshape(one, ())
 
 
 def _axis(name: str, axis: Any, ndim: int) -> int:
@@ -239,7 +257,8 @@ def slice_update(
     value = _fit(name, value, shape)
     if not moved:
         return wrap(value)
-    return wrap(Scatter(moved, "set", window=tuple(shape[i] for i in moved))(x, value, *starts))
+    window = tuple([shape[i] for i in moved])
+    return wrap(Node(Scatter(moved, "set", 0, window), (x, value, *starts), x.shape, x.dtype))
 
 
 def as_strided(

@@ -8,6 +8,7 @@ Raises ValueError for negative sizes, for dtypes it cannot make and for malforme
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
@@ -20,6 +21,7 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node, Shape
+from mlx.ops.chains import by_types
 from mlx.ops.operands import (
     Operand,
     array_node,
@@ -102,6 +104,7 @@ def key_node(key: array | None) -> Node:
     return node
 
 
+@by_types(1)
 def _row(pair: Node, index: int) -> Node:
     return reshape(narrow(pair, 0, index, index + 1), (2,))
 
@@ -130,7 +133,12 @@ def _bits(shape: Shape, key: Node, of: Callable[[Node], Node]) -> Node:
 
 def random_bits(shape: Shape, key: Node) -> Node:
     """Random uint32 words."""
-    return _bits(shape, key, lambda bits: bits)
+    return _words(key, shape)
+
+
+@by_types(1)
+def _words(key: Node, shape: Shape) -> Node:
+    return _bits(shape, key, _itself)
 
 
 def _unit(shape: Shape, key: Node, dtype: Dtype, of: Callable[[Node], Node]) -> Node:
@@ -198,14 +206,28 @@ def uniform_node(
 ) -> Node:
     """A function of uniform numbers between two bounds."""
     if not any(isinstance(b, Node) for b in bounds):
-        low, high = (dtype.numpy.type(b) for b in bounds)
-        width = float(dtype.numpy.type(high - low))
-        if width == 1 and low == 0:
-            return _unit(shape, key, dtype, of)
-        return _unit(shape, key, dtype, lambda u: of(u * width + float(low)))
+        return _between(key, shape, dtype, *bounds, of)
     low_node, high_node = (fitted(b, shape, dtype) for b in bounds)
     unit = _unit(shape, key, dtype, _itself)
     return of(unit * (high_node - low_node) + low_node)
+
+
+@by_types(1)
+def _between(
+    key: Node, shape: Shape, dtype: Dtype, least: Any, most: Any, of: Callable[[Node], Node]
+) -> Node:
+    """A function of uniform numbers between two Python numbers."""
+    low, high = (dtype.numpy.type(b) for b in (least, most))
+    width = float(dtype.numpy.type(high - low))
+    if width == 1 and low == 0:
+        return _unit(shape, key, dtype, of)
+    return _unit(shape, key, dtype, lambda u: of(u * width + float(low)))
+
+
+@functools.cache
+def _floor_to(dtype: Dtype) -> Callable[[Node], Node]:
+    """One function a dtype, so that what it is applied to is remembered."""
+    return lambda u: cast(Floor()(u), dtype)
 
 
 def randint(
@@ -227,8 +249,7 @@ def randint(
     bounds = [operand("random.randint", b) for b in (low, high)]
     sizes = _sizes("random.randint", shape, *bounds)
     source = key_node(key)
-    drawn = uniform_node(bounds, sizes, dt.float32, source, lambda u: cast(Floor()(u), kind))
-    return wrap(drawn)
+    return wrap(uniform_node(bounds, sizes, dt.float32, source, _floor_to(kind)))
 
 
 def bernoulli(
@@ -248,13 +269,15 @@ def bernoulli(
     sizes = node.shape if shape is None else _sizes("random.bernoulli", shape, node)
     wide = dt.promote(node.dtype, dt.float32)
     if node.size == 1:
-        one = reshape(node, ())
-        below = _unit(
-            sizes, key_node(key), dt.float32, lambda u: cast(u, wide) < fitted(one, u.shape, wide)
-        )
-        return wrap(below)
+        return wrap(_below(key_node(key), reshape(node, ()), sizes, wide))
     unit = _unit(sizes, key_node(key), dt.float32, lambda u: u)
     return wrap(cast(unit, wide) < fitted(node, sizes, wide))
+
+
+@by_types(2)
+def _below(key: Node, bound: Node, shape: Shape, dtype: Dtype) -> Node:
+    """Whether uniform numbers are less than one bound."""
+    return _unit(shape, key, dt.float32, lambda u: cast(u, dtype) < fitted(bound, u.shape, dtype))
 
 
 def normal(
@@ -293,6 +316,11 @@ def normal_node(shape: Shape, dtype: Dtype, key: Node, scale: Any = None) -> Nod
         return out * (fitted(scale, shape, dtype) * _ROOT_2)
     kind = dtype.numpy.type
     width = float(kind(_ROOT_2) * kind(1 if scale is None else scale))
+    return _normal(key, shape, dtype, width or 0.0)
+
+
+@by_types(1)
+def _normal(key: Node, shape: Shape, dtype: Dtype, width: float) -> Node:
     return _symmetric(shape, key, lambda u: cast(ErfInv()(u), dtype) * width)
 
 
@@ -337,6 +365,11 @@ def gumbel(
 
 
 def gumbel_node(shape: Shape, dtype: Dtype, key: Node) -> Node:
+    return _gumbel(key, shape, dtype)
+
+
+@by_types(1)
+def _gumbel(key: Node, shape: Shape, dtype: Dtype) -> Node:
     return _unit(shape, key, dt.float32, lambda u: cast(-Log()(-Log()(u)), dtype))
 
 

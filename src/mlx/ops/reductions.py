@@ -17,7 +17,7 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
-from mlx.ops.chains import by_shape
+from mlx.ops.chains import by_shape, by_types
 from mlx.ops.operands import Operand, axes_of, axis_of, dtype_of, node_of, number
 from mlx.ops.shape import diagonal
 from mlx.primitives import reductions, views
@@ -177,7 +177,8 @@ def widened(x: Node) -> Node:
     return cast(x, dt.float32 if dtype.size == 2 else dtype)
 
 
-def mean_node(x: Node, axes: Sequence[int], keepdims: bool) -> Node:
+@by_types(1)
+def mean_node(x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
     """The mean of a widened node."""
     count = product(x.shape[i] for i in axes)
     total = _reduce(Sum, x, axes, keepdims)
@@ -195,7 +196,8 @@ def mean(a: Operand, /, axis: Axes = None, keepdims: bool = False, *, stream: An
     return wrap(cast(out, dt.at_least_float(x.dtype)))
 
 
-def variance_node(x: Node, axes: Sequence[int], keepdims: bool, ddof: float) -> Node:
+@by_types(1)
+def variance_node(x: Node, axes: tuple[int, ...], keepdims: bool, ddof: float) -> Node:
     """The variance of a widened node, in two passes."""
     centred = x - broadcast(mean_node(x, axes, True), x.shape)
     size = Absolute()(centred) if x.dtype.is_complex else centred
@@ -254,7 +256,8 @@ def _pivot(x: Node, axes: Sequence[int]) -> Node:
     return where(Equal()(largest - largest, full_like(largest, 0)), largest, 0)
 
 
-def logsumexp_node(x: Node, axes: Sequence[int], keepdims: bool) -> Node:
+@by_types(1)
+def logsumexp_node(x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
     """log of the sum of exponentials of a widened node."""
     pivot = _pivot(x, axes)
     total = _reduce(Sum, Exp()(x - broadcast(pivot, x.shape)), axes, keepdims)
@@ -277,7 +280,8 @@ def logsumexp(
     return wrap(cast(out, dt.at_least_float(x.dtype)))
 
 
-def softmax_node(x: Node, axes: Sequence[int]) -> Node:
+@by_types(1)
+def softmax_node(x: Node, axes: tuple[int, ...]) -> Node:
     """Softmax of a widened node."""
     if x.size == 0:
         return x

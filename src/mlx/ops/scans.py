@@ -14,6 +14,7 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
+from mlx.ops.chains import by_types
 from mlx.ops.operands import Operand, axis_of, dtype_of, flag, integer, node_of
 from mlx.ops.shape import narrow
 from mlx.primitives.elementwise import NotEqual, Subtract, cast
@@ -26,12 +27,24 @@ def _scan(make: Any, name: str, a: Operand, axis: Any, flags: tuple[bool, bool])
 
 
 def _scanned(make: Any, name: str, x: Node, axis: Any, flags: tuple[bool, bool]) -> Node:
+    if (axis is None or type(axis) is int) and _FLAGS.issuperset(map(type, flags)):
+        return _remembered(x, make, name, axis, flags)
+    return _made(x, make, name, axis, flags)
+
+
+_FLAGS = frozenset({bool})
+
+
+def _made(x: Node, make: Any, name: str, axis: Any, flags: tuple[bool, bool]) -> Node:
     if axis is None:
         x, at = reshape(x, (x.size,)), 0
     else:
         at = axis_of(name, axis, x.ndim)
     reverse, inclusive = flags
     return make(at, flag(name, "reverse", reverse), flag(name, "inclusive", inclusive))(x)
+
+
+_remembered = by_types(1)(_made)
 
 
 def cumsum(

@@ -206,15 +206,27 @@ def transpose(a: array, /, axes: Sequence[int] | None = None, *, stream: Any = N
     x = a._node if type(a) is array else array_node("transpose", a)
     if axes is None:
         return wrap(_reversed(x))
-    order = axes_of("transpose", axes, len(x.shape))
-    if len(order) != len(x.shape):
+    if type(axes) in (tuple, list) and _INTEGERS.issuperset(map(type, axes)):
+        return wrap(_reordered(x, tuple(axes)))
+    return wrap(_transposed(x, _order(x, axes)))
+
+
+_INTEGERS = frozenset({int})
+_transposed = by_shape(views.transpose)
+
+
+def _order(x: Node, axes: Any) -> tuple[int, ...]:
+    order = axes_of("transpose", axes, x.ndim)
+    if len(order) != x.ndim:
         raise ValueError(
             f"[transpose] Received {len(order)} axes for array with {x.ndim} dimensions."
         )
-    return wrap(_transposed(x, order))
+    return order
 
 
-_transposed = by_shape(views.transpose)
+@by_shape
+def _reordered(x: Node, axes: tuple[int, ...]) -> Node:
+    return views.transpose(x, _order(x, axes))
 
 
 @by_shape

@@ -30,6 +30,7 @@ class Indexing(Primitive):
     """What gather and scatter have in common."""
 
     family = "indexing"
+    shared = True
     sizes = frozenset({"shape", "window"})
     axes: tuple[int, ...]
     batch: int
@@ -266,6 +267,7 @@ class SliceUpdate(Primitive):
     """The array with the update in place of ``array[starts :: steps]``."""
 
     family = "join"
+    shared = True
     updates_first = True
     sizes = frozenset({"starts"})
     starts: tuple[int, ...]

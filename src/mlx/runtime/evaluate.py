@@ -13,8 +13,9 @@ from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
-from mlx.runtime.cut import pieces
-from mlx.runtime.execute import Failed, counters, may_spoil, number_bits, run, spoil, unsettled
+from mlx.runtime.cut import LIMIT, pieces
+from mlx.runtime.described import Described
+from mlx.runtime.execute import Failed, counters, may_spoil, number_bits, run, spoil
 from mlx.runtime.structures import Programs, Region
 
 if TYPE_CHECKING:
@@ -50,115 +51,50 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
             data.wait()
 
 
-def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node]]:
-    """The unevaluated nodes that ``roots`` need, in order of serial, and the calls of compiled
-    functions among them."""
-    seen = {n for n in roots if n.data is None}
+def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node], bool]:
+    """The unevaluated nodes that ``roots`` need, in order of serial, the calls of compiled
+    functions among them, and whether some only wait for the data of a finished call."""
+    seen = set(roots)
     stack = list(seen)
     calls: list[Node] = []
+    finished = False
+    add, push, pop = seen.add, stack.append, stack.pop
     while stack:
-        for node in stack.pop().inputs:
+        for node in pop().inputs:
             data = node.data
             if data is None:
                 if node not in seen:
-                    seen.add(node)
-                    stack.append(node)
+                    add(node)
+                    push(node)
                     if node.dtype is None and node.primitive.family == "compiled":
                         calls.append(node)
-            elif type(data) is not Buffer and type(data) is not tuple:
-                raise data.error()
-    return sorted(seen, key=_serial), sorted(calls, key=_serial)
+            elif type(data) is not Buffer:
+                if type(data) is not tuple:
+                    raise data.error()
+                finished = True
+    order = list(seen)
+    if len(order) > 1:
+        order.sort(key=_serial)
+        calls.sort(key=_serial)
+    return order, calls, finished
 
 
 def _settle(order: Sequence[Node]) -> bool:
     """Give the outputs of finished compiled calls their data; whether there were any."""
     settled = []
-    keep = trace.any_open()
     for node in order:
         inputs = node.inputs
-        if inputs and (source := inputs[0]).dtype is None and (data := source.data) is not None:
+        if inputs and inputs[0].dtype is None and (data := inputs[0].data) is not None:
             if type(data) is not tuple:
                 raise data.error()
             node.data = data[node.primitive.index]
             settled.append(node)
-            if not keep:
-                node.inputs = ()
-    if keep:
-        trace.evaluated(settled)
+    trace.evaluated(settled)
     return bool(settled)
 
 
 _serial = operator.attrgetter("serial")
 _COMPUTED = {Buffer}
-
-
-_SHAPE = 1 << 40
-"""Added to the number of a tuple of sizes in a key, which no token or position reaches."""
-
-
-class _Shapes(dict[tuple[int, ...], int]):
-    """Numbers for the different tuples of sizes of a region, in the order in which it has them."""
-
-    def __missing__(self, sizes: tuple[int, ...]) -> int:
-        number = self[sizes] = _SHAPE + len(self)
-        return number
-
-
-class _Described:
-    """A region as a key says it: ``key`` is the structure, ``shapes`` the tuples of sizes.
-
-    edges: in-region references to each node; uses: to each leaf; index: positions of nodes.
-    """
-
-    __slots__ = ("edges", "index", "key", "leaves", "scalars", "shapes", "uses")
-
-    def __init__(self, order: list[Node]) -> None:
-        self.index = dict[Node, int]()
-        self.key = list[int]()
-        self.leaves = list[Node]()
-        self.scalars = list[Node]()
-        self.shapes = _Shapes()
-        self.edges = [0] * len(order)
-        self.uses = list[int]()
-        self._walk(order)
-
-    def _walk(self, order: list[Node]) -> None:
-        index, key, shapes, edges, uses = self.index, self.key, self.shapes, self.edges, self.uses
-        find, leaves = index.get, self.leaves
-        for position, node in enumerate(order):
-            primitive = node.primitive
-            index[node] = position
-            part = primitive.__dict__.get("_key_part")
-            if part is None:
-                part = primitive.key_part
-            if part.__class__ is tuple:
-                key += (part[0], shapes[part[1]])
-            else:
-                key.append(part)
-            dtype = node.dtype
-            inputs = node.inputs
-            if dtype is not None:
-                key += (shapes[node.shape], dtype.index)
-            else:
-                key += (-_SHAPE, len(inputs), *[shapes[sizes] for sizes, _ in node.shape])
-            if not inputs:
-                if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
-                    self.scalars.append(node)
-                    edges[position] += 1  # by ``scalars`` itself
-                continue
-            for source in inputs:
-                at = find(source)
-                if at is None:
-                    leaves.append(source)
-                    at = index[source] = -len(leaves)
-                    uses.append(1)
-                    key += (at, shapes[source.shape], source.dtype.index)
-                    continue
-                if at >= 0:
-                    edges[at] += 1
-                else:
-                    uses[-1 - at] += 1
-                key.append(at)
 
 
 def _outside(order: list[Node], edges: list[int], usual: int) -> list[int]:
@@ -182,7 +118,7 @@ _USUAL = _calibrate()
 
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
-    order, calls = _collect(roots)
+    order, calls, finished = _collect(roots)
     if calls:
         order.clear()  # references to arrays, and to calls, would keep them from being donated
         while calls:
@@ -190,12 +126,15 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
             _evaluate([n for n in call.inputs if n.data is None], asynchronous)
             _call_compiled(call, asynchronous)
         del call
-        order = _collect([n for n in roots if n.data is None])[0]
-    while order and _settle(order):
-        waiting = [n for n in roots if n.data is None]
-        order = _collect(waiting)[0] if waiting else waiting
+        order, _, finished = _collect([n for n in roots if n.data is None])
+    while finished and _settle(order):
+        order.clear()
+        order, _, finished = _collect([n for n in roots if n.data is None])
     if order:
         wanted = {n for n in roots if n.data is None}
+        if len(order) <= LIMIT:
+            _evaluate_region(order, wanted, asynchronous)
+            return
         for piece in pieces(order):
             _evaluate_region(piece, wanted, asynchronous)
 
@@ -229,8 +168,8 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
 
     try:
         leaves = list(sources(inputs + graph.values))  # never ``inputs`` itself: ``uses``
-        unsettled([leaf.data for leaf in leaves], False)
-        run(program, leaves, uses, numbers, deliver, asynchronous and not program.can_fail)
+        can_wait = asynchronous and not program.can_fail
+        run(program, leaves, uses, numbers, deliver, can_wait, patient=True)
     except (IndexError, ArithmeticError, ValueError, MemoryError) as error:
         call.data = Failed(error)
         call.primitive.failed(call)
@@ -255,7 +194,7 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
     roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
     order = _collect_recorded(roots)
-    described = _Described(order)
+    described = Described(order)
     leaves, scalars, index = described.leaves, described.scalars, described.index
     graph.results = [
         ("input", position[n])
@@ -286,17 +225,18 @@ def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
     return sorted(seen, key=_serial)
 
 
-def _program(described: _Described, order: list[Node], live: list[int], threads: int) -> Executable:
+def _program(described: Described, order: list[Node], live: list[int], threads: int) -> Executable:
     """The program of a region: met before, bound to new sizes, or planned."""
-    shapes = tuple(described.shapes)
-    equal = equality.equal_numbers(described.scalars)
-    key = (tuple(described.key), tuple(map(len, shapes)), tuple(live), equal, threads)
-    structure, program = _programs.find(key, shapes)
+    shapes, scalars = tuple(described.shapes), described.scalars
+    equal = equality.equal_numbers(scalars) if len(scalars) > 1 else ()
+    region_key = tuple(described.key)
+    key = (region_key, shapes, tuple(live), equal, threads)
+    program = _programs.find(key)
     if program is None:
         counters["programs"] += 1
-        leaves, scalars = described.leaves, described.scalars
-        region = Region(order, live, leaves, scalars, shapes, threads)
-        program = _programs.make(structure, region)
+        structure = (region_key, tuple(map(len, shapes)), *key[2:])
+        region = Region(order, live, described.leaves, scalars, shapes, threads)
+        program = _programs.make(key, structure, region)
     return program
 
 
@@ -361,7 +301,7 @@ def _evaluate_region(
     order: list[Node], roots: set[Node], asynchronous: bool, held: int = 0
 ) -> None:
     """Evaluate what is wanted of a region, to whose nodes ``held`` more lists refer."""
-    described = _Described(order)
+    described = Described(order)
     live = _outside(order, described.edges, _USUAL + held)
     find = described.index.get
     wanted = {at for n in roots if (at := find(n, -1)) >= 0}

@@ -103,24 +103,24 @@ def _line(row: tuple[str, ...], widths: list[int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-_active: list[Explanation] = []
+active: list[Explanation] = []
 LEVEL = int(os.environ.get("MLX_DEBUG") or 0)
 
 
 def wanted() -> bool:
     """Whether programs should be run kernel by kernel."""
-    return bool(_active) or LEVEL > 0
+    return bool(active) or LEVEL > 0
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[Explanation]:
     """Collect the kernels of all evaluations within a ``with`` block."""
     found = Explanation()
-    _active.append(found)
+    active.append(found)
     try:
         yield found
     finally:
-        _active.remove(found)
+        active.remove(found)
 
 
 def timed(program: Executable) -> Callable[[Any, words[int]], int]:
@@ -145,7 +145,7 @@ def _run_timed(program: Executable, segment: Any, bases: words[int]) -> int:
         )
         if status:
             break
-    for explanation in _active:
+    for explanation in active:
         explanation.kernels += found.kernels
         explanation.arena_bytes += found.arena_bytes
     _print(found)

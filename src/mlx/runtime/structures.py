@@ -180,29 +180,39 @@ class Programs:
 
     def __init__(self) -> None:
         self._structures: OrderedDict[Any, Structure] = OrderedDict()
-        self._programs: OrderedDict[tuple[Structure, Shapes], Executable] = OrderedDict()
+        self._programs: dict[Any, Executable] = {}
+        self._clock = 0
 
-    def find(self, key: Any, shapes: Shapes) -> tuple[Structure, Executable | None]:
-        """The structure of a key, and the executable if these sizes were met before."""
-        structure = self._structures.get(key)
-        if structure is None:
-            structure = self._structures[key] = Structure()
+    def find(self, key: Any) -> Executable | None:
+        """The executable of a structure and sizes that were met before.
+
+        It notes the time instead of moving to an end: a key is long, and hashed each time.
+        """
+        program = self._programs.get(key)
+        if program is not None:
+            program.used = self._clock = self._clock + 1
+        return program
+
+    def make(self, key: Any, structure: Any, region: Region) -> Executable:
+        """Plan or bind, and keep the result."""
+        known = self._structures.get(structure)
+        if known is None:
+            known = self._structures[structure] = Structure()
             if len(self._structures) > STRUCTURES:
                 self._structures.popitem(last=False)
-            return structure, None
-        self._structures.move_to_end(key)
-        whole = (structure, shapes)
-        program = self._programs.get(whole)
-        if program is not None:
-            self._programs.move_to_end(whole)
-        return structure, program
-
-    def make(self, structure: Structure, region: Region) -> Executable:
-        """Plan or bind, and keep the result."""
-        program = self._programs[structure, region.shapes] = structure.executable(region)
+        else:
+            self._structures.move_to_end(structure)
+        program = self._programs[key] = known.executable(region)
+        program.used = self._clock = self._clock + 1
         if len(self._programs) > PROGRAMS:
-            self._programs.popitem(last=False)
+            self._forget()
         return program
+
+    def _forget(self) -> None:
+        """Let go of the eighth not used for longest."""
+        oldest = sorted(self._programs, key=lambda key: self._programs[key].used)
+        for key in oldest[: PROGRAMS // 8]:
+            del self._programs[key]
 
     def clear(self) -> None:
         """Forget all."""

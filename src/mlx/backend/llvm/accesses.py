@@ -7,7 +7,7 @@ from math import prod
 
 from mlx.backend.llvm import staging
 from mlx.backend.llvm.expressions import AccessClass, Structure
-from mlx.compiler.nest import Access, Nest, Reduce
+from mlx.compiler.nest import Access, Accumulate, Nest, Reduce
 from mlx.compiler.runs import is_interleaved, sharing
 
 STREAM_BYTES = 24 << 20
@@ -21,8 +21,13 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
     """The nest without its sizes."""
     stored = {a for _, a in nest.stores}
     staged = staged_accesses(nest)
+    late = {a for v, a in nest.stores if isinstance(nest.values[v], Accumulate)}
     kinds = [
-        "staged" if number in staged else _kind(nest, number, stored, offset)
+        "late"
+        if number in late
+        else "staged"
+        if number in staged
+        else _kind(nest, number, stored, offset)
         for number in range(len(nest.accesses))
     ]
     classes = []
@@ -71,6 +76,8 @@ def staged_accesses(nest: Nest) -> list[int]:
     """Operands that lie across the rows, if blocks of rows of them fit in cache."""
     rows = nest.outer[-1] if nest.outer else 1
     if nest.columns is not None or nest.split or min(rows, nest.inner) < staging.BLOCK:
+        return []
+    if any(isinstance(v, Accumulate) for v in nest.values):
         return []
     stored = {a for _, a in nest.stores}
     found = [

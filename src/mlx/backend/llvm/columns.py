@@ -23,8 +23,9 @@ from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, i64
+from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
-from mlx.compiler.nest import CHUNK, Load, Reduce
+from mlx.compiler.nest import CHUNK, Accumulate, Load, Reduce
 
 BLOCK = 512
 """At most so many columns a task: 32 accumulator rows of them stay in the second-level cache."""
@@ -76,6 +77,7 @@ class _Columns(RowsKernel):
         self.reduces = [v for v, e in enumerate(s.values) if isinstance(e, Reduce)]
         self._divide_task()
         self._fill(CONST, 0)
+        self._prepare_steps()
         self._clear()
         outer = self.bases
         rest = self.outer_index
@@ -222,7 +224,8 @@ class _Columns(RowsKernel):
 
 @dataclass(frozen=True)
 class CombineSpec:
-    """Folds partial results in place, upper half onto lower, and stores the first.
+    """Folds partial results in place, upper half onto lower, and stores the first; ``unit``
+    where the elements of a part lie side by side, so that vectors of them are folded.
 
     Consts: elements, parts, elements a task, element stride and part stride of the partial
     results (bytes), their base and offset, base and offset of the result.
@@ -230,20 +233,23 @@ class CombineSpec:
 
     primitive: str
     dtype: str
-    reduce: Reduce
+    reduce: Reduce | Accumulate
+    unit: bool
 
     @property
     def key(self) -> str:
-        return f"combine {self.primitive} {self.dtype}"
+        return f"combine {self.primitive} {self.dtype}" + " unit" * self.unit
 
     def emit(self, module: Module, name: str) -> None:
         k = Kernel(module, name)
-        f, e = k.f, LaneEmitter(k.f, 2)
+        f, e = k.f, LaneEmitter(k.f, 2 * host().lanes if self.unit else 2)
         elements, parts, each, step, gap = (k.const(i) for i in range(5))
         source, target = k.pointer(5), k.pointer(7)
         acc = accumulator(self.reduce.dtype)
         start = f.mul(k.task, each)
-        outer = f.loop(start, f.min(f.add(start, each), elements), i64(1))
+        stop = f.min(f.add(start, each), elements)
+        outer = f.loop(start, stop, i64(e.lanes if self.unit else 1))
+        mask = memory.below(f, f.sub(stop, outer.index), e.lanes) if self.unit else None
         base = f.gep(source, f.mul(outer.index, step))
         before = f.block
         head, body, done = f.label("fold"), f.label("foldbody"), f.label("folddone")
@@ -257,16 +263,27 @@ class CombineSpec:
         loop = f.loop(i64(0), f.sub(n, half), i64(1))
         low = f.gep(base, f.mul(loop.index, gap))
         high = f.gep(base, f.mul(f.add(loop.index, half), gap))
-        a, b = memory.load_splat(e, low, acc), memory.load_splat(e, high, acc)
-        memory.store_first(e, self.reduce.primitive.combine(e, a, b), low)
+        a, b = self._load(e, low, acc, mask), self._load(e, high, acc, mask)
+        self._store(e, self.reduce.primitive.combine(e, a, b), low, mask)
         f.end_loop(loop)
         f.lines[mark] = f.lines[mark].replace("@LATCH@", f"[ {half.ref}, %{f.block} ]")
         f.branch(head)
         f.start(done)
-        total = memory.load_splat(e, base, acc)
+        total = self._load(e, base, acc, mask)
         if acc is not self.reduce.dtype:
             total = e.rounded(total.v, self.reduce.dtype)
         size = i64(self.reduce.dtype.size)
-        memory.store_first(e, total, f.gep(target, f.mul(outer.index, size)))
+        self._store(e, total, f.gep(target, f.mul(outer.index, size)), mask)
         f.end_loop(outer)
         f.ret()
+
+    def _load(self, e: LaneEmitter, address: Value, dtype: Dtype, mask: Value | None) -> Lane:
+        if mask is None:
+            return memory.load_splat(e, address, dtype)
+        return memory.load_unit(e, address, dtype, mask)
+
+    def _store(self, e: LaneEmitter, x: Lane, address: Value, mask: Value | None) -> None:
+        if mask is None:
+            memory.store_first(e, x, address)
+        else:
+            memory.store_unit(e, x, address, mask)

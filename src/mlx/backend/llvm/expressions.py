@@ -10,6 +10,7 @@ from typing import Any
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.compiler.nest import (
+    Accumulate,
     Apply,
     Argument,
     Dot,
@@ -82,7 +83,8 @@ def compute(emit: Any, expression: Expression, known: Mapping[int, Any] | Sequen
 @dataclass(frozen=True, slots=True)
 class AccessClass:
     """What of an access decides code: ``unit``, ``zero``, ``strided``, ``stream`` (unit,
-    non-temporal), ``reversed``, ``staged`` or ``interleaved``, and which outer loops move it.
+    non-temporal), ``reversed``, ``staged``, ``late`` (of an Accumulate) or
+    ``interleaved``, and which outer loops move it.
 
     Of an interleaved one: elements from one to the next, the access that comes first in the
     same runs, the place behind that one, places up to the last access, and whether whole runs
@@ -136,6 +138,8 @@ class Structure:
                 out.append(space if access.kind == "zero" else FULL)
             elif isinstance(e, Reduce):
                 out.append(ROW)
+            elif isinstance(e, Accumulate):
+                out.append(FULL)
             else:
                 out.append(max((out[o] for o in operands(e)), default=CONST))
         return out

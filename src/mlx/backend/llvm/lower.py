@@ -10,19 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from mlx.backend.llvm import columns, opaque, staging
+from mlx.backend.llvm import columns, late, opaque, staging
 from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.accesses import structure_of
 from mlx.backend.llvm.arena import ALIGN
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
 from mlx.backend.llvm.convolution import plan_contraction
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
-from mlx.backend.llvm.expressions import Structure, accumulator
+from mlx.backend.llvm.expressions import Structure, accumulator, accumulator_lanes
 from mlx.backend.llvm.gemm import Matrix, plan_gemm
 from mlx.backend.llvm.indexing import plan_carry, plan_check
+from mlx.backend.llvm.late import LateSpec
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.staging import StagedSpec
-from mlx.compiler.nest import CHUNK, Access, Nest, Reduce
+from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce
 from mlx.compiler.sizes import least, most
 from mlx.compiler.steps import (
     CheckStep,
@@ -128,6 +129,9 @@ class _Lowering:
         if not rows or (not nest.inner and not reduces):
             return
         structure = self._structure(nest)
+        if late.late_stores(structure):
+            self._late(nest, structure)
+            return
         staged = [a for a, c in enumerate(structure.accesses) if c.kind == "staged"]
         spec = StagedSpec(structure) if staged else RowsSpec(structure)
         chunk, rows_each = self._tasks(nest, rows, bool(reduces))
@@ -138,11 +142,7 @@ class _Lowering:
         consts = [rows, nest.inner, rows_each, chunk, chunks]
         consts += self._tail_consts(nest, spec)
         partials = self._partials(nest, consts, spec, rows * chunks) if nest.split else []
-        if structure.scratch:
-            widest = max(structure.values[v].dtype.size for v in structure.scratch)
-            row_bytes = -(-nest.inner * widest // ALIGN) * ALIGN
-            each = row_bytes * len(structure.scratch)
-            consts += [*self.scratch(each * self.workers).consts, each, row_bytes]
+        consts += self._scratch_rows(nest, structure)
         if staged:
             consts += self._staging(nest, staged, chunk)
         tasks = -(-rows // rows_each) * chunks
@@ -150,6 +150,37 @@ class _Lowering:
         for reduce, source, target in partials:
             size = accumulator(reduce.dtype).size
             self._combine(reduce, rows, chunks, chunks * size, size, source, target)
+
+    def _scratch_rows(self, nest: Nest, structure: Structure) -> list[int]:
+        """The consts of rows kept from one pass to another."""
+        if not structure.scratch:
+            return []
+        widest = max(structure.values[v].dtype.size for v in structure.scratch)
+        row_bytes = -(-nest.inner * widest // ALIGN) * ALIGN
+        each = row_bytes * len(structure.scratch)
+        return [*self.scratch(each * self.workers).consts, each, row_bytes]
+
+    def _late(self, nest: Nest, structure: Structure) -> None:
+        """Rows with reductions over them: their kernel, and the folds of its lanes."""
+        spec, rows = LateSpec(structure), prod(nest.outer)
+        period = late.period(structure)
+        size = max(a.dtype.size for a in nest.accesses if a.dtype is not None)
+        residues = late.residues(nest.inner, size, period, self.workers)
+        consts = [rows, nest.inner, residues, nest.inner, 1]
+        consts += self._tail_consts(nest, spec) + self._scratch_rows(nest, structure)
+        folds = []
+        for reduce, access in late.late_stores(structure):
+            row_bytes = late.row_bytes(nest.inner, reduce)
+            lanes = accumulator_lanes(reduce.dtype)
+            area = self.scratch(lanes * row_bytes)
+            consts += [*area.consts, row_bytes]
+            folds.append(
+                (reduce, lanes, row_bytes, area, Pointer(*self._access(nest.accesses[access])))
+            )
+        self.commands.append(Command(spec, consts, period // residues, bytes=self._traffic(nest)))
+        for reduce, lanes, gap, area, target in folds:
+            size = accumulator(reduce.dtype).size
+            self._combine(reduce, nest.inner, lanes, size, gap, area, target)
 
     def _staging(self, nest: Nest, staged: list[int], chunk: int) -> list[int]:
         """The consts of the staging area."""
@@ -198,7 +229,7 @@ class _Lowering:
 
     def _combine(
         self,
-        reduce: Reduce,
+        reduce: Reduce | Accumulate,
         elements: int,
         parts: int,
         step: int,
@@ -206,8 +237,10 @@ class _Lowering:
         source: Pointer,
         target: Pointer,
     ) -> None:
-        spec = CombineSpec(reduce.primitive.name, reduce.dtype.name, reduce)
+        unit = bool(step == accumulator(reduce.dtype).size)
+        spec = CombineSpec(reduce.primitive.name, reduce.dtype.name, reduce, unit)
         each = max(1, 4096 // max(parts, 1))
+        each = -(-each // 64) * 64 if unit else each
         consts = [elements, parts, each, step, gap, *source.consts, *target.consts]
         self.commands.append(Command(spec, consts, -(-elements // each), "combine"))
 

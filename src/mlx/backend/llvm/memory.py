@@ -27,10 +27,10 @@ def _doubled(f: Function, mask: Value, lanes: int) -> Value:
     return f.shuffle(mask, None, [i // 2 for i in range(2 * lanes)])
 
 
-def prefetch(f: Function, address: Value) -> None:
-    """Ask for the cache line of an address that need not be valid."""
+def prefetch(f: Function, address: Value, level: int = 3) -> None:
+    """Ask for the cache line of an address that need not be valid (3: nearest, 2: second cache)."""
     f.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
-    f.do(f"call void @llvm.prefetch.p0(ptr {address.ref}, i32 0, i32 3, i32 1)")
+    f.do(f"call void @llvm.prefetch.p0(ptr {address.ref}, i32 0, i32 {level}, i32 1)")
 
 
 def load_unit(e: LaneEmitter, address: Value, dtype: Dtype, mask: Value | None) -> Lane:

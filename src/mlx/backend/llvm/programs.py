@@ -8,10 +8,10 @@ from typing import Any
 
 from mlx.backend.llvm import jit
 from mlx.backend.llvm.abi import Command, HostCall, KernelSpec
-from mlx.backend.llvm.arena import place_temps
+from mlx.backend.llvm.arena import ALIGN, place_temps
 from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.lower import lower
+from mlx.backend.llvm.lower import FIRST, lower
 from mlx.backend.llvm.target import host
 from mlx.compiler.donate import check_ahead, donations, may_fail
 from mlx.compiler.plan import make_plan
@@ -49,8 +49,9 @@ class Executable:
     """A bound program: native commands, and how leaves and outputs map to its bases."""
 
     __slots__ = (
-        "_commands", "arena_bytes", "can_fail", "donations", "donors", "leaf_order",
-        "output_bytes", "plain", "results", "scalar_order", "segments",
+        "_commands", "arena_bytes", "blocks", "can_fail", "carries", "donations", "donors",
+        "leaf_order", "lean", "only", "output_bytes", "places", "plain", "results",
+        "scalar_order", "segments", "used",
     )  # fmt: skip
 
     _commands: Any
@@ -69,6 +70,25 @@ class Executable:
     """For each output: ("leaf" or "output", which, byte offset)."""
     plain: bool
     """Whether the outputs are just the output buffers, in their order."""
+    blocks: list[int]
+    """Bytes of the blocks of memory that the output buffers lie in."""
+    places: list[tuple[int, int]]
+    """For each output buffer: (block, byte offset)."""
+    carries: dict[int, tuple[int, int]]
+    """By command: (output, leaf) of a copy that does nothing if the one has the other's memory."""
+    only: Any
+    """The only segment, where it is native; else None."""
+    lean: Any
+    """``only`` without the ``carries``, for when none of them does anything; None without any."""
+    used: int
+    """When it was used last; the cache's."""
+
+    def seal(self) -> Executable:
+        """Note what follows from the rest; the last step of making one."""
+        self.blocks, self.places = _blocks(self.output_bytes)
+        only = self.segments[0] if len(self.segments) == 1 else None
+        self.only = None if isinstance(only, HostCall) else only
+        return self
 
     @property
     def commands(self) -> list[Command | HostCall]:
@@ -90,6 +110,29 @@ class Executable:
             f"[{_CHECKED.get(code, 'eval')}] {what} out of bounds for an axis of size {size}; "
             f"valid indices are {-size} to {size - width}."
         )
+
+
+SHARED_BYTES = 1024
+
+
+def _blocks(sizes: Sequence[int]) -> tuple[list[int], list[tuple[int, int]]]:
+    """Blocks for buffers, and where in them these lie.  Tiny ones share blocks that are no larger
+    than the Python objects around one of them: so one that stays keeps little else."""
+    blocks: list[int] = []
+    places = []
+    shared = -1
+    for nbytes in sizes:
+        taken = -(-nbytes // ALIGN) * ALIGN
+        if taken > SHARED_BYTES // 4:
+            places.append((len(blocks), 0))
+            blocks.append(nbytes)
+            continue
+        if shared < 0 or blocks[shared] + taken > SHARED_BYTES:
+            shared = len(blocks)
+            blocks.append(0)
+        places.append((shared, blocks[shared]))
+        blocks[shared] += taken
+    return blocks, places
 
 
 def assemble(
@@ -118,6 +161,7 @@ def assemble(
         if plan.buffers[buffer].nbytes >= DONATED_BYTES
     ]
     result.donors = sorted({leaf for _, positions in result.donations for leaf in positions})
+    result.carries = _carries(lowered.commands, result.leaf_order)
     result.can_fail = any(may_fail(step) for step in plan.steps)
     result.results = []
     for i in live:
@@ -130,6 +174,20 @@ def assemble(
     whole = [("output", i, 0) for i in range(len(result.output_bytes))]
     result.plain = result.results == whole
     return result
+
+
+def _carries(
+    commands: Sequence[Command | HostCall], leaf_order: Sequence[int]
+) -> dict[int, tuple[int, int]]:
+    """The copies from whole leaves into whole outputs: ``Executable.carries``."""
+    outputs = FIRST + len(leaf_order)
+    found = {}
+    for at, command in enumerate(commands):
+        if isinstance(command, Command) and command.between is not None:
+            source, target = command.between
+            if FIRST <= source.base < outputs <= target.base:
+                found[at] = (target.base - outputs, leaf_order[source.base - FIRST])
+    return found
 
 
 def build_executable(
@@ -164,7 +222,12 @@ def build_executable(
     if table:
         small = is_small(result.commands) and not result.segments
         result.segments.append(make_program(table, small, libraries))
-    return result
+    result.lean = None
+    if (carries := result.carries) and len(table) == len(result.commands) > len(carries):
+        rest = [i for i in range(len(table)) if i not in carries]
+        small = is_small([result.commands[i] for i in rest])
+        result.lean = make_program([table[i] for i in rest], small, libraries)
+    return result.seal()
 
 
 def is_small(commands: Sequence[Command | HostCall]) -> bool:

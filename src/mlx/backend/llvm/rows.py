@@ -10,10 +10,9 @@ is left.
 
 from __future__ import annotations
 
-from mlx.backend.llvm import memory
+from mlx.backend.llvm import ahead, memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import (
-    CONST,
     FULL,
     ROW,
     Structure,
@@ -21,19 +20,16 @@ from mlx.backend.llvm.expressions import (
     operands,
 )
 from mlx.backend.llvm.folding import fold, fold_lanes, identity_lane, regroup
-from mlx.backend.llvm.interleaved import Interleaved, load_reversed
+from mlx.backend.llvm.frame import INNER_CHUNKS, OUTER, Frame
+from mlx.backend.llvm.interleaved import load_reversed
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.lanes import LaneEmitter
+from mlx.backend.llvm.positions import positions
 from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
-from mlx.backend.llvm.values import Value, i64, lane_consts, vector
-from mlx.base import dtype as dt
+from mlx.backend.llvm.values import Value, i64
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
 from mlx.compiler.nest import Argument, Expression, Index, Load, Reduce
-
-ROWS, INNER, ROWS_PER_TASK, INNER_CHUNK, INNER_CHUNKS = range(5)
-OUTER = 5
 
 
 @dataclass(frozen=True)
@@ -78,94 +74,8 @@ class RowsSpec:
         RowsKernel(self, Kernel(module, name)).emit()
 
 
-class RowsKernel:
+class RowsKernel(Frame):
     """Emission of one rows kernel."""
-
-    def __init__(self, spec: RowsSpec, kernel: Kernel) -> None:
-        self.spec = spec
-        self.s = spec.structure
-        self.k = kernel
-        self.f: Function = kernel.f
-        self.e = LaneEmitter(self.f, spec.lanes)
-        self.fixed: dict[int, Lane] = {}  # const and row values, valid where we are
-        self.interleaved = Interleaved(self.e, self.s.accesses)
-
-    # -- the frame: tasks and rows -----------------------------------------------------
-
-    def emit(self) -> None:
-        k, f, spec = self.k, self.f, self.spec
-        for slot in range(spec.scratch_slot + (4 if self.s.scratch else 0)):
-            k.const(slot)
-        self.bases = [
-            k.pointer(spec.access_slot + spec.access_size * a) for a in range(len(self.s.accesses))
-        ]
-        if self.s.scratch:
-            area = k.pointer(spec.scratch_slot)
-            self.scratch_area = f.gep(area, f.mul(k.worker, k.const(spec.scratch_slot + 2)))
-        block = f.op("udiv", k.task, k.const(INNER_CHUNKS))
-        self.part = f.sub(k.task, f.mul(block, k.const(INNER_CHUNKS)))
-        row0 = f.mul(block, k.const(ROWS_PER_TASK))
-        row1 = f.min(f.add(row0, k.const(ROWS_PER_TASK)), k.const(ROWS))
-        self.j0 = f.mul(self.part, k.const(INNER_CHUNK))
-        self.j1 = f.min(f.add(self.j0, k.const(INNER_CHUNK)), k.const(INNER))
-        self._fill(CONST, 0)
-        if self.s.depth == 0:
-            self._row(self.bases, i64(0))
-        elif self.s.depth == 1:
-            self._run(self.bases, row0, f.sub(row1, row0), row0)
-        else:
-            self._runs(row0, row1)
-        f.ret()
-
-    def _stride(self, access: int, dim: int) -> Value:
-        """Bytes; the inner stride is the last one."""
-        return self.k.const(self.spec.access_slot + self.spec.access_size * access + 2 + dim)
-
-    def _moved(self, pointers: list[Value], dim: int, index: Value) -> list[Value]:
-        """Pointers advanced along one outer loop."""
-        f, out = self.f, []
-        for a, pointer in enumerate(pointers):
-            if self.s.accesses[a].moves[dim]:
-                pointer = f.gep(pointer, f.mul(index, self._stride(a, dim)))
-            out.append(pointer)
-        return out
-
-    def _runs(self, row0: Value, row1: Value) -> None:
-        """Rows in runs along the last outer loop: one division a run."""
-        f, k, depth = self.f, self.k, self.s.depth
-        last_size = k.const(OUTER + depth - 1)
-        before = f.block
-        head, body, done = f.label("run"), f.label("runbody"), f.label("rundone")
-        f.branch(head)
-        f.start(head)
-        mark = len(f.lines)
-        row = f.emit(f"phi i64 [ {row0.ref}, %{before} ], @LATCH@", "i64")
-        f.branch_if(f.icmp("slt", row, row1), body, done)
-        f.start(body)
-        rest, pointers = row, self.bases
-        digits: list[Value] = []
-        for dim in reversed(range(depth)):
-            size = k.const(OUTER + dim)
-            quotient = f.op("udiv", rest, size) if dim else rest
-            digit = f.sub(rest, f.mul(quotient, size)) if dim else rest
-            digits.insert(0, digit)
-            rest = quotient
-        for dim in range(depth - 1):
-            pointers = self._moved(pointers, dim, digits[dim])
-        count = f.min(f.sub(last_size, digits[-1]), f.sub(row1, row))
-        self._run(pointers, digits[-1], count, row)
-        following = f.add(row, count)
-        f.lines[mark] = f.lines[mark].replace("@LATCH@", f"[ {following.ref}, %{f.block} ]")
-        f.branch(head)
-        f.start(done)
-
-    def _run(self, pointers: list[Value], first: Value, count: Value, row: Value) -> None:
-        """Rows ``row`` and following, at places ``first`` and following of the last loop."""
-        f = self.f
-        loop = f.loop(i64(0), count, i64(1))
-        at = f.add(first, loop.index)
-        self._row(self._moved(pointers, self.s.depth - 1, at), f.add(row, loop.index))
-        f.end_loop(loop)
 
     # -- one row -----------------------------------------------------------------------
 
@@ -253,6 +163,10 @@ class RowsKernel:
         """One step of the inner loop: what this pass stores, keeps and folds."""
         s = self.s
         known: dict[int, Lane] = {}
+        if number == self.fetching and mask is None:
+            for access, distance in self.distances.items():
+                row = self.f.gep(self.pointers[access], distance)
+                ahead.fetch(self.f, s, access, row, j, self.spec.lanes)
         for v in s.scratch:
             if s.levels[v] == number:
                 self._spill(v, self._value(v, number, j, mask, known), j, mask)
@@ -261,14 +175,11 @@ class RowsKernel:
             for value, access in s.stores
             if s.accesses[access].kind != "zero" and self._store_pass(value) == number
         ]
+        wanted = [e for e in (s.values[v] for v in reduces) if isinstance(e, Reduce)]
+        lanes = [self._value(e.operand, number, j, mask, known) for e in wanted]
         self._store_all(made, j, mask)
-        out = []
-        for v, total in zip(reduces, totals, strict=True):
-            expression = s.values[v]
-            assert isinstance(expression, Reduce)
-            lane = self._value(expression.operand, number, j, mask, known)
-            out.append(fold(self.e, expression, total, lane, mask))
-        return out
+        triples = zip(wanted, totals, lanes, strict=True)
+        return [fold(self.e, e, total, lane, mask) for e, total, lane in triples]
 
     def _store_pass(self, value: int) -> int:
         """A row value that fills a whole row is stored in the last pass."""
@@ -346,15 +257,12 @@ class RowsKernel:
 
     def _index(self, pointer: Value, j: Value | None, expression: Index) -> Lane:
         """An index access has no buffer: its base is 0, so the 'address' is the position."""
-        f, lanes = self.f, self.spec.lanes
+        f, access = self.f, expression.access
         at = f.emit(f"ptrtoint ptr {pointer.ref} to i64", "i64")
-        index = f.splat(at, lanes)
-        if j is not None:
-            ramp = lane_consts(vector(lanes, "i64"), range(lanes))
-            position = f.add(f.splat(j, lanes), ramp)
-            stride = f.splat(self._stride(expression.access, self.s.depth), lanes)
-            index = f.add(index, f.mul(position, stride))
-        return self.e.cast(Lane(dt.int64, index), expression.dtype)
+        if j is None:
+            return positions(self.e, at, None, expression.dtype)
+        at = f.add(at, f.mul(j, self._stride(access, self.s.depth)))
+        return positions(self.e, at, self.steps[expression], expression.dtype)
 
     # -- scratch rows ------------------------------------------------------------------
 

@@ -55,6 +55,8 @@ class Template:
         if len(commands) < len(like.commands):
             raise Fixed("a host call")
         self._small = is_small(commands)
+        self._rest = [i for i in range(len(commands)) if i not in like.carries]
+        self._rest_small = is_small([commands[i] for i in self._rest])
         self._libraries = [programs.kernel(c.spec) for c in commands]
         recipe.close()
         self._like = like
@@ -125,11 +127,15 @@ class Template:
         result.donors = like.donors
         result.leaf_order = like.leaf_order
         result.scalar_order = like.scalar_order
+        result.carries, result.lean = like.carries, None
         result.segments = []
+        if like.carries and self._rest:
+            rest = array("q", [n for i in self._rest for n in table[4 * i : 4 * i + 4]])
+            result.lean = make_program(rest, consts, self._rest_small, self._libraries)
         if table:
             result.segments.append(make_program(table, consts, self._small, self._libraries))
         result.commands = partial(self._described, tuple(sizes), consts, table)
-        return result
+        return result.seal()
 
     def _described(
         self, sizes: tuple[int, ...], consts: array[int], table: array[int]

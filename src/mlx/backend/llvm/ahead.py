@@ -1,0 +1,57 @@
+"""Fetching the next rows from memory while this row is computed.
+
+A row is read in its first pass; in the others the memory would rest.  The pass with the most
+instructions asks for what the first pass of a following row will read.
+"""
+
+from __future__ import annotations
+
+from mlx.backend.llvm import memory
+from mlx.backend.llvm.expressions import FULL, Structure, operands
+from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.values import Value, i64
+from mlx.base.dtype import dtype_named
+from mlx.compiler.nest import Apply, Load, Reduce
+
+LONGEST = 1 << 18
+"""Bytes of a row (of one operand) beyond which the next one would drive it out of the cache."""
+_CALL = 12
+
+
+def fetching_pass(s: Structure) -> int:
+    """The pass that asks for the next row; -1 where one pass does everything."""
+    if s.passes < 2 or s.depth == 0 or s.split:
+        return -1
+    costs = [0] * s.passes
+    for v, e in enumerate(s.values):
+        if s.spaces[v] == FULL and isinstance(e, Apply) and s.levels[v] < s.passes:
+            costs[s.levels[v]] += 1 if getattr(e.primitive, "cheap", False) else _CALL
+    return costs.index(max(costs))
+
+
+def fetched(s: Structure) -> list[int]:
+    """The operands, another row of each every time, that passes before that one read."""
+    first: dict[int, int] = {}
+    for v, e in enumerate(s.values):
+        level = s.levels[v] - isinstance(e, Reduce)
+        for o in operands(e):
+            load = s.values[o]
+            if isinstance(load, Load):
+                first[load.access] = min(level, first.get(load.access, level))
+    before = [a for a, level in sorted(first.items()) if level < fetching_pass(s)]
+    return [a for a in before if s.accesses[a].kind == "unit" and s.accesses[a].moves[-1]]
+
+
+def distance(f: Function, s: Structure, access: int, inner: Value, step: Value) -> Value:
+    """Bytes to the row to ask for, ``step`` bytes away; 0 (this one) where rows are long."""
+    size = dtype_named(s.accesses[access].dtype).size
+    short = f.icmp("sle", inner, i64(LONGEST // size))
+    return f.select(short, step, i64(0))
+
+
+def fetch(f: Function, s: Structure, access: int, row: Value, j: Value, lanes: int) -> None:
+    """Ask for the lines of a step of the inner loop, in a row of an operand."""
+    size = dtype_named(s.accesses[access].dtype).size
+    at = f.gep(row, f.mul(j, i64(size)))
+    for line in range(0, lanes * size, 64):
+        memory.prefetch(f, f.gep(at, i64(line)), 2)
