@@ -141,7 +141,7 @@ def test_nothing_to_compute(sizes: tuple[int, int, tuple[int, ...]]) -> None:
     assert plan_gemm(*args) == []
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 def test_few_rows_give_the_same_bits_in_both_layouts(dtype: str) -> None:
     for m, n, k in [(2, 33, 64), (3, 100, 77), (8, 65, 1000), (7, 300, 95)]:
         a, b = random((2, m, k), dtype, 1), random((2, k, n), dtype, 2)

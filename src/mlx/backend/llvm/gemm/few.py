@@ -36,6 +36,7 @@ SLOTS = (
     "dims",
 )  # fmt: skip
 _C_BYTES = 16 << 10  # of a task's part of C
+_DEEPEST = 1 << 14  # k for which a worker has room to keep its rows of A widened
 _SPLATS = 16  # elements of A in registers
 
 
@@ -48,11 +49,13 @@ class FewSpec:
     accumulate: str
     rows: int
     transposed: bool
+    a_unit: bool
     epilogue: Epilogue
 
     @property
     def key(self) -> str:
         form = "gemmfewt" if self.transposed else "gemmfew"
+        form += "|unit" if self.a_unit else "|strided"
         return (
             f"{form}|{self.a_dtype}|{self.b_dtype}|{self.accumulate}|{self.rows}|"
             f"{self.epilogue.key}"
@@ -202,19 +205,16 @@ def is_few(a: Matrix, b: Matrix, m: int, n: int, k: int, accumulate: str) -> boo
         return False
     if b.layout == UNIT_COL:
         return m <= MOST
-    return _along_k(b, n, k, accumulate) and m <= _most_along_k(a.dtype, b.dtype, accumulate)
+    return m <= 2 * MOST and _along_k(a, b, n, k, accumulate)
 
 
-def _along_k(b: Matrix, n: int, k: int, accumulate: str) -> bool:
-    """Whether a transposed matrix is large enough to be read where it lies."""
+def _along_k(a: Matrix, b: Matrix, n: int, k: int, accumulate: str) -> bool:
+    """Whether a transposed matrix is best read where it lies: it is large, and the blocked
+    product has no instruction of its own for these dtypes."""
+    if tile_of_product(a.dtype, b.dtype, accumulate) != tile_for(accumulate):
+        return False
     known = b.dtype == accumulate or b.dtype in ("float16", "bfloat16")
-    return b.layout == UNIT_ROW and known and n >= 32 and k >= 64
-
-
-def _most_along_k(a_dtype: str, b_dtype: str, accumulate: str) -> int:
-    """Rows that count as few: more where the blocked product sums in the same order."""
-    same = tile_of_product(a_dtype, b_dtype, accumulate) == tile_for(accumulate)
-    return 2 * MOST if same else MOST
+    return b.layout == UNIT_ROW and known and n >= 32 and 64 <= k <= _DEEPEST
 
 
 def plan_few(
@@ -232,7 +232,7 @@ def plan_few(
     """As ``plan_gemm``, where ``is_few``."""
     rows = next(r for r in (2, 4, MOST, 12, 2 * MOST) if m <= r)
     transposed = b.layout != UNIT_COL
-    spec = FewSpec(a.dtype, b.dtype, accumulate, rows, transposed, epilogue)
+    spec = FewSpec(a.dtype, b.dtype, accumulate, rows, transposed, a.layout == UNIT_COL, epilogue)
     items = prod(batch)
     least = max(64, (1 << 19) // (rows * k))
     share = max(-(-n * items // (2 * workers)), least)

@@ -79,7 +79,10 @@ class FewTransposed:
             at = f.add(k.index, i64(start))
             left = f.sub(self.slot("k"), at)
             here = f.gep(source, f.mul(at, along))
-            (value,) = self.a.load_strided(f, here, along, self.lanes, left)
+            if self.spec.a_unit:
+                (value,) = self.a.load_run(f, here, self.lanes, left)
+            else:
+                (value,) = self.a.load_strided(f, here, along, self.lanes, left)
             to = f.gep(target, f.mul(k.index, i64(self.spec.rows * self.size)))
             f.store(value, f.gep(to, i64(start * self.size)), self.size)
         f.end_loop(k)
