@@ -19,8 +19,10 @@ _CALL = 12
 
 
 def fetching_pass(s: Structure) -> int:
-    """The pass that asks for the next row; -1 where one pass does everything."""
-    if s.passes < 2 or s.depth == 0 or s.split:
+    """The pass that asks for the next row; -1 where one pass does everything, or where several
+    results that leave the caches keep memory busy (measured: a loss of a tenth)."""
+    around = sum(s.accesses[a].kind == "stream" for _, a in s.stores)
+    if s.passes < 2 or s.depth == 0 or s.split or around > 1:
         return -1
     costs = [0] * s.passes
     for v, e in enumerate(s.values):
