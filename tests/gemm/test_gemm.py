@@ -141,6 +141,18 @@ def test_nothing_to_compute(sizes: tuple[int, int, tuple[int, ...]]) -> None:
     assert plan_gemm(*args) == []
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_few_rows_give_the_same_bits_in_both_layouts(dtype: str) -> None:
+    for m, n, k in [(2, 33, 64), (3, 100, 77), (8, 65, 1000), (7, 300, 95)]:
+        a, b = random((2, m, k), dtype, 1), random((2, k, n), dtype, 2)
+        out = matmul(a, stored(b, "t"))
+        check(out, a, b, dtype)
+        assert (out == matmul(stored(a, "t"), b)).all()
+    a, b = random((16, 130), "float32", 1), random((130, 50), "float32", 2)
+    for m in (9, 13, 16):
+        assert (matmul(a[:m], stored(b, "t")) == chain(a[:m], b)).all()
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_element_is_one_chain(layout: str) -> None:
     for m, n, k in [(2, 2, 5), (19, 37, 100), (6, 70, 700)]:
@@ -167,6 +179,25 @@ def test_vector_products(dtype: str, layout: str) -> None:
     for m, n, k in [(1, 1, 1), (1, 70, 33), (70, 1, 33), (1, 600, 200), (600, 1, 200)]:
         a, b = random((m, k), dtype, 1), random((k, n), dtype, 2)
         check(matmul(stored(a, layout[0]), stored(b, layout[1])), a, b, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_many_small_products(dtype: str) -> None:
+    for m, n, k in [(2, 2, 1), (3, 9, 5), (8, 8, 8), (16, 16, 16), (13, 31, 63)]:
+        a, b = random((5, 40, m, k), dtype, 1), random((40, k, n), dtype, 2)
+        for how in "nt":
+            out = matmul(stored(a, how), b, workers=2)
+            check(out, a, b, dtype)
+            assert (out[3, 30] == matmul(a[3, 30], b[30])).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_many_small_vector_products(dtype: str) -> None:
+    for k, n in [(16, 16), (5, 40), (33, 2), (1, 3)]:
+        a, b = random((601, 1, k), dtype, 1), random((601, k, n), dtype, 2)
+        for how in "nt":
+            out = matmul(a, stored(b, how), workers=2)
+            assert (out[300] == matmul(a[300], stored(b[300], how))).all()
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

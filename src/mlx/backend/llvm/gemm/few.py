@@ -1,5 +1,6 @@
-"""Products of two to eight rows with a matrix whose columns lie side by side, at memory bandwidth.
+"""Products of two to eight rows with a matrix, at memory bandwidth.
 
+Where k lies side by side in the matrix, see ``few_transposed`` (up to 16 rows).  Here columns do.
 The matrix is read where it lies, each row but once: a task owns a block of columns and keeps
 its part of C in the first-level cache; a few neighbouring rows of B at a time are added to it.
 Each element is one chain of FMAs over k, as in the blocked product.
@@ -21,8 +22,9 @@ from mlx.backend.llvm.gemm.elements import (
     prefetch,
     whole_then_edge,
 )
+from mlx.backend.llvm.gemm.few_transposed import FewTransposed
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_offsets, batch_table, round_up
-from mlx.backend.llvm.gemm.tile import UNIT_COL, tile_for
+from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW, tile_for, tile_of_product
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64, vector
 
@@ -30,10 +32,11 @@ MOST = 8
 """Rows that count as few."""
 SLOTS = (
     "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset",
-    "scratch_stride", "m", "n", "k", "a_row", "a_col", "b_row", "block", "blocks", "table",
+    "scratch_stride", "m", "n", "k", "a_row", "a_col", "b_line", "block", "blocks", "table",
     "dims",
 )  # fmt: skip
 _C_BYTES = 16 << 10  # of a task's part of C
+_DEEPEST = 1 << 14  # k for which a worker has room to keep its rows of A widened
 _SPLATS = 16  # elements of A in registers
 
 
@@ -45,12 +48,16 @@ class FewSpec:
     b_dtype: str
     accumulate: str
     rows: int
+    transposed: bool
+    a_unit: bool
     epilogue: Epilogue
 
     @property
     def key(self) -> str:
+        form = "gemmfewt" if self.transposed else "gemmfew"
+        form += "|unit" if self.a_unit else "|strided"
         return (
-            f"gemmfew|{self.a_dtype}|{self.b_dtype}|{self.accumulate}|{self.rows}|"
+            f"{form}|{self.a_dtype}|{self.b_dtype}|{self.accumulate}|{self.rows}|"
             f"{self.epilogue.key}"
         )
 
@@ -65,7 +72,10 @@ class FewSpec:
         return _C_BYTES // self.rows // SIZES[self.accumulate]
 
     def emit(self, module: Module, name: str) -> None:
-        _Few(self, Kernel(module, name)).emit()
+        if self.transposed:
+            FewTransposed(self, Kernel(module, name), SLOTS).emit()
+        else:
+            _Few(self, Kernel(module, name)).emit()
 
 
 class _Few:
@@ -96,7 +106,7 @@ class _Few:
         self.whole = f.sub(self.count, f.op("urem", self.count, self.width))
         offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 2)
         self.matrix = f.gep(f.gep(b, offsets[1]), f.mul(self.first, i64(self.b.size)))
-        self.row_bytes = f.mul(self.slot("b_row"), i64(self.b.size))
+        self.row_bytes = f.mul(self.slot("b_line"), i64(self.b.size))
         self._rows_of_a(f.gep(a, offsets[0]))
         context = spec.epilogue.batch(kernel, state, batch)
         together = _SPLATS // spec.rows
@@ -189,9 +199,22 @@ class _Few:
         f.end_loop(row, [f.gep(source, i64(self.spec.pitch))])
 
 
-def is_few(b: Matrix, m: int, n: int, k: int, accumulate: str) -> bool:
+def is_few(a: Matrix, b: Matrix, m: int, n: int, k: int, accumulate: str) -> bool:
     """Whether this is the kernel for a product of these sizes."""
-    return 1 < m <= MOST and b.layout == UNIT_COL and k > 0 and accumulate.startswith("float")
+    if m < 2 or k == 0 or not accumulate.startswith("float"):
+        return False
+    if b.layout == UNIT_COL:
+        return m <= MOST
+    return m <= 2 * MOST and _along_k(a, b, n, k, accumulate)
+
+
+def _along_k(a: Matrix, b: Matrix, n: int, k: int, accumulate: str) -> bool:
+    """Whether a transposed matrix is best read where it lies: it is large, and the blocked
+    product has no instruction of its own for these dtypes."""
+    if tile_of_product(a.dtype, b.dtype, accumulate) != tile_for(accumulate):
+        return False
+    known = b.dtype == accumulate or b.dtype in ("float16", "bfloat16")
+    return b.layout == UNIT_ROW and known and n >= 32 and 64 <= k <= _DEEPEST
 
 
 def plan_few(
@@ -207,8 +230,9 @@ def plan_few(
     workers: int,
 ) -> list[Command]:
     """As ``plan_gemm``, where ``is_few``."""
-    rows = next(r for r in (2, 4, MOST) if m <= r)
-    spec = FewSpec(a.dtype, b.dtype, accumulate, rows, epilogue)
+    rows = next(r for r in (2, 4, MOST, 12, 2 * MOST) if m <= r)
+    transposed = b.layout != UNIT_COL
+    spec = FewSpec(a.dtype, b.dtype, accumulate, rows, transposed, a.layout == UNIT_COL, epilogue)
     items = prod(batch)
     least = max(64, (1 << 19) // (rows * k))
     share = max(-(-n * items // (2 * workers)), least)
@@ -217,13 +241,14 @@ def plan_few(
         blocks = round_up(blocks, workers)
     block = round_up(-(-n // blocks), 32)
     blocks = -(-n // block)
-    stride = round_up(rows * spec.pitch + 256, 4096) + 256
+    held = rows * (round_up(k, 64) + 64) * SIZES[accumulate] if transposed else rows * spec.pitch
+    stride = round_up(held + 256, 4096) + 256
     a_size, b_size = SIZES[a.dtype], SIZES[b.dtype]
     extra = list(epilogue.consts)
     head = [
         *a.pointer.consts, *b.pointer.consts, *scratch(stride * workers).consts, stride, m, n, k,
-        a.row_stride, a.col_stride, b.row_stride, block, blocks, len(SLOTS) + len(extra),
-        len(batch),
+        a.row_stride, a.col_stride, b.col_stride if transposed else b.row_stride, block, blocks,
+        len(SLOTS) + len(extra), len(batch),
     ]  # fmt: skip
     table = batch_table(
         batch, [s * a_size for s in a.batch_strides], [s * b_size for s in b.batch_strides]

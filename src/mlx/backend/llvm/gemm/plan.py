@@ -13,6 +13,7 @@ from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.few import is_few, plan_few
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table, round_up
 from mlx.backend.llvm.gemm.plan_vector import plan_vector
+from mlx.backend.llvm.gemm.small import is_small, plan_small
 from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
 
 _ROWS, _COLS = 256, 256
@@ -44,7 +45,9 @@ def plan_gemm(
         return []
     if m == 1 or n == 1:
         return plan_vector(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
-    if is_few(b, m, n, k, accumulate):
+    if is_small(a, b, m, n, k, prod(batch), accumulate):
+        return plan_small(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
+    if is_few(a, b, m, n, k, accumulate):
         return plan_few(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
     return BlockedProblem(a, b, m, n, k, batch, accumulate, workers).commands(epilogue, scratch)
 

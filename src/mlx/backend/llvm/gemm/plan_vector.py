@@ -62,6 +62,11 @@ class _Vector:
             blocks = round_up(blocks * items, min(self.workers, blocks)) // items
         return round_up(-(-self.outputs // blocks), 32)
 
+    def _together(self, items: int) -> int:
+        """Items of a task where a task has all outputs of an item: more where those are few."""
+        least = max(1, 16_384 // max(self.outputs * self.k, 1))
+        return min(least, -(-items // (4 * self.workers)))
+
     def product(
         self, epilogue: Epilogue, scratch: Callable[[int], Pointer], chunks: int, row: bool
     ) -> Command:
@@ -79,6 +84,7 @@ class _Vector:
         items = prod(batch)
         block = self._block(items)
         blocks = -(-self.outputs // block)
+        together = self._together(items) if blocks == 1 else 1
         w_size, x_size = SIZES[w.dtype], SIZES[x.dtype]
         table = batch_table(batch, [s * w_size for s in w_strides], [s * x_size for s in x_strides])
         extra = list(epilogue.consts)
@@ -86,12 +92,11 @@ class _Vector:
         head = [
             *w.pointer.consts, *x.pointer.consts, *scratch(stride * self.workers).consts, stride,
             self.outputs, self.k, chunks, w.row_stride, w.col_stride, x.row_stride, block, blocks,
-            len(vector.SLOTS) + len(extra), len(batch),
+            len(vector.SLOTS) + len(extra), len(batch), together, items,
         ]  # fmt: skip
+        tasks = -(-items // together) * blocks
         total = prod(self.batch) * self.outputs * self.k
-        return Command(
-            spec, [*head, *extra, *table], items * blocks, "gemv", total * w_size, 2 * total
-        )
+        return Command(spec, [*head, *extra, *table], tasks, "gemv", total * w_size, 2 * total)
 
     def in_chunks(self, epilogue: Epilogue, scratch: Callable[[int], Pointer]) -> list[Command]:
         """Sums of chunks to scratch, then added pairwise by a second kernel."""

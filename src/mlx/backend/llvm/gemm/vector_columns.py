@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlx.backend.llvm.gemm.elements import prefetch, whole_then_edge
-from mlx.backend.llvm.gemm.vector_form import CHUNK, MAX_BLOCK, Form
+from mlx.backend.llvm.gemm.vector_form import CHUNK, Form
 from mlx.backend.llvm.values import Value, const, i64
 
 
@@ -31,8 +31,8 @@ class Columns(Form):
     def _addresses(self, row: Value, col: Value) -> list[Value]:
         """Where the sums of a lane lie for one step along the columns, by vector or plane."""
         f = self.f
-        offset = f.add(f.mul(row, i64(MAX_BLOCK * self.planes)), col)
-        at = f.gep(self.sums, f.mul(offset, i64(self.size)))
+        lane = f.gep(self.sums, f.mul(row, i64(self.spec.sums_pitch)))
+        at = f.gep(lane, f.mul(col, i64(self.size)))
         if self.vectors == 2:
             return [at, f.gep(at, i64(self.lanes * self.size))]
         return [f.gep(at, i64(plane * self.sums_plane)) for plane in range(self.planes)]
@@ -63,7 +63,7 @@ class Columns(Form):
     def _subtree(self, first: Value, lane: int, step: int) -> Value:
         """The sum of lanes ``lane`` + multiples of ``step``, as folding halves leaves it."""
         if step == self.order:
-            offset = i64(lane * MAX_BLOCK * self.planes * self.size)
+            offset = i64(lane * self.spec.sums_pitch)
             return self.f.load(self.f.gep(first, offset), self.type, self.size)
         low = self._subtree(first, lane, 2 * step)
         return self.f.add(low, self._subtree(first, lane + step, 2 * step))

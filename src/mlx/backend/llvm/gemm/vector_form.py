@@ -22,7 +22,7 @@ CHUNK = 65_536
 SLOTS = (
     "w_base", "w_offset", "x_base", "x_offset", "scratch_base", "scratch_offset",
     "scratch_stride", "outputs", "k", "chunks", "w_out", "w_k", "x_k", "block", "blocks",
-    "table", "dims",
+    "table", "dims", "together", "items",
 )  # fmt: skip
 EPILOGUE_SLOT = len(SLOTS)
 MAX_BLOCK = 2048
@@ -78,7 +78,12 @@ class VectorProblem:
         """Scratch of one worker: x, then the partial sums of the column-major form."""
         size = SIZES[self.accumulate]
         x = CHUNK * size + 256 if self.packs_x else 0
-        return x + lanes_of_order(self.accumulate) * MAX_BLOCK * size + 256
+        return x + lanes_of_order(self.accumulate) * self.sums_pitch + 256
+
+    @property
+    def sums_pitch(self) -> int:
+        """Bytes between the sums of neighbouring lanes; odd in cache lines."""
+        return MAX_BLOCK * SIZES[self.accumulate] + 64
 
 
 class Form:
@@ -111,15 +116,25 @@ class Form:
         self.w_k = f.mul(self.slot("w_k"), i64(self.w.size))
         x_k = f.mul(self.slot("x_k"), i64(self.x_element.size))
         block = f.op("urem", kernel.task, self.slot("blocks"))
-        batch = f.op("udiv", kernel.task, self.slot("blocks"))
+        turn = f.mul(f.op("udiv", kernel.task, self.slot("blocks")), self.slot("together"))
         self.first = f.mul(block, self.slot("block"))
         self.count = f.min(f.sub(self.slot("outputs"), self.first), self.slot("block"))
+        stop = f.min(f.add(turn, self.slot("together")), self.slot("items"))
+        item = f.loop(turn, stop, i64(1))
+        self._item(item.index, state, (w, x, scratch), x_k)
+        f.end_loop(item)
+        f.ret()
+
+    def _item(self, batch: Value, state: Any, places: tuple[Value, ...], x_k: Value) -> None:
+        """The outputs of a task for one item of the batch."""
+        f, spec = self.f, self.spec
+        w, x, scratch = places
         chunk = f.mul(f.op("urem", batch, self.slot("chunks")), i64(CHUNK))
         self.depth = f.min(f.sub(self.slot("k"), chunk), i64(CHUNK))
-        offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 2)
+        offsets = batch_offsets(self.kernel, self.slot("table"), self.slot("dims"), batch, 2)
         self.matrix = f.gep(f.gep(w, offsets[0]), f.mul(self.first, self.w_out))
         self.x = f.gep(x, offsets[1])
-        self.context = spec.epilogue.batch(kernel, state, batch)
+        self.context = spec.epilogue.batch(self.kernel, state, batch)
         if spec.packs_x:
             self._pack_x(x_k, scratch)
             self.x = scratch
@@ -127,7 +142,6 @@ class Form:
         self.sums = scratch
         self.product()
         self._finish()
-        f.ret()
 
     def product(self) -> None:
         """Leave the sums of outputs first..first+count-1 in ``sums``, plane after plane."""

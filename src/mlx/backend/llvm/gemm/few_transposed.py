@@ -1,0 +1,165 @@
+"""Products of few rows with a matrix whose k lies side by side (``x @ w.T``), at memory bandwidth.
+
+As many columns as a vector has lanes are read along k, a vector of each, and transposed in
+registers; sums of all rows stay in registers for all of k.  Nothing of the matrix is packed.
+Each element is one chain of FMAs over k, as where columns lie side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlx.backend.llvm.abi import Kernel
+from mlx.backend.llvm.gemm.elements import (
+    Element,
+    first_lanes,
+    multiply_add,
+    prefetch,
+    transpose,
+)
+from mlx.backend.llvm.gemm.operand import batch_offsets
+from mlx.backend.llvm.gemm.tile import tile_for
+from mlx.backend.llvm.values import Value, bits_of, const, i64, vector, with_element
+
+_AHEAD = 1024  # bytes along k that are asked for ahead of their use
+
+
+class FewTransposed:
+    """The kernel of a ``FewSpec`` whose matrix is transposed."""
+
+    def __init__(self, spec: Any, kernel: Kernel, slots: tuple[str, ...]) -> None:
+        self.spec, self.kernel, self.f, self.slots = spec, kernel, kernel.f, slots
+        self.a = Element(spec.a_dtype, spec.accumulate)
+        self.b = Element(spec.b_dtype, spec.accumulate)
+        self.tile = tile_for(spec.accumulate)
+        self.lanes, self.size = self.tile.lanes, self.tile.itemsize
+        self.type = vector(self.lanes, self.b.acc)
+        self.together = 2 if self.b.size == 2 else 1  # elements that are transposed as one
+        self.step = self.lanes * self.together  # along k
+        for slot in range(len(slots)):
+            kernel.const(slot)
+
+    def slot(self, name: str) -> Value:
+        return self.kernel.const(self.slots.index(name))
+
+    def emit(self) -> None:
+        f, kernel, spec = self.f, self.kernel, self.spec
+        a, b, scratch = (
+            kernel.pointer(self.slots.index(p + "_base")) for p in ("a", "b", "scratch")
+        )
+        state = spec.epilogue.begin(kernel, len(self.slots))
+        self.c = f.gep(scratch, f.mul(kernel.worker, self.slot("scratch_stride")))
+        self.x = f.gep(self.c, i64(spec.rows * self.tile.vector_bytes))
+        block = f.op("urem", kernel.task, self.slot("blocks"))
+        batch = f.op("udiv", kernel.task, self.slot("blocks"))
+        first = f.mul(block, self.slot("block"))
+        stop = f.min(f.add(first, self.slot("block")), self.slot("n"))
+        self.whole = f.sub(self.slot("k"), f.op("urem", self.slot("k"), i64(self.step)))
+        offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), batch, 2)
+        self._pack_rows(f.gep(a, offsets[0]))
+        matrix = f.gep(b, offsets[1])
+        context = spec.epilogue.batch(kernel, state, batch)
+        columns = f.loop(first, stop, i64(self.lanes))
+        for r, total in enumerate(self._sums(matrix, columns.index)):
+            f.store(total, f.gep(self.c, i64(r * self.tile.vector_bytes)), self.size)
+        self._finish(context, columns.index)
+        f.end_loop(columns)
+        f.ret()
+
+    def _pack_rows(self, a: Value) -> None:
+        """Widen A to scratch by steps of k: a run of each row; behind the last one, that again."""
+        f, size = self.f, i64(self.a.size)
+        pitch, last = f.mul(self.slot("a_row"), size), f.sub(self.slot("m"), i64(1))
+        along = f.mul(self.slot("a_col"), size)
+        row = f.loop(i64(0), i64(self.spec.rows), i64(1))
+        source = f.gep(a, f.mul(f.min(row.index, last), pitch))
+        target = f.gep(self.x, f.mul(row.index, i64(self.step * self.size)))
+        k = f.loop(i64(0), self.slot("k"), i64(self.step))
+        for start in range(0, self.step, self.lanes):
+            at = f.add(k.index, i64(start))
+            left = f.sub(self.slot("k"), at)
+            here = f.gep(source, f.mul(at, along))
+            if self.spec.a_unit:
+                (value,) = self.a.load_run(f, here, self.lanes, left)
+            else:
+                (value,) = self.a.load_strided(f, here, along, self.lanes, left)
+            to = f.gep(target, f.mul(k.index, i64(self.spec.rows * self.size)))
+            f.store(value, f.gep(to, i64(start * self.size)), self.size)
+        f.end_loop(k)
+        f.end_loop(row)
+
+    def _sums(self, matrix: Value, first: Value) -> list[Value]:
+        """For each row, the sums of the columns from ``first`` on; behind the last, that again."""
+        f = self.f
+        last, pitch = f.sub(self.slot("n"), i64(1)), f.mul(self.slot("b_line"), i64(self.b.size))
+        lines = [
+            f.gep(matrix, f.mul(f.min(f.add(first, i64(c)), last), pitch))
+            for c in range(self.lanes)
+        ]
+        zeros = [const(self.type, 0)] * self.spec.rows
+        loop = f.loop(i64(0), self.whole, i64(self.step), zeros)
+        sums = f.end_loop(loop, self._add(lines, loop.index, loop.values, None))
+        before, part, ready = f.block, f.label("part"), f.label("ready")
+        left = f.sub(self.slot("k"), self.whole)
+        f.branch_if(f.icmp("sgt", left, i64(0)), part, ready)
+        f.start(part)
+        ended = self._add(lines, self.whole, sums, left)
+        part = f.block
+        f.branch(ready)
+        f.start(ready)
+        return [
+            f.phi(self.type, [(s, before), (e, part)]) for s, e in zip(sums, ended, strict=True)
+        ]
+
+    def _add(
+        self, lines: list[Value], k: Value, sums: list[Value], left: Value | None
+    ) -> list[Value]:
+        """Add the products of one step along k, or of the ``left`` elements there."""
+        f = self.f
+        offset = f.mul(k, i64(self.b.size))
+        words = []
+        for line in lines:
+            here = f.gep(line, offset)
+            if left is None:
+                prefetch(f, f.gep(here, i64(_AHEAD)), locality=2)
+            words.append(self._words(here, left))
+        x = f.gep(self.x, f.mul(k, i64(self.spec.rows * self.size)))
+        numbers = [number for word in transpose(f, words) for number in self._widen(word)]
+        for at, number in enumerate(numbers):
+            new = []
+            for r, total in enumerate(sums):
+                place = f.gep(x, i64((r * self.step + at) * self.size))
+                left_number = f.splat(f.load(place, self.b.acc, self.size), self.lanes)
+                new.append(multiply_add(f, left_number, number, total, self.tile.fused))
+            if left is not None:
+                some = f.splat(f.icmp("sgt", left, i64(at)), self.lanes)
+                new = [f.select(some, n, s) for n, s in zip(new, sums, strict=True)]
+            sums = new
+        return sums
+
+    def _words(self, here: Value, left: Value | None) -> Value:
+        """A vector along k; the halves of 32 bits in pairs."""
+        bits = self.b.load_bits(self.f, here, self.step, left)
+        return self.f.bitcast(bits, vector(self.lanes, "i32")) if self.together == 2 else bits
+
+    def _widen(self, word: Value) -> list[Value]:
+        """The elements of a word, in the order of k."""
+        f, b = self.f, self.b
+        if self.together == 1:
+            return [b.widen(f, word)]
+        if b.splits:
+            halves = (f.op("shl", word, const(word.type, 16)),
+                      f.op("and", word, const(word.type, -65536)))  # fmt: skip
+            return [f.cast("bitcast", half, "float") for half in halves]
+        low, high = word, f.op("lshr", word, const(word.type, 16))
+        narrow = [f.cast("trunc", half, f"i{bits_of(b.memory)}") for half in (low, high)]
+        return [b.widen(f, f.bitcast(v, with_element(v.type, b.memory))) for v in narrow]
+
+    def _finish(self, context: Any, first: Value) -> None:
+        f = self.f
+        mask = first_lanes(f, f.sub(self.slot("n"), first), self.lanes)
+        row = f.loop(i64(0), self.slot("m"), i64(1))
+        at = f.gep(self.c, f.mul(row.index, i64(self.tile.vector_bytes)))
+        value = f.load(at, self.type, self.size)
+        self.spec.epilogue.store(self.kernel, context, value, row.index, first, mask)
+        f.end_loop(row)
