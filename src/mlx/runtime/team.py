@@ -132,6 +132,8 @@ class _Team:
         self.residents: dict[int, threading.Thread] = {}
         self.pending: deque[Ticket] = deque()
         self.short = self.threads > 1  # workers are missing
+        self.holding = False
+        """Whether a thread, which has the lock, waits until nothing is queued."""
         self.native.configure(self.threads, self.native.spins)
 
     def start(self, numbers: Iterable[int]) -> None:
@@ -157,9 +159,19 @@ class _Team:
         self.short = False
 
     def hold(self) -> None:
-        """Wait until nothing is queued or running, and keep it so until ``release``."""
-        while not self.native.acquire():
-            self.native.serve(0, self.native.tail.value)
+        """Wait until nothing is queued or running, and keep it so until ``release``; what other
+        threads would queue meanwhile waits for the lock, or this might never end."""
+        self.holding = True
+        try:
+            while not self.native.acquire():
+                self.native.serve(0, self.native.tail.value)
+        finally:
+            self.holding = False
+
+    def pass_by(self) -> None:
+        """Let a thread that holds have its turn."""
+        with self.lock:
+            pass
 
     def resize(self, threads: int) -> int:
         with self.lock:
@@ -272,6 +284,8 @@ def run(program: Program, bases: array[int] | list[int]) -> int:
     team = _get_team()
     if team.short and program.parallel:
         team.start_workers()
+    if team.holding:
+        team.pass_by()
     status = team.native.run(program.address, program.count, address)
     if team.pending:
         team.prune()
@@ -294,6 +308,8 @@ def submit(program: Program, bases: array[int] | list[int], keep: Any = None) ->
         return ticket
     if team.short and program.parallel:
         team.start_workers()
+    if team.holding:
+        team.pass_by()
     if 0 not in team.residents:
         team.start([0])
     place = block + _NUMBER * ticket._block.itemsize
