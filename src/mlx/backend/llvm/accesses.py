@@ -8,6 +8,7 @@ from math import prod
 from mlx.backend.llvm import caches, staging
 from mlx.backend.llvm.expressions import AccessClass, Structure
 from mlx.compiler.nest import Access, Accumulate, Nest, Reduce
+from mlx.compiler.orient import MANY
 from mlx.compiler.runs import is_interleaved, sharing
 
 Offset = Callable[[Access], int]
@@ -54,7 +55,7 @@ def _kind(nest: Nest, number: int, stored: set[int], offset: Offset) -> str:
             return "zero"
     elif access.inner == -1 and number not in stored:
         return "reversed"
-    elif is_interleaved(nest, number, stored):
+    elif prod(nest.outer) * nest.inner >= MANY and is_interleaved(nest, number, stored):
         return "interleaved"
     elif access.inner != 1:
         return "strided"

@@ -230,7 +230,7 @@ def plan_few(
     workers: int,
 ) -> list[Command]:
     """As ``plan_gemm``, where ``is_few``."""
-    rows = next(r for r in (2, 4, MOST, 12, 2 * MOST) if m <= r)
+    rows = next(r for r in (2, 4, MOST, 2 * MOST) if m <= r)
     transposed = b.layout != UNIT_COL
     spec = FewSpec(a.dtype, b.dtype, accumulate, rows, transposed, a.layout == UNIT_COL, epilogue)
     items = prod(batch)
