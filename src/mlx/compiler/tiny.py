@@ -6,8 +6,8 @@ Here a vector runs over the matrices (or rows), and rows, columns and depth beco
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
-from typing import Any
 
 from mlx.compiler.loops import merge_loops
 from mlx.compiler.nest import Access, Apply, Dot, Expression, Fold, Load, Nest, Tile
@@ -25,9 +25,8 @@ def tiny_product(step: GemmStep) -> Nest | None:
     operands = _operands(step.a, step.depth, -1), _operands(step.b, step.depth, -2)
     nest = _nest(step, [*operands[0], *operands[1]])
     if nest.inner <= SHORT:
-        found = without_short_loops(nest) if nest.outer else nest
-        return None if found.inner <= SHORT else found
-    return nest
+        nest = without_short_loops(nest)
+    return nest if nest.inner > SHORT else None
 
 
 def _operands(x: Strided, depth: int, along: int) -> list[Access]:
@@ -56,7 +55,7 @@ def _nest(step: GemmStep, operands: list[Access]) -> Nest:
             continue
         at.append(len(values))
         if isinstance(e, Apply | Fold):
-            e = _with_operands(e, tuple(at[o] for o in e.operands))
+            e = replace(e, operands=tuple(at[o] for o in e.operands))
         values.append(e)
     strides = [[*a.outer, a.inner] for a in accesses]
     loops = merge_loops(list(step.shape), [list(by) for by in zip(*strides, strict=True)])
@@ -67,7 +66,3 @@ def _nest(step: GemmStep, operands: list[Access]) -> Nest:
     stores = [(at[value], access) for value, access in step.stores]
     outer = tuple(n for n, _ in loops[:-1])
     return Nest(outer, loops[-1][0], values, merged, stores, arguments=step.arguments)
-
-
-def _with_operands(e: Any, operands: tuple[int, ...]) -> Expression:
-    return type(e)(e.primitive, operands, e.dtype)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
-from mlx.nn.layers._windows import window_counts, window_max, window_mean
+from mlx.nn.layers._windows import window_max, window_mean
 from mlx.nn.layers.base import Module
 
 Size = int | tuple[int, ...]
@@ -68,7 +68,6 @@ class _Pool(Module):
             widths = [(0, 0), *((p, p) for p in self._padding), (0, 0)]
             x = mx.pad(x, widths, constant_values=self._padding_value)
         kernel, stride = self._kernel_size, self._stride
-        window_counts(x.shape[1:-1], kernel, stride)
         fits = all(n % k == 0 for n, k in zip(x.shape[1:-1], kernel, strict=True))
         if kernel == stride and fits:
             return type(self)._reduce(_tiles(x, kernel), axis=-2)
