@@ -16,7 +16,6 @@ from typing import Any
 from mlx.backend.llvm.abi import Command, Kernel, Pointer
 from mlx.backend.llvm.gemm.elements import (
     SIZES,
-    Element,
     first_lanes,
     multiply_add,
     prefetch,
@@ -25,8 +24,9 @@ from mlx.backend.llvm.gemm.elements import (
 from mlx.backend.llvm.gemm.few_transposed import FewTransposed
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_offsets, batch_table, round_up
 from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW, tile_for, tile_of_product
+from mlx.backend.llvm.gemm.unpacked import Unpacked
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.values import Value, const, i64, vector
+from mlx.backend.llvm.values import Value, const, i64
 
 MOST = 8
 """Rows that count as few."""
@@ -78,25 +78,15 @@ class FewSpec:
             _Few(self, Kernel(module, name)).emit()
 
 
-class _Few:
+class _Few(Unpacked):
     def __init__(self, spec: FewSpec, kernel: Kernel) -> None:
-        self.spec, self.kernel, self.f = spec, kernel, kernel.f
-        self.a = Element(spec.a_dtype, spec.accumulate)
-        self.b = Element(spec.b_dtype, spec.accumulate)
-        self.tile = tile_for(spec.accumulate)
-        self.lanes, self.size = self.tile.lanes, self.tile.itemsize
-        self.type = vector(self.lanes, self.b.acc)
+        super().__init__(spec, kernel, SLOTS)
         self.vectors = 2 if self.b.splits and spec.rows <= 4 else 1  # as registers allow
         self.width = i64(self.vectors * self.lanes)
-        for slot in range(len(SLOTS)):
-            kernel.const(slot)
-
-    def slot(self, name: str) -> Value:
-        return self.kernel.const(SLOTS.index(name))
 
     def emit(self) -> None:
         f, kernel, spec = self.f, self.kernel, self.spec
-        a, b, scratch = (kernel.pointer(SLOTS.index(p + "_base")) for p in ("a", "b", "scratch"))
+        a, b, scratch = self.pointers()
         state = spec.epilogue.begin(kernel, len(SLOTS))
         self.c = f.gep(scratch, f.mul(kernel.worker, self.slot("scratch_stride")))
         block = f.op("urem", kernel.task, self.slot("blocks"))

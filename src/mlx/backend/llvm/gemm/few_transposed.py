@@ -11,42 +11,29 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm.elements import (
-    Element,
     first_lanes,
     multiply_add,
     prefetch,
     transpose,
 )
 from mlx.backend.llvm.gemm.operand import batch_offsets
-from mlx.backend.llvm.gemm.tile import tile_for
+from mlx.backend.llvm.gemm.unpacked import Unpacked
 from mlx.backend.llvm.values import Value, bits_of, const, i64, vector, with_element
 
 _AHEAD = 1024  # bytes along k that are asked for ahead of their use
 
 
-class FewTransposed:
+class FewTransposed(Unpacked):
     """The kernel of a ``FewSpec`` whose matrix is transposed."""
 
     def __init__(self, spec: Any, kernel: Kernel, slots: tuple[str, ...]) -> None:
-        self.spec, self.kernel, self.f, self.slots = spec, kernel, kernel.f, slots
-        self.a = Element(spec.a_dtype, spec.accumulate)
-        self.b = Element(spec.b_dtype, spec.accumulate)
-        self.tile = tile_for(spec.accumulate)
-        self.lanes, self.size = self.tile.lanes, self.tile.itemsize
-        self.type = vector(self.lanes, self.b.acc)
+        super().__init__(spec, kernel, slots)
         self.together = 2 if self.b.size == 2 else 1  # elements that are transposed as one
         self.step = self.lanes * self.together  # along k
-        for slot in range(len(slots)):
-            kernel.const(slot)
-
-    def slot(self, name: str) -> Value:
-        return self.kernel.const(self.slots.index(name))
 
     def emit(self) -> None:
         f, kernel, spec = self.f, self.kernel, self.spec
-        a, b, scratch = (
-            kernel.pointer(self.slots.index(p + "_base")) for p in ("a", "b", "scratch")
-        )
+        a, b, scratch = self.pointers()
         state = spec.epilogue.begin(kernel, len(self.slots))
         self.c = f.gep(scratch, f.mul(kernel.worker, self.slot("scratch_stride")))
         self.x = f.gep(self.c, i64(spec.rows * self.tile.vector_bytes))

@@ -12,11 +12,12 @@ from math import prod
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Kernel, Pointer
-from mlx.backend.llvm.gemm.elements import SIZES, Element, first_lanes, multiply_add
+from mlx.backend.llvm.gemm.elements import SIZES, first_lanes, multiply_add
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_offsets, batch_table
 from mlx.backend.llvm.gemm.tile import UNIT_COL, tile_for, tile_of_product
+from mlx.backend.llvm.gemm.unpacked import Unpacked
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.values import Value, const, i64, vector
+from mlx.backend.llvm.values import Value, const, i64
 
 SLOTS = (
     "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset", "m", "n", "k",
@@ -46,26 +47,15 @@ class SmallSpec:
         )
 
     def emit(self, module: Module, name: str) -> None:
-        _Small(self, Kernel(module, name)).emit()
+        _Small(self, Kernel(module, name), SLOTS).emit()
 
 
-class _Small:
-    def __init__(self, spec: SmallSpec, kernel: Kernel) -> None:
-        self.spec, self.kernel, self.f = spec, kernel, kernel.f
-        self.a = Element(spec.a_dtype, spec.accumulate)
-        self.b = Element(spec.b_dtype, spec.accumulate)
-        self.tile = tile_for(spec.accumulate)
-        self.lanes, self.size = self.tile.lanes, self.tile.itemsize
-        self.type = vector(self.lanes, self.b.acc)
-        for slot in range(len(SLOTS)):
-            kernel.const(slot)
-
-    def slot(self, name: str) -> Value:
-        return self.kernel.const(SLOTS.index(name))
+class _Small(Unpacked):
+    spec: SmallSpec
 
     def emit(self) -> None:
         f, kernel, spec = self.f, self.kernel, self.spec
-        a, b, scratch = (kernel.pointer(SLOTS.index(p + "_base")) for p in ("a", "b", "scratch"))
+        a, b, scratch = self.pointers()
         state = spec.epilogue.begin(kernel, len(SLOTS))
         self.c = f.gep(scratch, f.mul(kernel.worker, i64(_SCRATCH)))
         self.a_row, self.a_col = (f.mul(self.slot(s), i64(self.a.size)) for s in ("a_row", "a_col"))
