@@ -367,7 +367,9 @@ class _Planner:
         size = prod(copies[0][1].shape)
         operands: list[Operand] = []
         values: list[Expression] = []
+        stores: list[tuple[int, int]] = []
         for use, target in copies:
+            stores.append((len(values), len(operands)))
             operands.append(Operand(buffer, _flat(target, size), node.dtype, None))
             if use is None:
                 values.append(Literal("0", node.dtype))
@@ -378,8 +380,6 @@ class _Planner:
             culprit = use.chain[-1] if use.chain else use.node
             values.append(Load(len(operands), use.node.dtype))
             operands.append(Operand(place.buffer, layout, use.node.dtype, culprit))
-        targets = [n for n, operand in enumerate(operands) if operand.culprit is None]
-        stores = list(enumerate(targets))
         if adds:
             values += [Load(len(operands), node.dtype), Apply(Add(), (1, 0), node.dtype)]
             operands.append(operands[0])
