@@ -10,7 +10,7 @@ import numpy as np
 
 from mlx.backend.llvm import jit
 from mlx.backend.llvm.abi import Command, Pointer
-from mlx.backend.llvm.gemm import Matrix, StoreEpilogue, plan_gemm
+from mlx.backend.llvm.gemm import Matrix, Product, StoreEpilogue, plan_gemm
 from mlx.backend.llvm.gemm.elements import accumulator_of
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.target import host
@@ -99,6 +99,8 @@ def matmul(
     target = bases.matrix(view, out_dtype or name, batch)
     epilogue = StoreEpilogue(target, batch)
     accumulate = accumulator_of(name)
-    commands = plan_gemm(left, right, m, n, k, batch, epilogue, accumulate, bases.scratch, workers)
-    run(commands, bases, workers)
+    product = Product(
+        left, right, m, n, k, batch, epilogue, accumulate, bases.scratch, workers
+    )
+    run(plan_gemm(product), bases, workers)
     return view

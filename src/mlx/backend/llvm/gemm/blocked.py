@@ -94,8 +94,8 @@ class Blocked:
     @property
     def can_read_a(self) -> bool:
         """Whether the micro-kernel could read A where it lies."""
-        as_packed = self.tile.pairs or self.a.dtype == self.a.accumulate != "complex64"
-        return as_packed and self.spec.a_layout == UNIT_COL
+        corrected = self.tile.dots is not None and self.tile.dots.correct != 0
+        return self.a.as_it_lies and not corrected and self.spec.a_layout == UNIT_COL
 
     @property
     def can_read_b(self) -> bool:
