@@ -333,4 +333,3 @@ class _Lowering:
 
     def _operand(self, operand: Strided) -> Operand:
         return Operand(self._pointer(operand), operand.dtype.name, operand.shape, operand.strides)
-

@@ -155,4 +155,3 @@ def sum_row(f: Function, dots: Dots, row: Value, depth: Value, lanes: int) -> Va
     (total,) = f.end_loop(loop, [dot_runs(f, dots, numbers, ones, loop.values[0])])
     total = f.intrinsic("vector.reduce.add", total, result="i32")
     return f.mul(total, const("i32", dots.correct))
-
