@@ -306,13 +306,13 @@ class _Lowering:
                 step.primitive, self._operand(step.a), self._operand(step.b), step.shape, epilogue,
                 accumulate, self.scratch, self.workers,
             )  # fmt: skip
-        if commands:
-            commands[-1].bytes = (
-                sum(prod(o.shape) * o.dtype.size for o in (step.a, step.b))
-                + prod(step.shape) * step.a.dtype.size
-            )
-        if commands and step.primitive.form == "matrix":
-            commands[-1].flops = 2 * prod(step.shape) * step.depth
+        touched = sum(prod(o.shape) * o.dtype.size for o in (step.a, step.b))
+        touched += prod(step.shape) * step.a.dtype.size
+        products = [c for c in commands if c.flops] or commands[-1:]
+        for command in products:
+            command.bytes = touched // len(products)
+            if step.primitive.form == "matrix":
+                command.flops = 2 * prod(step.shape) * step.depth // len(products)
         self.commands += commands
 
     # -- the rest ----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.gemm.blocked import SLOTS, Blocked, BlockedSpec, Depth
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Matrix, Product, StoreEpilogue, batch_table
-from mlx.backend.llvm.gemm.plan import BlockedProblem, geometry
+from mlx.backend.llvm.gemm.plan import BlockedProblem, Strip, geometry
 from mlx.backend.llvm.gemm.tile import GENERAL, tile_of_product
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.quantized_matrix import RUN, Coding, pack_quantized
@@ -96,10 +96,11 @@ def plan_blocks(
     )
     tile = tile_of_product(x.dtype, panels, "float32")
     g = geometry(tile, m, n, k, items, workers, 1 if coding.outputs else RUN, share=False)
+    own = scratch(g.scratch * workers)
     strides = [tuple(s * SIZES[o.dtype] for s in o.strides) for o in parts]
     sizes, shifts = list(epilogue.consts), [s[:-2] for s in strides]
     consts = [
-        *problem.head(tile, g, Pointer(0), False),
+        *problem.head(tile, g, own, Pointer(0), False, Strip(0, n)),
         len(QUANTIZED_SLOTS) + len(sizes), len(batch),
         *parts[1].pointer.consts, *parts[2].pointer.consts,
         *[number for s in strides for number in s[-2:]], *sizes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Protocol
 
@@ -107,6 +107,11 @@ class Product:
     accumulate: str
     scratch: Callable[[int], Pointer]
     workers: int
+
+    def swapped(self) -> Product:
+        """The product of the transposed operands, whose epilogue has a ``swapped``: the same."""
+        a, b, epilogue = self.b.transposed, self.a.transposed, self.epilogue.swapped()  # type: ignore[attr-defined]
+        return replace(self, a=a, b=b, m=self.n, n=self.m, epilogue=epilogue)
 
     @property
     def items(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from mlx.backend.llvm.abi import Command, Pointer
 from mlx.backend.llvm.gemm import prepack
@@ -13,11 +14,13 @@ from mlx.backend.llvm.gemm.operand import Product, batch_table, round_up
 from mlx.backend.llvm.gemm.plan_vector import plan_vector
 from mlx.backend.llvm.gemm.small import is_small, plan_small
 from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
+from mlx.compiler.sizes import least, most
 
 _ROWS, _COLS = 256, 256
 _LEAST = 1 << 20  # multiplications of a task: about 20 us
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once
 _PACK_COLS = 256
+_STRIP = 4 << 20  # bytes of B that are packed at once
 _SMALL = 1 << 17  # bytes of an operand that stays in the second-level cache
 _NEAR = 1 << 22  # and of one that is likely to be in some cache
 
@@ -32,6 +35,8 @@ def plan_gemm(p: Product) -> list[Command]:
         return plan_small(p)
     if is_few(p):
         return plan_few(p)
+    if hasattr(p.epilogue, "swapped") and is_few(p.swapped()):
+        return plan_few(p.swapped())
     return BlockedProblem(p).commands()
 
 
@@ -68,7 +73,6 @@ class Geometry:
     c_scratch: int
     c_stride: int
     scratch: int
-    packed_item: int
 
 
 def geometry(
@@ -96,8 +100,19 @@ def geometry(
         c_scratch=a_bytes + b_bytes,
         c_stride=0 if k <= kc else c_tile,
         scratch=round_up(a_bytes + b_bytes + tiles * c_tile, 4096) + 256,
-        packed_item=-(-n // tile.cols) * b_panel,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Columns of B and C that one command computes."""
+
+    first: int
+    stop: int
+
+    @property
+    def width(self) -> int:
+        return self.stop - self.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +123,19 @@ class BlockedProblem:
         p = self.product
         tile = tile_of_product(p.a.dtype, p.b.dtype, p.accumulate)
         g = geometry(tile, p.m, p.n, p.k, p.items, p.workers)
+        own = p.scratch(g.scratch * p.workers)
         if not g.shared:
-            return [self._product(tile, g, Pointer(0), [0] * len(p.batch))]
-        strides, packed_items = self._packed_strides(g.packed_item)
-        place = p.scratch(packed_items * g.packed_item)
-        product = self._product(tile, g, place, strides)
-        return [self._pack(tile, g.b_panel, strides, packed_items, place), product]
+            return [self._product(tile, g, own, Pointer(0), [0] * len(p.batch), Strip(0, p.n))]
+        packed_items = prod(size for size, s in zip(p.batch, p.b.batch_strides, strict=True) if s)
+        width = g.nc * self._strip_blocks(g, packed_items * -(-g.nc // tile.cols) * g.b_panel)
+        item = -(-least(width, p.n) // tile.cols) * g.b_panel
+        strides, place = self._packed_strides(item), p.scratch(packed_items * item)
+        commands = []
+        for first in range(0, p.n, width):
+            strip = Strip(first, least(first + width, p.n))
+            commands.append(self._pack(tile, g.b_panel, strides, packed_items, place, strip))
+            commands.append(self._product(tile, g, own, place, strides, strip))
+        return commands
 
     def _direct_b(self, tile: Tile, mc: int) -> bool:
         """Whether B is better read where it lies: small and dense, or near and for few rows.
@@ -135,21 +157,31 @@ class BlockedProblem:
         once = p.n <= tile.cols and pitch % 4096 != 0
         return (small or once) and p.k % tile.k_unit == 0
 
-    def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
-        """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""
+    def _strip_blocks(self, g: Geometry, block_bytes: int) -> int:
+        """Blocks of columns whose panels are packed before their part of the product runs."""
         p = self.product
-        strides, items = [], 1
+        tasks = -(-4 * p.workers // (g.m_blocks * p.items))
+        strips = -(-g.n_blocks // most(most(_STRIP // block_bytes, tasks), 1))
+        return -(-g.n_blocks // strips)
+
+    def _packed_strides(self, item_bytes: int) -> list[int]:
+        """Batch strides of the packed B in bytes (0 where B is broadcast)."""
+        p = self.product
+        strides: list[int] = []
+        items = 1
         for size, stride in zip(reversed(p.batch), reversed(p.b.batch_strides), strict=True):
             strides.append(items * item_bytes if stride else 0)
             items *= size if stride else 1
-        return strides[::-1], items
+        return strides[::-1]
 
     def _pack(
-        self, tile: Tile, b_panel: int, strides: list[int], items: int, place: Pointer
-    ) -> Command:
+        self, tile: Tile, b_panel: int, strides: list[int], items: int, place: Pointer,
+        strip: Strip,
+    ) -> Command:  # fmt: skip
         p = self.product
         b, size, kc = p.b, SIZES[p.b.dtype], tile.block_depth * tile.step
-        n_blocks, k_blocks = -(-p.n // _PACK_COLS), max(-(-p.k // kc), 1)
+        n_blocks, k_blocks = -(-strip.width // _PACK_COLS), max(-(-p.k // kc), 1)
+        start = Pointer(b.pointer.base, b.pointer.offset + strip.first * b.col_stride * size)
         kept = [i for i, stride in enumerate(strides) if stride]
         table = batch_table(
             [p.batch[i] for i in kept],
@@ -157,7 +189,7 @@ class BlockedProblem:
             [strides[i] for i in kept],
         )
         head = [
-            *b.pointer.consts, *place.consts, p.n, p.k, b.row_stride, b.col_stride,
+            *start.consts, *place.consts, strip.width, p.k, b.row_stride, b.col_stride,
             _PACK_COLS, kc, n_blocks, k_blocks, b_panel, 4 + len(prepack.SLOTS), len(kept),
         ]  # fmt: skip
         return Command(
@@ -165,40 +197,41 @@ class BlockedProblem:
             [*head, *table],
             items * n_blocks * k_blocks,
             "gemm pack",
-            items * p.n * p.k * size * 2,
+            items * strip.width * p.k * size * 2,
         )
 
-    def head(self, tile: Tile, g: Geometry, place: Pointer, direct_b: bool) -> list[int]:
+    def head(
+        self, tile: Tile, g: Geometry, own: Pointer, place: Pointer, direct_b: bool, strip: Strip
+    ) -> list[int]:
         """The consts up to the batch table's, in the order of SLOTS."""
         p = self.product
         a, b = p.a, p.b
         return [
-            *a.pointer.consts, *b.pointer.consts, *p.scratch(g.scratch * p.workers).consts,
-            g.scratch, g.b_scratch, g.c_scratch, g.c_stride, p.m, p.n, p.k,
-            a.row_stride, a.col_stride, b.row_stride, b.col_stride, g.mc, g.nc, g.kc,
-            g.m_blocks, g.n_blocks, g.b_panel, tile.block_depth * tile.b_row if g.shared else 0,
+            *a.pointer.consts, *b.pointer.consts, *own.consts, g.scratch, g.b_scratch, g.c_scratch,
+            g.c_stride, p.m, strip.stop, p.k, a.row_stride, a.col_stride, b.row_stride,
+            b.col_stride, g.mc, g.nc, g.kc, g.m_blocks, -(-strip.width // g.nc), strip.first,
+            g.b_panel, tile.block_depth * tile.b_row if g.shared else 0,
             int(self._direct_a(tile)), int(direct_b), int(g.shared), *place.consts,
         ]  # fmt: skip
 
-    def _product(self, tile: Tile, g: Geometry, place: Pointer, packed: list[int]) -> Command:
-        """``place`` and ``packed``: where a shared B lies packed, and its batch strides there."""
+    def _product(
+        self, tile: Tile, g: Geometry, own: Pointer, place: Pointer, packed: list[int],
+        strip: Strip,
+    ) -> Command:  # fmt: skip
+        """``own``: scratch of the workers; ``place`` and ``packed``: where a shared B lies packed,
+        and its batch strides there."""
         p = self.product
         a, b, items, epilogue = p.a, p.b, p.items, p.epilogue
-        a_size, b_size = SIZES[a.dtype], SIZES[b.dtype]
         extra = list(epilogue.consts)
         direct_b = not g.shared and self._direct_b(tile, g.mc)
-        head = [*self.head(tile, g, place, direct_b), len(SLOTS) + len(extra), len(p.batch)]
-        table = batch_table(
-            p.batch,
-            [s * a_size for s in a.batch_strides],
-            [s * b_size for s in b.batch_strides],
-            packed,
-        )
+        head = self.head(tile, g, own, place, direct_b, strip)
+        strides = [[s * SIZES[x.dtype] for s in x.batch_strides] for x in (a, b)]
+        table = batch_table(p.batch, *strides, packed)
         return Command(
             BlockedSpec(a.dtype, a.layout, b.dtype, b.layout, p.accumulate, epilogue),
-            [*head, *extra, *table],
-            items * g.m_blocks * g.n_blocks,
+            [*head, len(SLOTS) + len(extra), len(p.batch), *extra, *table],
+            items * g.m_blocks * -(-strip.width // g.nc),
             "gemm",
-            items * (p.m * p.k * a_size + p.k * p.n * b_size),
-            2 * items * p.m * p.n * p.k * (4 if tile.planes == 2 else 1),
+            items * p.k * (p.m * SIZES[a.dtype] + strip.width * SIZES[b.dtype]),
+            2 * items * p.m * strip.width * p.k * (4 if tile.planes == 2 else 1),
         )
