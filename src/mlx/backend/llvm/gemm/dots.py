@@ -26,7 +26,8 @@ _MADD = {"<16 x i32>": "avx512.pmaddw.d.512", "<8 x i32>": "avx2.pmadd.wd",
 class Dots:
     """How a processor sums products of runs: ``together`` numbers, by which instruction.
 
-    ``signed``: the left numbers are (the right ones are of the other kind, if ``mixed``).
+    ``signed``: the left numbers are; of the right ones, packed, VNNI wants the other kind in
+    runs of four, NEON the same.
     ``correct``: what a row's sum is multiplied with, 0 where the signs are as they are wanted.
     """
 
@@ -124,7 +125,7 @@ class Runs(Element):
 def dot_runs(f: Function, dots: Dots, a: Value, b: Value, c: Value) -> Value:
     """c + the products of each run of a and b."""
     if dots.form == "madd":
-        return f.add(c, _call(f, _MADD[c.type], *_halves(f, a, b), result=c.type))
+        return f.add(c, _call(f, _MADD[c.type], *_words(f, a, b), result=c.type))
     bits = 32 * lanes_of(c.type)
     if dots.form == "neon":
         numbers = [f.bitcast(v, vector(bits // 8, "i8")) for v in (a, b)]
@@ -136,7 +137,7 @@ def dot_runs(f: Function, dots: Dots, a: Value, b: Value, c: Value) -> Value:
     return _call(f, f"avx512.vpdpbusd.{bits}", c, first, second, result=c.type)
 
 
-def _halves(f: Function, *runs: Value) -> list[Value]:
+def _words(f: Function, *runs: Value) -> list[Value]:
     return [f.bitcast(v, vector(2 * lanes_of(v.type), "i16")) for v in runs]
 
 

@@ -193,14 +193,14 @@ def is_few(p: Product) -> bool:
         return False
     if p.b.layout == UNIT_COL:
         return p.m <= MOST and (p.accumulate.startswith("float") or is_plain(p))
-    return p.m <= 2 * MOST and _along_k(p)
+    halves = p.b.dtype in ("float16", "bfloat16")
+    rows = 2 * MOST if is_plain(p) else MOST if halves else 0
+    return p.m <= rows and _along_k(p) and (halves or p.b.dtype == p.accumulate)
 
 
 def _along_k(p: Product) -> bool:
     """Whether a transposed matrix is best read where it lies: it is large."""
-    known = p.b.dtype == p.accumulate or p.b.dtype in ("float16", "bfloat16")
-    large = p.n >= 32 and 64 <= p.k <= _DEEPEST
-    return is_plain(p) and p.b.layout == UNIT_ROW and known and large
+    return p.b.layout == UNIT_ROW and p.n >= 32 and 64 <= p.k <= _DEEPEST
 
 
 def plan_few(p: Product) -> list[Command]:
