@@ -106,6 +106,11 @@ class Blocked:
     def slot(self, name: str) -> Value:
         return self.kernel.const(self.slots.index(name))
 
+    @property
+    def first_col(self) -> Value:
+        """The first column that this command computes."""
+        return self.slot("first_col")
+
     def pointer(self, name: str) -> Value:
         return self.kernel.pointer(self.slots.index(name + "_base"))
 
@@ -191,7 +196,7 @@ class Blocked:
         m_block = f.op("urem", rest, self.slot("m_blocks"))
         batch = f.op("udiv", rest, self.slot("m_blocks"))
         row0 = f.mul(m_block, self.slot("mc"))
-        col0 = f.add(f.mul(n_block, self.slot("nc")), self.slot("first_col"))
+        col0 = f.add(f.mul(n_block, self.slot("nc")), self.first_col)
         rows = f.min(f.sub(self.slot("m"), row0), self.slot("mc"))
         cols = f.min(f.sub(self.slot("n"), col0), self.slot("nc"))
         return batch, row0, rows, col0, cols
@@ -201,7 +206,7 @@ class Blocked:
         f = self.f
         own = f.gep(scratch, self.slot("b_scratch"))
         shared = f.gep(self.pointer("shared"), item)
-        panel = f.op("udiv", f.sub(col0, self.slot("first_col")), i64(self.tile.cols))
+        panel = f.op("udiv", f.sub(col0, self.first_col), i64(self.tile.cols))
         shared = f.gep(shared, f.mul(panel, self.slot("b_panel")))
         return f.select(f.icmp("ne", self.slot("shared"), i64(0)), shared, own)
 
