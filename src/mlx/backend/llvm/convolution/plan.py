@@ -8,7 +8,6 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.convolution import correlate, forward
-from mlx.backend.llvm.convolution.channelwise import plan_channelwise
 from mlx.backend.llvm.convolution.correlate import ChunkSumSpec, CorrelationSpec
 from mlx.backend.llvm.convolution.forward import ConvolutionSpec
 from mlx.backend.llvm.convolution.geometry import (
@@ -29,6 +28,7 @@ from mlx.backend.llvm.convolution.patches import (
     spatial_strides,
     tile_of_patches,
 )
+from mlx.backend.llvm.convolution.plan_channelwise import plan_channelwise
 from mlx.backend.llvm.convolution.rowmap import PhaseEpilogue
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes, step_of_weights
 from mlx.backend.llvm.gemm.elements import SIZES
