@@ -68,7 +68,7 @@ class Channelwise:
         x, self.w = kernel.pointer(0), kernel.pointer(2)
         axes = [kernel.const(PLACE + _PLACES + i) for i in range(_AXES)]
         self.numbers = {name: axes[3 * i : 3 * i + 3] for i, name in enumerate("zyx")}
-        self.buffer = f.alloca(self.type, self.together)
+        self.buffer = f.alloca(self.type, 8)
         self.step = f.mul(self.steps[2], self.strides[2])
         state = self.spec.epilogue.begin(kernel, PLACE + _PLACES + _AXES)
         self.context = self.spec.epilogue.batch(kernel, state, i64(0))

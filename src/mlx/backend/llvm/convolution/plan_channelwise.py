@@ -13,9 +13,10 @@ from mlx.backend.llvm.convolution.channelwise import ChannelwiseSpec
 from mlx.backend.llvm.convolution.geometry import Phase, phases_of, places_of
 from mlx.backend.llvm.convolution.lanes import Share, pack_rows, row_bytes
 from mlx.backend.llvm.convolution.patches import place_table, spatial, spatial_strides
-from mlx.backend.llvm.convolution.windows import MOST_STEP, MOST_TAPS, WindowsSpec
+from mlx.backend.llvm.convolution.windows import FEW, MOST_STEP, MOST_TAPS, WindowsSpec
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue
+from mlx.backend.llvm.target import host
 
 _TASK = 1 << 17  # multiplications of a task
 
@@ -89,8 +90,17 @@ def _spec(
     """Few taps side by side are code, where each channel is a group."""
     line = phase.axes[2]
     places = [place for _, place in line.taps]
+    sizes = (8, 7) if host().vector_bytes == 64 else (4,)
     follow = all(b == a + 1 for a, b in zip(places, places[1:], strict=False))
     few = 0 < len(places) <= MOST_TAPS and line.stride <= MOST_STEP
     if few and follow and share == Share(1, 1):
-        return WindowsSpec(dtype, accumulate, share, epilogue, len(places), line.stride)
+        together = min(sizes, key=lambda each: _computed(line.count, each))
+        return WindowsSpec(dtype, accumulate, share, epilogue, len(places), line.stride, together)
     return ChannelwiseSpec(dtype, accumulate, share, epilogue)
+
+
+def _computed(positions: int, together: int) -> int:
+    """Positions that are computed, with those behind the line's end."""
+    rest = positions % together
+    last = 0 if rest == 0 else FEW if rest <= FEW else together
+    return positions - rest + last
