@@ -8,6 +8,7 @@ input are left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.convolution.lanes import Share, lanes_for
@@ -21,7 +22,6 @@ SLOTS = (
     "x_base", "x_offset", "w_base", "w_offset", "outputs", "row", "lines", "each", "start",
     "item_rows", "z_rows", "y_rows", "x_rows",
 )  # fmt: skip
-PLACE = len(SLOTS)  # the place table, then the axes, then the epilogue's consts
 _PLACES = 13
 _AXES = 9  # for each axis the place of the first tap, the distance of taps, and their number
 
@@ -45,6 +45,8 @@ class ChannelwiseSpec:
 
 
 class Channelwise:
+    names: tuple[str, ...] = SLOTS
+
     def __init__(self, spec: ChannelwiseSpec, module: Module, name: str) -> None:
         self.spec, self.share = spec, spec.share
         self.kernel = Kernel(module, name)
@@ -56,23 +58,33 @@ class Channelwise:
         self.together = 8 if host().vector_bytes == 64 else 4
 
     def slot(self, name: str) -> Value:
-        return self.kernel.const(SLOTS.index(name))
+        return self.kernel.const(self.names.index(name))
+
+    @property
+    def sums_of_tile(self) -> int:
+        return 8
+
+    def start(self, x: Value, state: Any) -> tuple[Value, Value]:
+        """Where a task's input starts, and its chunk of lines."""
+        self.context = self.spec.epilogue.batch(self.kernel, state, i64(0))
+        return x, self.kernel.task
 
     def emit(self) -> None:
         f, kernel = self.f, self.kernel
-        for name in SLOTS:
+        for name in self.names:
             self.slot(name)
-        numbers = [kernel.const(PLACE + i) for i in range(_PLACES)]
+        place = len(self.names)  # the place table, then the axes, then the epilogue's consts
+        numbers = [kernel.const(place + i) for i in range(_PLACES)]
         self.sizes, self.counts, self.steps = numbers[:3], numbers[3:6], numbers[6:9]
         self.item, *self.strides = numbers[9:]
         x, self.w = kernel.pointer(0), kernel.pointer(2)
-        axes = [kernel.const(PLACE + _PLACES + i) for i in range(_AXES)]
+        axes = [kernel.const(place + _PLACES + i) for i in range(_AXES)]
         self.numbers = {name: axes[3 * i : 3 * i + 3] for i, name in enumerate("zyx")}
-        self.buffer = f.alloca(self.type, 8)
+        self.buffer = f.alloca(self.type, self.sums_of_tile)
         self.step = f.mul(self.steps[2], self.strides[2])
-        state = self.spec.epilogue.begin(kernel, PLACE + _PLACES + _AXES)
-        self.context = self.spec.epilogue.batch(kernel, state, i64(0))
-        first = f.mul(kernel.task, self.slot("each"))
+        state = self.spec.epilogue.begin(kernel, place + _PLACES + _AXES)
+        x, chunk = self.start(x, state)
+        first = f.mul(chunk, self.slot("each"))
         last = f.min(f.add(first, self.slot("each")), self.slot("lines"))
         line = f.loop(first, last, i64(1))
         rest = f.op("udiv", line.index, self.counts[1])

@@ -59,29 +59,40 @@ def _product(
     share, epilogue, accumulate = how
     size = SIZES[x.dtype]
     strides = spatial_strides(x.strides, size)
-    outputs, (_, height, width) = w.shape[0], places
-    whole = (height * width, width, 1)
-    start = sum(line.first * s for line, s in zip(phase.axes, whole, strict=True))
-    steps = [line.every * s for line, s in zip(phase.axes, whole, strict=True)]
+    outputs = w.shape[0]
     counts = phase.counts
     lines = x.shape[0] * counts[0] * counts[1]
     work = max(counts[2] * outputs * max(taps, 1) * share.inputs, 1)
     each = max(1, min(_TASK * 4 // work, -(-lines // (4 * workers))))
     extra = list(epilogue.consts)
+    # In the order of SLOTS.
+    head = [
+        *x.pointer.consts, *place.consts, outputs, row_bytes(outputs, accumulate), lines, each,
+        *rows_of_lines(phase, places),
+    ]  # fmt: skip
+    item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
+    spec = _spec(phase, x.dtype, *how)
+    command = Command(spec, [*head, *item, *axes_table(phase), *extra], -(-lines // each))
+    command.flops = 2 * lines * counts[2] * outputs * taps * share.inputs
+    return command
+
+
+def rows_of_lines(phase: Phase, places: tuple[int, int, int]) -> list[int]:
+    """Of the rows of the result: the first, and the steps of items, planes, lines, positions."""
+    _, height, width = places
+    whole = (height * width, width, 1)
+    start = sum(line.first * s for line, s in zip(phase.axes, whole, strict=True))
+    steps = [line.every * s for line, s in zip(phase.axes, whole, strict=True)]
+    return [start, prod(places), *steps]
+
+
+def axes_table(phase: Phase) -> list[int]:
+    """For each axis the place of the first tap, the distance of taps, and their number."""
     axes: list[int] = []
     for line in phase.axes:
         at = [place for _, place in line.taps] or [0]
         axes += [at[0], at[1] - at[0] if len(at) > 1 else 1, len(line.taps)]
-    # In the order of SLOTS.
-    head = [
-        *x.pointer.consts, *place.consts, outputs, row_bytes(outputs, accumulate), lines, each,
-        start, prod(places), *steps,
-    ]  # fmt: skip
-    item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
-    spec = _spec(phase, x.dtype, *how)
-    command = Command(spec, [*head, *item, *axes, *extra], -(-lines // each))
-    command.flops = 2 * lines * counts[2] * outputs * taps * share.inputs
-    return command
+    return axes
 
 
 def _spec(

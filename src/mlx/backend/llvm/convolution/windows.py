@@ -16,8 +16,6 @@ from mlx.backend.llvm.values import Value, bits_of, const, i64, vector
 
 MOST_TAPS, MOST_STEP = 8, 2
 FEW = 4  # positions of a last block
-import os
-LOC=int(os.environ.get('LOC','3'))
 _GROUP = 4  # inputs that share a pointer
 
 
@@ -94,7 +92,7 @@ class _Windows(Channelwise):
         row = f.loop(i64(0), self.steps[1], i64(1), [f.gep(source, last)])
         here = f.gep(row.values[0], self.strides[1])
         for i in range(count * self.spec.step):
-            prefetch(f, f.gep(here, f.mul(self.strides[2], i64(i))), locality=LOC)
+            prefetch(f, f.gep(here, f.mul(self.strides[2], i64(i))), locality=2)
         f.end_loop(row, [here])
 
     def _inputs(self, count: int) -> int:
