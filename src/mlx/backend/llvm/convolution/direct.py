@@ -18,11 +18,13 @@ from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, vector
 
 DIRECT_SLOTS = (
-    *SLOTS, "channels", "x_group", "w_panel", "w_group", "n_blocks", "blocks", "merged",
+    *SLOTS, "channels", "x_group", "w_panel", "w_group", "n_blocks", "blocks",
+    "span", "spans", "merged", "lies",
     "scratch_base", "scratch_offset", "scratch_stride",
 )  # fmt: skip
 """``outputs`` are a group's; ``row`` is the bytes of a row of a panel of weights; ``merged``:
-channels of taps side by side are one run."""
+channels of taps side by side are one run; ``lies``: the input is read where it lies, unless
+positions are far apart for the few channels that are read of each."""
 _GROUP = 5  # rows that share a pointer: scaled pitches reach those between
 
 
@@ -134,37 +136,45 @@ class _Direct(Channelwise):
         return max(self.spec.rows) * self.spec.heads * self.spec.vectors
 
     def start(self, x: Value, state: Any) -> tuple[Value, Value]:
-        """Heads and columns of a task; its chunk of lines."""
+        """A task's blocks (of a group's or some groups' outputs), and its chunk of lines."""
         f, kernel = self.f, self.kernel
-        block = f.op("urem", kernel.task, self.slot("blocks"))
-        chunk = f.op("udiv", kernel.task, self.slot("blocks"))
-        panel = f.op("urem", block, self.slot("n_blocks"))
-        group = f.mul(f.op("udiv", block, self.slot("n_blocks")), i64(self.spec.heads))
-        self.column = f.mul(panel, i64(self.lanes * self.spec.vectors))
-        self.w = f.gep(self.w, f.mul(group, self.slot("w_group")))
-        self.w = f.gep(self.w, f.mul(panel, self.slot("w_panel")))
-        batch = self.spec.epilogue.batch
-        groups = [f.add(group, i64(h)) for h in range(self.spec.heads)]
-        self.contexts = [batch(kernel, state, g) for g in groups]
+        self.state, self.weights = state, self.w
+        first = f.mul(f.op("urem", kernel.task, self.slot("spans")), self.slot("span"))
+        self.blocks = first, f.min(f.add(first, self.slot("span")), self.slot("blocks"))
         scratch = kernel.pointer(self.names.index("scratch_base"))
         self.scratch = f.gep(scratch, f.mul(kernel.worker, self.slot("scratch_stride")))
         self.element_bytes = i64(self.size)
         self.wide = f.mul(self.slot("channels"), i64(self.spec.heads))
         self.pitch = f.mul(self.wide, self.element_bytes)  # bytes of a position of a copy
-        return f.gep(x, f.mul(group, self.slot("x_group"))), chunk
+        return x, f.op("udiv", kernel.task, self.slot("spans"))
 
     def _line(self, source: Value, z: Value, y: Value, row: Value) -> None:
-        f, positions = self.f, self.counts[2]
+        f = self.f
         self.valid = [self._valid(0, z), self._valid(1, y)]
-        begin, end = self._inside()
+        self.inside = self._inside()
+        block = f.loop(*self.blocks, i64(1))
+        panel = f.op("urem", block.index, self.slot("n_blocks"))
+        group = f.mul(f.op("udiv", block.index, self.slot("n_blocks")), i64(self.spec.heads))
+        self.column = f.mul(panel, i64(self.lanes * self.spec.vectors))
+        self.w = f.gep(self.weights, f.mul(group, self.slot("w_group")))
+        self.w = f.gep(self.w, f.mul(panel, self.slot("w_panel")))
+        groups = [f.add(group, i64(h)) for h in range(self.spec.heads)]
+        self.contexts = [self.spec.epilogue.batch(self.kernel, self.state, g) for g in groups]
+        self._tiles(f.gep(source, f.mul(group, self.slot("x_group"))), row)
+        f.end_loop(block)
+
+    def _tiles(self, source: Value, row: Value) -> None:
+        """One block of outputs, for all positions of a line."""
+        f, positions = self.f, self.counts[2]
+        begin, end = self.inside
         large, small = self.tiles[0], self.tiles[-1]
-        few = i64(small.rows)
         rest = f.op("urem", positions, i64(large.rows))
-        short = f.op("and", f.icmp("sgt", rest, i64(0)), f.icmp("sle", rest, few))
+        short = f.op("and", f.icmp("sgt", rest, i64(0)), f.icmp("sle", rest, i64(small.rows)))
         whole = f.select(short, f.sub(positions, rest), positions)
         for tile, first, last in ((large, i64(0), whole), (small, whole, positions)):
             loop = f.loop(first, last, i64(tile.rows))
-            there = f.icmp("sge", loop.index, begin)
+            there = f.icmp("ne", self.slot("lies"), i64(0))
+            there = f.op("and", there, f.icmp("sge", loop.index, begin))
             behind = f.add(loop.index, i64(tile.rows))
             there = f.op("and", there, f.icmp("sle", behind, end))
             self._tile(tile, source, loop.index, there)

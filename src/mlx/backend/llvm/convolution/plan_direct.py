@@ -20,20 +20,40 @@ from mlx.backend.llvm.gemm.tile import Tile, tile_for
 from mlx.backend.llvm.target import host
 
 FEW = 128  # bytes of a group's outputs up to which no patches are packed
-_COPY = 1 << 17  # bytes of what a tile sees
+_COPY = 1 << 20  # bytes of what a tile sees
 _TASK = 1 << 18  # multiplications of a task
+_WEIGHTS = 1 << 17  # bytes of weights that a task goes through for each line
 _LONGEST = 1 << 30
 
 
 def is_direct(primitive: Any, x: Operand, other: Operand, columns: int, accumulate: str) -> bool:
-    """Whether patches cost more than they save: outputs are few, and so is what a tile sees."""
-    if accumulate == "complex64" or columns * SIZES[accumulate] > FEW:
-        return False
-    if x.dtype != accumulate and columns * SIZES[accumulate] > FEW // 4:
+    """Whether packing patches costs more than it saves, and what a tile sees fits the cache.
+
+    That is so for few outputs, and where many lines of taps lie outside the input.
+    """
+    wide = columns * SIZES[accumulate]
+    if accumulate == "complex64" or (x.dtype != accumulate and wide > FEW // 4):
         return False
     taps, channels = other.shape[1:-1], other.shape[-1]
     seen = 14 * primitive.strides[-1] + (taps[-1] - 1) * primitive.dilation[-1]
-    return prod(taps[:-1]) * seen * 2 * channels * SIZES[accumulate] <= _COPY
+    if prod(taps[:-1]) * seen * 2 * channels * SIZES[accumulate] > _COPY:
+        return False
+    return wide <= FEW or (channels * 4 >= FEW and _outside(primitive, x, other))
+
+
+def _outside(primitive: Any, x: Operand, other: Operand) -> bool:
+    """Whether one in 32 lines of taps or more lies outside the input."""
+    kernel = other.shape[1:-1]
+    places = places_of(primitive, x.shape[1:-1], kernel)
+    here = all_of_them = 1
+    axes = zip(x.shape[1:-2], places, kernel, primitive.low, primitive.strides,
+               primitive.dilation, strict=False)  # fmt: skip
+    for size, count, taps, low, step, apart in axes:
+        before = -(-low // step)
+        behind = max((count - 1) * step - low + (taps - 1) * apart - size + 1, 0)
+        missing = (before + -(-behind // step)) * taps // 3
+        here, all_of_them = here * max(count * taps - missing, 0), all_of_them * count * taps
+    return max(primitive.spread) == 1 and 32 * here <= 31 * all_of_them
 
 
 def plan_direct(
@@ -98,7 +118,9 @@ def _product(
     lines = x.shape[0] * phase.counts[0] * phase.counts[1]
     taps = prod(len(line.taps) for line in phase.axes)
     work = max(phase.counts[2] * tile.cols * spec.heads * max(taps, 1) * channels, 1)
-    each = max(1, min(4 * _TASK // work, -(-lines * blocks // (4 * workers * blocks))))
+    span = max(min(_WEIGHTS // (panel * spec.heads), blocks), 1)
+    spans = -(-blocks // span)
+    each = max(1, min(4 * _TASK // (work * span), -(-lines * spans // (4 * workers))))
     along = phase.axes[2]
     reach = along.taps[-1][1] - along.taps[0][1] if along.taps else 0
     seen = (max(spec.rows) - 1) * along.stride + reach + 1
@@ -110,10 +132,11 @@ def _product(
     head = [
         *x.pointer.consts, *packed.consts, columns, tile.b_row, lines, each,
         *rows_of_lines(phase, places), channels, channels * size, panel, n_blocks * panel,
-        n_blocks, blocks, int(merged), *scratch(copy * workers).consts, copy,
+        n_blocks, blocks, span, spans, int(merged), int(groups == spec.heads),
+        *scratch(copy * workers).consts, copy,
     ]  # fmt: skip
     item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
     consts = [*head, *item, *axes_table(phase), *spec.epilogue.consts]
-    command = Command(spec, consts, blocks * -(-lines // each))
+    command = Command(spec, consts, spans * -(-lines // each))
     command.flops = 2 * groups * lines * phase.counts[2] * columns * taps * channels
     return command
