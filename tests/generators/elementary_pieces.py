@@ -4,7 +4,7 @@ Piece i of 16 holds the arguments a >= 0 for which the bits of the float a + off
 right, end in i.  On each a minimax polynomial (of least relative error) in a - center; the
 center is that float near the middle for which the first coefficient is nearly a float, so that
 rounding it loses nothing.  A function that is 0 at 0 has a first piece of center and first
-coefficient 0.
+coefficient 0; for ``erf`` what is there is erf(a) - a, for rounding a slope above 1 loses much.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ class Plan:
 
 PLAN = {
     "TANH": Plan(mp.tanh, 9.26, 0.625, 21, 6, True),
-    "ERF": Plan(mp.erf, 3.94, 0.3125, 21, 6, True),
-    "INVERSE": Plan(lambda s: 1 / (1 + s), 1.0, 0.375, 20, 5, False),
+    "ERF": Plan(mp.erf, 4.01, 0.3125, 21, 6, True),
     "LOG1P": Plan(mp.log1p, 1.0, 0.375, 20, 5, True),
 }
 
@@ -84,6 +83,8 @@ def piece(plan: Plan, low: float, high: float) -> tuple[list[float], mpf]:
             return f(max(a, least)) / max(a, least)
 
         found, worst = remez(ratio, lambda a: 1 / ratio(a), 0, high, plan.terms - 1)
+        if found[0] > 1.1:
+            found[0] -= 1
         return [0.0, 0.0, *map(float, found)], worst
     middle = (low + high) / 2
     found, worst = remez(

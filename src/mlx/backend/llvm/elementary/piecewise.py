@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 
-from mlx.backend.llvm.elementary.number import FLOAT, Number, fma
+from mlx.backend.llvm.elementary.number import FLOAT, Number, polynomial
 from mlx.backend.llvm.elementary.pieces import Pieces
 from mlx.backend.llvm.elementary.routine import join, slices
 from mlx.backend.llvm.ir import Function
@@ -21,15 +21,17 @@ ENTRIES = 16
 Pick = Callable[[Function, Sequence[float], Value], Value]
 
 
-def piecewise(pieces: Pieces, a: Number) -> Number:
-    """The polynomial of the piece that holds a >= 0, in float, in a - center."""
+def pick(pieces: Pieces, a: Number) -> tuple[list[Number], Number]:
+    """Of the piece that holds a >= 0 (floats): the coefficients, and a - center."""
     index = (a + pieces.offset).bits().logical(pieces.shift)
     center, *coefficients = (lookup(row, index) for row in pieces.rows)
-    distance = a - center
-    total = coefficients[-1]
-    for c in reversed(coefficients[:-1]):
-        total = fma(total, distance, c)
-    return total
+    return coefficients, a - center
+
+
+def piecewise(pieces: Pieces, a: Number) -> Number:
+    """The polynomial of the piece that holds a."""
+    coefficients, distance = pick(pieces, a)
+    return polynomial(distance, coefficients)
 
 
 def lookup(numbers: Sequence[float], index: Number) -> Number:
