@@ -96,11 +96,14 @@ def exp_of_reduced(r: Number, n: Number, shifted: Number) -> Number:
     return scale(p, n, shifted)
 
 
-def exp_of(x: Number, low: Number | None = None, halvings: int = 0) -> Number:
-    """exp(x + low) / 2**halvings for |low| much below |x|."""
+def exp_of(
+    x: Number, low: Number | None = None, halvings: int = 0, negative: bool = False
+) -> Number:
+    """exp(x + low) / 2**halvings for |low| much below |x|; ``negative`` promises x <= 0."""
     e = x.element
-    room = halvings * math.log(2)
-    x = at_most(at_least(x, _LOW[e]), _HIGH[e] + room)
+    x = at_least(x, _LOW[e])
+    if not negative:
+        x = at_most(x, _HIGH[e] + halvings * math.log(2))
     r, n, shifted = reduce(x)
     if low is not None:
         r = r + low
@@ -156,7 +159,7 @@ def expm1(x: Number) -> Number:
 @routine(FLOAT)
 def sigmoid(x: Number) -> Number:
     """1 / (1 + e**-x), from e**-|x| so that nothing overflows."""
-    small = exp.of(-fabs(x))
+    small = exp_of(-fabs(x), negative=True)
     d = small + 1.0
     d_low = small - (d - 1.0)
     q = where(x < 0.0, small, 1.0) / d

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from mlx.backend.llvm.elementary import pieces
-from mlx.backend.llvm.elementary.exponential import exp
+from mlx.backend.llvm.elementary.exponential import exp_of
 from mlx.backend.llvm.elementary.number import (
     DOUBLE,
     FLOAT,
@@ -170,7 +170,7 @@ def log1p(x: Number) -> Number:
 
 def _log1p_exp(a: Number) -> Number:
     """log(1 + e**-a) for a >= 0, in float by pieces of e**-a."""
-    small = exp.of(-a)
+    small = exp_of(-a, negative=True)
     return piecewise(pieces.LOG1P, small) if a.element == FLOAT else log1p.of(small)
 
 
