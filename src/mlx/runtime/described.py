@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import operator
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 from mlx.graph.node import Node
+from mlx.runtime.buffer import Buffer
 
 _SHAPE = 1 << 40
 """Added to the number of a tuple of sizes in a key, which no token or position reaches."""
 _TYPES = 64
 """Steps from one such number to the next: more than there are dtypes."""
+_ROOT = -(1 << 60)
+"""Edges of a root: it is an output whoever refers to it."""
 
 
 class _Shapes(dict[tuple[int, ...], int]):
@@ -21,31 +27,52 @@ class _Shapes(dict[tuple[int, ...], int]):
 
 
 class Described:
-    """A region as a key says it: ``key`` is the structure, ``shapes`` the tuples of sizes.
+    """What ``roots`` need that is not computed: one walk finds it and says its key.
 
-    edges: in-region references to each node; uses: to each leaf; index: positions of nodes.
+    Attributes:
+        order: the nodes, roots first, then in the order in which their readers name them, so
+            that equal graphs have equal keys whenever their parts were recorded.
+        roots: how many of them there are.
+        key, shapes: the structure, and the tuples of sizes in it.
+        edges: references to each node from others of the region; ``uses``: to each of the
+            ``leaves``.
+        scalars: the run-time numbers among the nodes.
+        several: whether a node has several outputs.
+        complete: False where the walk was given up: the region has more than ``longest`` nodes,
+            waits for a compiled function, or has an input that is no array.
     """
 
-    __slots__ = ("edges", "index", "key", "leaves", "scalars", "shapes", "uses")
+    __slots__ = (
+        "complete", "edges", "key", "leaves", "order", "roots", "scalars", "several", "shapes",
+        "uses",
+    )  # fmt: skip
 
-    def __init__(self, order: list[Node]) -> None:
-        self.index: dict[Node, int] = {}
-        self.key: list[int] = []
+    def __init__(self, roots: Iterable[Node], longest: int, recorded: bool = False) -> None:
+        """Where the region is ``recorded`` by a compiled function, placeholders are leaves."""
+        index: dict[Node, int] = {}
+        order: list[Node] = []
+        for root in roots:
+            if root not in index:
+                index[root] = len(order)
+                order.append(root)
+        self.order = order
+        self.roots = len(order)
+        self.edges = [_ROOT] * len(order)
+        self.key: list[int] = [len(order)]
         self.leaves: list[Node] = []
+        self.uses: list[int] = []
         self.scalars: list[Node] = []
         self.shapes = _Shapes()
-        self.edges = [0] * len(order)
-        self.uses: list[int] = []
-        self._walk(order)
+        self.several = False
+        self.complete = self._walk(index, longest, recorded)
 
-    def _walk(self, order: list[Node]) -> None:
-        index, key, shapes, edges, uses = self.index, self.key, self.shapes, self.edges, self.uses
+    def _walk(self, index: dict[Node, int], longest: int, recorded: bool) -> bool:  # noqa: C901
+        order, key, shapes, edges, uses = self.order, self.key, self.shapes, self.edges, self.uses
         leaves, find, say = self.leaves, index.get, key.append
         last_dtype: Any = None  # most nodes are of the type of the one before
         last_shape, last = last_dtype, 0
-        for position, node in enumerate(order):
+        for node in order:  # which grows meanwhile
             primitive = node.primitive
-            index[node] = position
             try:
                 part = primitive._key_part
             except AttributeError:
@@ -56,6 +83,9 @@ class Described:
                 say(part)
             inputs, dtype = node.inputs, node.dtype
             if dtype is None:
+                self.several = True
+                if primitive.family == "compiled":
+                    return False
                 say(-_SHAPE - len(inputs))
                 key += [shapes[sizes] for sizes, _ in node.shape]
             else:
@@ -63,12 +93,20 @@ class Described:
                     last_shape, last_dtype = node.shape, dtype
                     last = shapes[last_shape] + dtype.index
                 say(last)
-            if not inputs:
-                self._number(position, node)
-                continue
             for source in inputs:
                 at = find(source)
                 if at is None:
+                    data = source.data
+                    if data is None and (not recorded or source.primitive is not None):
+                        at = index[source] = len(order)
+                        if at >= longest:
+                            return False
+                        order.append(source)
+                        edges.append(1)
+                        say(at)
+                        continue
+                    if type(data) is not Buffer and not recorded:
+                        return False
                     leaves.append(source)
                     at = index[source] = -len(leaves)
                     uses.append(1)
@@ -79,10 +117,28 @@ class Described:
                 else:
                     uses[-1 - at] += 1
                 say(at)
+            if primitive.is_number:
+                self.scalars.append(node)
+                edges[index[node]] += 1  # by ``scalars`` itself
+        return True
 
-    def _number(self, position: int, node: Node) -> None:
-        """Note a node without inputs if it is a run-time number."""
-        primitive = node.primitive
-        if primitive.family == "source" and getattr(primitive, "is_literal", None) is False:
-            self.scalars.append(node)
-            self.edges[position] += 1  # by ``scalars`` itself
+    def forget(self) -> None:
+        """Let go of the nodes, for references make them look needed."""
+        self.order.clear()
+        self.leaves.clear()
+        self.scalars.clear()
+
+    def outside(self) -> list[int]:
+        """Positions of the roots, and of the nodes that something besides the region refers to."""
+        if len(self.order) == 1:
+            return [0]
+        return [i for i, n in enumerate(_beyond(self.order, self.edges)) if n > _USUAL]
+
+
+def _beyond(order: list[Node], edges: list[int]) -> Iterable[int]:
+    """References to each node besides the region's own."""
+    return map(operator.sub, map(sys.getrefcount, order), edges)
+
+
+_USUAL = list(_beyond([Node(None, (), (), None)], [0]))[0]
+"""References that the list itself holds to a node nobody else has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import struct
 import sys
 from array import array as words
@@ -174,7 +175,7 @@ def _free_storages(
         if of_node - uses[leaf] > _USUAL[0] or of_buffer > _USUAL[1] or of_storage > _USUAL[2]:
             continue
         data = leaves[leaf].data
-        if not data.offset and type(data.storage) is Storage:  # not somebody else's memory
+        if type(data.storage) is Storage and data.address == data.storage.address:  # not somebody else's memory
             found[leaf] = data.storage
     return found
 
@@ -195,6 +196,10 @@ def _calibrate() -> tuple[int, int, int]:
 _USUAL = _calibrate()
 
 
+_data_of = operator.attrgetter("data")
+_address_of = operator.attrgetter("address")
+
+
 def run(
     program: Executable,
     leaves: Sequence[Node],
@@ -208,11 +213,12 @@ def run(
     it reads and that may fail."""
     counters["runs"] += 1
     donated = _donated(program, leaves, uses) if program.donations else None
-    data = [leaf.data for leaf in leaves]
+    data = list(map(_data_of, leaves))
     segment = None if profile.LEVEL or profile.active else program.only
     if donated and segment is not None and _carried(program, donated, data):
         segment = program.lean
-    is_async = asynchronous and segment is not None and not segment.small
+    is_small = segment is not None and segment.small
+    is_async = asynchronous and segment is not None and not is_small
     after = _NOTHING
     for buffer in data:
         if buffer.ticket is not None:
@@ -224,13 +230,22 @@ def run(
     else:
         storages = allocate_all(program.blocks)
     arena = allocate(program.arena_bytes) if program.arena_bytes else None
-    bases = [0, 0, arena.address if arena else 0]
-    bases += [(of := data[at]).storage.address + of.offset for at in program.leaf_order]
-    bases += [storages[number].address + offset for number, offset in program.places]
-    block = words("q", bases + numbers + _NOT_RUN)
+    addresses = [storages[number].address + offset for number, offset in program.places]
+    bases = (
+        *_NO_BASES,
+        arena.address if arena else 0,
+        *map(_address_of, program.pick(data)),
+        *addresses,
+        *numbers,
+    )
+    if is_small and program.span is not None:
+        made = _buffers(program, data, storages, addresses, None)
+        if _run_small(program, segment, bases, deliver, made):
+            return
+    block = words("q", bases + _NOT_RUN)
     if is_async and segment is not None:
         ticket = Pending(team.submit(segment, block, (storages, arena, data)), program, after)
-        deliver(_buffers(program, data, storages, ticket))
+        deliver(_buffers(program, data, storages, addresses, ticket))
         return
     block[0] = block.buffer_info()[0] + 8 * (len(block) - 4)  # its end is the status block
     try:
@@ -239,11 +254,37 @@ def run(
                 raise program.error(block[-4:])
         else:
             _run_segments(program, block, data)
-        deliver(_buffers(program, data, storages, None))
+        deliver(_buffers(program, data, storages, addresses, None))
     except BaseException:
         # Interrupted behind the program: it may have written over its inputs.
         if block[-4] == 0:
-            deliver(_buffers(program, data, storages, None))
+            deliver(_buffers(program, data, storages, addresses, None))
+        raise
+
+
+def _run_small(
+    program: Executable,
+    segment: team.Program,
+    bases: tuple[int, ...],
+    deliver: Callable[[list[Buffer]], None],
+    made: list[Buffer],
+) -> bool:
+    """Run on this thread and deliver what is ``made``; False if programs are queued."""
+    call, start = team.inline()
+    words = (segment.address, segment.count, *_NOT_RUN, *bases)
+    try:
+        call[program.span] = words
+        code = start()
+        if not code:
+            deliver(made)
+            return True
+        if code == team.BUSY:
+            return False
+        raise program.error(call[_STATUS])
+    except BaseException:
+        # Interrupted behind the program: it may have written over its inputs.
+        if call[_STATUS.start] == 0:
+            deliver(made)
         raise
 
 
@@ -254,7 +295,10 @@ def _carried(program: Executable, donated: dict[int, Any], data: list[Buffer]) -
     )
 
 
-_NOT_RUN = [-1, 0, 0, 0]
+_NO_BASES = (0, 0)
+_NOT_RUN = (-1, 0, 0, 0)
+_STATUS = slice(2, 6)
+"""Where the status block stands in ``team.inline``'s words."""
 _NOTHING: list[Pending] = []
 
 
@@ -273,15 +317,19 @@ def unsettled(data: list[Buffer], may_wait: bool) -> list[Pending]:
 
 
 def _buffers(
-    program: Executable, data: list[Buffer], storages: list[Any], ticket: Pending | None
+    program: Executable,
+    data: list[Buffer],
+    storages: list[Any],
+    addresses: list[int],
+    ticket: Pending | None,
 ) -> list[Buffer]:
     """The outputs' buffers."""
     made: list[Buffer] = []
     if program.plain:
         new = Buffer.__new__
-        for number, offset in program.places:  # Buffer(...), in half the time
-            buffer = new(Buffer)
-            buffer.storage, buffer.offset, buffer.ticket = storages[number], offset, ticket
+        for (number, _), address in zip(program.places, addresses, strict=True):
+            buffer = new(Buffer)  # Buffer(...), in half the time
+            buffer.storage, buffer.address, buffer.ticket = storages[number], address, ticket
             made.append(buffer)
         return made
     for kind, number, offset in program.results:

@@ -130,7 +130,8 @@ def allocate(nbytes: int) -> Storage:
 
 def allocate_all(sizes: Sequence[int]) -> list[Storage]:
     """A block for each size, as :func:`allocate` gives them; small ones in fewer steps."""
-    counters, free, made = _counters, _free, list[Storage]()
+    counters, free, new = _counters, _free, Storage.__new__
+    made: list[Storage] = []
     taken = 0
     try:
         for nbytes in sizes:
@@ -144,7 +145,9 @@ def allocate_all(sizes: Sequence[int]) -> list[Storage]:
                 made.append(allocate(nbytes))
                 continue
             taken += CAPACITY[index]
-            made.append(Storage(address, nbytes, index))
+            storage = new(Storage)  # Storage(...), in half the time
+            storage.address, storage.nbytes, storage._class = address, nbytes, index
+            made.append(storage)
     finally:
         counters.cached -= taken
         active = counters.active = counters.active + taken
