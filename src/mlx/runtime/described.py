@@ -18,12 +18,10 @@ _ROOT = -(1 << 60)
 """Edges of a root: it is an output whoever refers to it."""
 
 
-class _Shapes(dict[tuple[int, ...], int]):
-    """Numbers for the different tuples of sizes of a region, in the order in which it has them."""
-
-    def __missing__(self, sizes: tuple[int, ...]) -> int:
-        number = self[sizes] = _SHAPE + _TYPES * len(self)
-        return number
+def _new(shapes: dict[tuple[int, ...], int], sizes: tuple[int, ...]) -> int:
+    """A number for a tuple of sizes that a region has not had before."""
+    number = shapes[sizes] = _SHAPE + _TYPES * len(shapes)
+    return number
 
 
 class Described:
@@ -47,7 +45,9 @@ class Described:
         "uses",
     )  # fmt: skip
 
-    def __init__(self, roots: Iterable[Node], longest: int, recorded: bool = False) -> None:
+    def __init__(  # noqa: C901 (a call for each part would take as long as the part)
+        self, roots: Iterable[Node], longest: int, recorded: bool = False
+    ) -> None:
         """Where the region is ``recorded`` by a compiled function, placeholders are leaves."""
         index: dict[Node, int] = {}
         order: list[Node] = []
@@ -55,20 +55,17 @@ class Described:
             if root not in index:
                 index[root] = len(order)
                 order.append(root)
-        self.order = order
         self.roots = len(order)
-        self.edges = [_ROOT] * len(order)
-        self.key: list[int] = [len(order)]
-        self.leaves: list[Node] = []
-        self.uses: list[int] = []
-        self.scalars: list[Node] = []
-        self.shapes = _Shapes()
-        self.several = False
-        self.complete = self._walk(index, longest, recorded)
-
-    def _walk(self, index: dict[Node, int], longest: int, recorded: bool) -> bool:  # noqa: C901
-        order, key, shapes, edges, uses = self.order, self.key, self.shapes, self.edges, self.uses
-        leaves, find, say = self.leaves, index.get, key.append
+        edges = [_ROOT] * len(order)
+        key = [len(order)]
+        leaves: list[Node] = []
+        uses: list[int] = []
+        scalars: list[Node] = []
+        shapes: dict[tuple[int, ...], int] = {}
+        self.order, self.edges, self.key, self.shapes = order, edges, key, shapes
+        self.leaves, self.uses, self.scalars = leaves, uses, scalars
+        self.several = self.complete = False
+        find, number, say = index.get, shapes.get, key.append
         last_dtype: Any = None  # most nodes are of the type of the one before
         last_shape, last = last_dtype, 0
         for node in order:  # which grows meanwhile
@@ -78,20 +75,20 @@ class Described:
             except AttributeError:
                 part = primitive.key_part
             if part.__class__ is tuple:
-                key += (part[0], shapes[part[1]])
-            else:
-                say(part)
+                part, sizes = part
+                say(number(sizes) or _new(shapes, sizes))
+            say(part)
             inputs, dtype = node.inputs, node.dtype
             if dtype is None:
                 self.several = True
                 if primitive.family == "compiled":
-                    return False
+                    return
                 say(-_SHAPE - len(inputs))
-                key += [shapes[sizes] for sizes, _ in node.shape]
+                key += [number(sizes) or _new(shapes, sizes) for sizes, _ in node.shape]
             else:
                 if node.shape is not last_shape or dtype is not last_dtype:
                     last_shape, last_dtype = node.shape, dtype
-                    last = shapes[last_shape] + dtype.index
+                    last = (number(last_shape) or _new(shapes, last_shape)) + dtype.index
                 say(last)
             for source in inputs:
                 at = find(source)
@@ -100,17 +97,19 @@ class Described:
                     if data is None and (not recorded or source.primitive is not None):
                         at = index[source] = len(order)
                         if at >= longest:
-                            return False
+                            return
                         order.append(source)
                         edges.append(1)
                         say(at)
                         continue
                     if type(data) is not Buffer and not recorded:
-                        return False
+                        return
                     leaves.append(source)
                     at = index[source] = -len(leaves)
                     uses.append(1)
-                    key += (at, shapes[source.shape] + source.dtype.index)
+                    say(at)
+                    shape = source.shape
+                    say((number(shape) or _new(shapes, shape)) + source.dtype.index)
                     continue
                 if at >= 0:
                     edges[at] += 1
@@ -118,9 +117,9 @@ class Described:
                     uses[-1 - at] += 1
                 say(at)
             if primitive.is_number:
-                self.scalars.append(node)
+                scalars.append(node)
                 edges[index[node]] += 1  # by ``scalars`` itself
-        return True
+        self.complete = True
 
     def forget(self) -> None:
         """Let go of the nodes, for references make them look needed."""

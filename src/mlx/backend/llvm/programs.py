@@ -51,8 +51,8 @@ class Executable:
     """A bound program: native commands, and how leaves and outputs map to its bases."""
 
     __slots__ = (
-        "_commands", "arena_bytes", "blocks", "can_fail", "carries", "donations", "donors",
-        "leaf_order", "lean", "only", "output_bytes", "pick", "places", "plain", "results",
+        "_commands", "arena_bytes", "blocks", "caller", "can_fail", "carries", "donations", "donors",
+        "leaf_order", "leaves", "lean", "only", "output_bytes", "pick", "places", "plain", "results",
         "scalar_order", "segments", "span", "used",
     )  # fmt: skip
 
@@ -61,6 +61,8 @@ class Executable:
     """Native programs and host calls, in order."""
     arena_bytes: int
     output_bytes: list[int]
+    leaves: int
+    """How many leaves the region has; some may go unread."""
     leaf_order: list[int]
     scalar_order: list[int]
     can_fail: bool
@@ -86,6 +88,8 @@ class Executable:
     """Takes what ``leaf_order`` names."""
     span: slice | None
     """The words of the executor's ``@call`` that a run fills; None where it has too few."""
+    caller: Any
+    """The runtime's: False before the first run, then True, then what was made to run it, or None."""
     used: int
     """When it was used last; the cache's."""
 
@@ -94,6 +98,7 @@ class Executable:
         self.blocks, self.places = _blocks(self.output_bytes)
         only = self.segments[0] if len(self.segments) == 1 else None
         self.only = None if isinstance(only, HostCall) else only
+        self.caller = False
         self.pick = picker(self.leaf_order)
         end = BASES + FIRST + len(self.leaf_order) + len(self.places) + len(self.scalar_order)
         self.span = slice(0, end) if end <= CALL else None
@@ -162,6 +167,7 @@ def assemble(
     result.output_bytes = lowered.outputs
     leaf_at = {node: i for i, node in enumerate(leaves)}
     scalar_at = {node: i for i, node in enumerate(scalars)}
+    result.leaves = len(leaves)
     result.leaf_order = [leaf_at[node] for node in plan.leaves]
     result.scalar_order = [scalar_at[node] for node in plan.scalars]
     result.donations = [
