@@ -212,16 +212,15 @@ def run(
     """Allocate, run, and deliver the outputs' buffers; where ``patient``, after everything that
     it reads and that may fail."""
     counters["runs"] += 1
+    donated = _donated(program, leaves, uses) if program.donations else None
     call = program.caller
     if call is False:
         program.caller = True
     elif call is not None and not profile.LEVEL and not profile.active:
         if call is True:
             call = program.caller = callers.caller(program)
-        if call is not None and (made := call(leaves, numbers)) is not None:
-            deliver(made)
+        if call is not None and call(leaves, numbers, donated, deliver):
             return
-    donated = _donated(program, leaves, uses) if program.donations else None
     data = list(map(_data_of, leaves))
     segment = None if profile.LEVEL or profile.active else program.only
     if donated and segment is not None and _carried(program, donated, data):
@@ -247,10 +246,6 @@ def run(
         *addresses,
         *numbers,
     )
-    if is_small and program.span is not None:
-        made = _buffers(program, data, storages, addresses, None)
-        if _run_small(program, segment, bases, deliver, made):
-            return
     block = words("q", bases + _NOT_RUN)
     if is_async and segment is not None:
         ticket = Pending(team.submit(segment, block, (storages, arena, data)), program, after)
@@ -271,32 +266,6 @@ def run(
         raise
 
 
-def _run_small(
-    program: Executable,
-    segment: team.Program,
-    bases: tuple[int, ...],
-    deliver: Callable[[list[Buffer]], None],
-    made: list[Buffer],
-) -> bool:
-    """Run on this thread and deliver what is ``made``; False if programs are queued."""
-    call, start = team.inline()
-    words = (segment.address, segment.count, *_NOT_RUN, *bases)
-    try:
-        call[program.span] = words
-        code = start()
-        if not code:
-            deliver(made)
-            return True
-        if code == team.BUSY:
-            return False
-        raise program.error(call[_STATUS])
-    except BaseException:
-        # Interrupted behind the program: it may have written over its inputs.
-        if call[_STATUS.start] == 0:
-            deliver(made)
-        raise
-
-
 def _carried(program: Executable, donated: dict[int, Any], data: list[Buffer]) -> bool:
     """Whether the copies that may do nothing all do nothing."""
     return program.lean is not None and all(
@@ -306,8 +275,6 @@ def _carried(program: Executable, donated: dict[int, Any], data: list[Buffer]) -
 
 _NO_BASES = (0, 0)
 _NOT_RUN = (-1, 0, 0, 0)
-_STATUS = slice(2, 6)
-"""Where the status block stands in ``team.inline``'s words."""
 _NOTHING: list[Pending] = []
 
 
