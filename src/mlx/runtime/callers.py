@@ -37,7 +37,9 @@ def caller(program: Executable) -> Caller | None:
     if span is None or span.stop > LONGEST or not program.plain:
         return None
     full = full if full is not None and full.small else None
-    lean = lean if lean is not None and lean.small else None
+    donated = {output for output, _ in program.donations}
+    carried = {output for output, _ in program.carries.values()}
+    lean = lean if lean is not None and lean.small and carried <= donated else None
     if full is None and lean is None:
         return None
     places = tuple(program.places)
