@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from mlx.graph.node import Node
 from mlx.runtime import team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.memory import allocate, allocate_all
@@ -65,7 +64,9 @@ def caller(program: Executable) -> Caller | None:
 
 def _head(segment: team.Program | None) -> tuple[int, ...] | None:
     """The words of a call in front of the arena's address."""
-    return segment and (segment.address, segment.count, -1, 0, 0, 0, 0, 0)
+    if segment is None:
+        return None
+    return (segment.address, segment.count, -1, 0, 0, 0, 0, 0)
 
 
 @lru_cache(KEPT)

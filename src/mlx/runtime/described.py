@@ -18,14 +18,8 @@ _ROOT = -(1 << 60)
 """Edges of a root: it is an output whoever refers to it."""
 
 
-def _new(shapes: dict[tuple[int, ...], int], sizes: tuple[int, ...]) -> int:
-    """A number for a tuple of sizes that a region has not had before."""
-    number = shapes[sizes] = _SHAPE + _TYPES * len(shapes)
-    return number
-
-
 class Described:
-    """What ``roots`` need that is not computed: one walk finds it and says its key.
+    """What some nodes, the roots, need that is not computed: one walk finds it and says its key.
 
     Attributes:
         order: the nodes, roots first, then in the order in which their readers name them, so
@@ -45,81 +39,16 @@ class Described:
         "uses",
     )  # fmt: skip
 
-    def __init__(  # noqa: C901 (a call for each part would take as long as the part)
-        self, roots: Iterable[Node], longest: int, recorded: bool = False
-    ) -> None:
-        """Where the region is ``recorded`` by a compiled function, placeholders are leaves."""
-        index: dict[Node, int] = {}
-        order: list[Node] = []
-        for root in roots:
-            if root not in index:
-                index[root] = len(order)
-                order.append(root)
-        self.roots = len(order)
-        edges = [_ROOT] * len(order)
-        key = [len(order)]
-        leaves: list[Node] = []
-        uses: list[int] = []
-        scalars: list[Node] = []
-        shapes: dict[tuple[int, ...], int] = {}
-        self.order, self.edges, self.key, self.shapes = order, edges, key, shapes
-        self.leaves, self.uses, self.scalars = leaves, uses, scalars
-        self.several = self.complete = False
-        find, number, say = index.get, shapes.get, key.append
-        last_dtype: Any = None  # most nodes are of the type of the one before
-        last_shape, last = last_dtype, 0
-        for node in order:  # which grows meanwhile
-            primitive = node.primitive
-            try:
-                part = primitive._key_part
-            except AttributeError:
-                part = primitive.key_part
-            if part.__class__ is tuple:
-                part, sizes = part
-                say(number(sizes) or _new(shapes, sizes))
-            say(part)
-            inputs, dtype = node.inputs, node.dtype
-            if dtype is None:
-                self.several = True
-                if primitive.family == "compiled":
-                    return
-                say(-_SHAPE - len(inputs))
-                key += [number(sizes) or _new(shapes, sizes) for sizes, _ in node.shape]
-            else:
-                if node.shape is not last_shape or dtype is not last_dtype:
-                    last_shape, last_dtype = node.shape, dtype
-                    last = (number(last_shape) or _new(shapes, last_shape)) + dtype.index
-                say(last)
-            for source in inputs:
-                at = find(source)
-                if at is None:
-                    data = source.data
-                    if data is None and (not recorded or source.primitive is not None):
-                        at = index[source] = len(order)
-                        if at >= longest:
-                            return
-                        order.append(source)
-                        edges.append(1)
-                        say(at)
-                        continue
-                    if type(data) is not Buffer and not recorded:
-                        return
-                    leaves.append(source)
-                    at = index[source] = -len(leaves)
-                    uses.append(1)
-                    say(at)
-                    shape = source.shape
-                    say((number(shape) or _new(shapes, shape)) + source.dtype.index)
-                    continue
-                if at >= 0:
-                    edges[at] += 1
-                else:
-                    uses[-1 - at] += 1
-                say(at)
-            if primitive.is_number:
-                scalars.append(node)
-                edges[index[node]] += 1  # by ``scalars`` itself
-        self.complete = True
+    complete: bool
+    edges: list[int]
+    key: list[int]
+    leaves: list[Node]
+    order: list[Node]
+    roots: int
+    scalars: list[Node]
+    several: bool
+    shapes: dict[tuple[int, ...], int]
+    uses: list[int]
 
     def forget(self) -> None:
         """Let go of the nodes, for references make them look needed."""
@@ -131,13 +60,93 @@ class Described:
         """Positions of the roots, and of the nodes that something besides the region refers to."""
         if len(self.order) == 1:
             return [0]
-        return [i for i, n in enumerate(_beyond(self.order, self.edges)) if n > _USUAL]
+        beyond = map(operator.sub, map(sys.getrefcount, self.order), self.edges)
+        return [i for i, n in enumerate(beyond) if n > _USUAL]
 
 
-def _beyond(order: list[Node], edges: list[int]) -> Iterable[int]:
-    """References to each node besides the region's own."""
-    return map(operator.sub, map(sys.getrefcount, order), edges)
-
-
-_USUAL = list(_beyond([Node(None, (), (), None)], [0]))[0]
+_USUAL = next(map(sys.getrefcount, [Node(None, (), (), None)]))
 """References that the list itself holds to a node nobody else has."""
+
+
+def describe(  # noqa: C901 (a call for each part would take as long as the part)
+    roots: Iterable[Node], longest: int, recorded: bool = False
+) -> Described:
+    """Walk over what ``roots`` need.  Where the region is ``recorded`` by a compiled function,
+    placeholders are leaves."""
+    index: dict[Node, int] = {}
+    order: list[Node] = []
+    for root in roots:
+        if root not in index:
+            index[root] = len(order)
+            order.append(root)
+    edges = [_ROOT] * len(order)
+    key = [len(order)]
+    leaves: list[Node] = []
+    uses: list[int] = []
+    scalars: list[Node] = []
+    shapes: dict[tuple[int, ...], int] = {}
+    region = _new(Described)
+    region.order, region.edges, region.key, region.shapes = order, edges, key, shapes
+    region.leaves, region.uses, region.scalars = leaves, uses, scalars
+    region.roots, region.several, region.complete = len(order), False, False
+    find, say, numbered = index.get, key.append, shapes.setdefault
+    last_dtype: Any = None  # most nodes are of the type of the one before
+    last_shape, last = last_dtype, 0
+    for node in order:  # which grows meanwhile
+        primitive = node.primitive
+        try:
+            part = primitive._key_part
+        except AttributeError:
+            part = primitive.key_part
+        if part.__class__ is tuple:
+            part, sizes = part
+            say(numbered(sizes, len(shapes)))
+        inputs, shape, dtype = node.inputs, node.shape, node.dtype
+        if dtype is None:
+            region.several = True
+            if primitive.family == "compiled":
+                return region
+            key += (part, -_SHAPE - len(inputs))
+            key += [_SHAPE + numbered(sizes, len(shapes)) for sizes, _ in shape]
+        else:
+            if shape is not last_shape or dtype is not last_dtype:
+                last_shape, last_dtype = shape, dtype
+                last = _SHAPE + _TYPES * numbered(shape, len(shapes)) + dtype.index
+            key += (part, last)
+        for source in inputs:
+            at = find(source)
+            if at is None:
+                data = source.data
+                if data is None and (not recorded or source.primitive is not None):
+                    at = index[source] = len(order)
+                    if at >= longest:
+                        return region
+                    order.append(source)
+                    edges.append(1)
+                    say(at)
+                    continue
+                if data.__class__ is not Buffer and not recorded:
+                    return region
+                leaves.append(source)
+                at = index[source] = -len(leaves)
+                uses.append(1)
+                shape, dtype = source.shape, source.dtype
+                if shape is last_shape and dtype is last_dtype:
+                    key += (at, last)
+                else:
+                    number = _SHAPE + _TYPES * numbered(shape, len(shapes))
+                    key += (at, number + dtype.index)
+                continue
+            if at >= 0:
+                edges[at] += 1
+            else:
+                uses[-1 - at] += 1
+            say(at)
+        if primitive.is_number:
+            scalars.append(node)
+            edges[index[node]] += 1  # by ``scalars`` itself
+    region.complete = True
+    return region
+
+
+_new = Described.__new__

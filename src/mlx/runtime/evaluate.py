@@ -13,7 +13,7 @@ from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import LIMIT, pieces
-from mlx.runtime.described import Described
+from mlx.runtime.described import Described, describe
 from mlx.runtime.execute import Failed, counters, may_spoil, number_bits, run, spoil
 from mlx.runtime.structures import Programs, Region
 
@@ -97,7 +97,7 @@ _COMPUTED = {Buffer}
 
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
-    region = Described(roots, LIMIT)
+    region = describe(roots, LIMIT)
     if region.complete:
         _evaluate_region(region, asynchronous)
     else:
@@ -124,7 +124,7 @@ def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
         last = [node for node in piece if node not in inner]
         piece.clear()
         del inner
-        _evaluate_region(Described(last, 1 << 62), asynchronous)
+        _evaluate_region(describe(last, 1 << 62), asynchronous)
 
 
 def _are_results(nodes: Sequence[Node]) -> bool:
@@ -188,7 +188,7 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
     roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
     at = {node: i for i, node in enumerate(roots)}
-    region = Described(roots, 1 << 62, recorded=True)
+    region = describe(roots, 1 << 62, recorded=True)
     leaves, scalars = region.leaves, region.scalars
     graph.results = [
         ("input", position[n])
@@ -211,12 +211,12 @@ def _program(region: Described, live: list[int], threads: int) -> Executable:
     """The program of a region: met before, bound to new sizes, or planned."""
     shapes, scalars = tuple(region.shapes), region.scalars
     equal = equality.equal_numbers(scalars) if len(scalars) > 1 else ()
-    region_key = tuple(region.key)
-    key = (region_key, shapes, tuple(live), equal, threads)
+    region_key = (*region.key, *live, threads)
+    key = (region_key, shapes, equal)
     program = _programs.find(key)
     if program is None:
         counters["programs"] += 1
-        structure = (region_key, tuple(map(len, shapes)), *key[2:])
+        structure = (region_key, tuple(map(len, shapes)), equal)
         order = sorted(region.order, key=_serial)
         index = {node: i for i, node in enumerate(order)}
         outputs = [index[region.order[i]] for i in live]
@@ -245,7 +245,7 @@ def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronou
     several = list(made)
     results = [node for outputs in made.values() for node in outputs]
     try:
-        _evaluate_region(Described([*roots, *several, *results], 1 << 62), asynchronous)
+        _evaluate_region(describe([*roots, *several, *results], 1 << 62), asynchronous)
     finally:  # interrupted behind the program, the results are there
         for source, outputs in made.items():
             if all(node.data is not None for node in outputs):
@@ -256,8 +256,8 @@ def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronou
 def _evaluate_apart(firm: list[Node], rest: list[Node]) -> None:
     """Evaluate what can't fail of a region as a program of its own, since all outputs of one
     program fail together; then the rest."""
-    _evaluate_region(Described(firm, 1 << 62), True, firm=True)
-    _evaluate_region(Described([n for n in rest if n.data is None], 1 << 62), True)
+    _evaluate_region(describe(firm, 1 << 62), True, firm=True)
+    _evaluate_region(describe([n for n in rest if n.data is None], 1 << 62), True)
 
 
 def _evaluate_region(region: Described, asynchronous: bool, firm: bool = False) -> None:
@@ -284,8 +284,10 @@ def _evaluate_region(region: Described, asynchronous: bool, firm: bool = False) 
             return
         live = [i for i in live if order[i].dtype is not None]
     program = _program(region, live, team.num_threads())
-    outputs = [order[i] for i in live]
-    numbers = [number_bits(region.scalars[i]) for i in program.scalar_order]
+    outputs = order if len(live) == len(order) else list(map(order.__getitem__, live))
+    numbers = _NONE
+    if program.scalar_order:
+        numbers = [number_bits(region.scalars[i]) for i in program.scalar_order]
 
     def deliver(buffers: list[Buffer]) -> None:
         for node, buffer in zip(outputs, buffers, strict=True):
@@ -297,3 +299,6 @@ def _evaluate_region(region: Described, asynchronous: bool, firm: bool = False) 
         spoil(sorted(order, key=_serial), outputs, error)
         raise
     trace.evaluated(outputs)
+
+
+_NONE: list[int] = []

@@ -175,7 +175,9 @@ def _free_storages(
         if of_node - uses[leaf] > _USUAL[0] or of_buffer > _USUAL[1] or of_storage > _USUAL[2]:
             continue
         data = leaves[leaf].data
-        if type(data.storage) is Storage and data.address == data.storage.address:  # not somebody else's memory
+        if (
+            type(data.storage) is Storage and data.address == data.storage.address
+        ):  # not somebody else's memory
             found[leaf] = data.storage
     return found
 
@@ -214,43 +216,44 @@ def run(
     counters["runs"] += 1
     donated = _donated(program, leaves, uses) if program.donations else None
     call = program.caller
+    is_timed = profile.LEVEL or profile.active
     if call is False:
         program.caller = True
-    elif call is not None and not profile.LEVEL and not profile.active:
+    elif call is not None and not is_timed:
         if call is True:
             call = program.caller = callers.caller(program)
         if call is not None and call(leaves, numbers, donated, deliver):
             return
+    segment = None if is_timed else program.only
     data = list(map(_data_of, leaves))
-    segment = None if profile.LEVEL or profile.active else program.only
     if donated and segment is not None and _carried(program, donated, data):
         segment = program.lean
-    is_small = segment is not None and segment.small
-    is_async = asynchronous and segment is not None and not is_small
+    is_async = asynchronous and segment is not None and not segment.small
     after = _NOTHING
-    for buffer in data:
-        if buffer.ticket is not None:
-            after = unsettled(data, is_async and not donated and not patient)
-            break
-    if donated:
-        given = {program.places[output][0]: storage for output, storage in donated.items()}
-        storages = [given.get(i) or allocate(n) for i, n in enumerate(program.blocks)]
-    else:
-        storages = allocate_all(program.blocks)
+    if any([buffer.ticket is not None for buffer in data]):
+        after = unsettled(data, is_async and not donated and not patient)
+    storages = _blocks(program, donated)
     arena = allocate(program.arena_bytes) if program.arena_bytes else None
     addresses = [storages[number].address + offset for number, offset in program.places]
-    bases = (
-        *_NO_BASES,
-        arena.address if arena else 0,
-        *map(_address_of, program.pick(data)),
-        *addresses,
-        *numbers,
-    )
+    read = map(_address_of, program.pick(data))
+    bases = [0, 0, arena.address if arena else 0, *read, *addresses, *numbers]
     block = words("q", bases + _NOT_RUN)
     if is_async and segment is not None:
         ticket = Pending(team.submit(segment, block, (storages, arena, data)), program, after)
         deliver(_buffers(program, data, storages, addresses, ticket))
         return
+    made = _buffers(program, data, storages, addresses, None)
+    _run(program, segment, block, data, lambda: deliver(made))
+
+
+def _run(
+    program: Executable,
+    segment: team.Program | None,
+    block: words[int],
+    data: list[Buffer],
+    deliver: Callable[[], None],
+) -> None:
+    """Run all of a program, or its only segment, to the end, and deliver."""
     block[0] = block.buffer_info()[0] + 8 * (len(block) - 4)  # its end is the status block
     try:
         if segment is not None:
@@ -258,12 +261,20 @@ def run(
                 raise program.error(block[-4:])
         else:
             _run_segments(program, block, data)
-        deliver(_buffers(program, data, storages, addresses, None))
+        deliver()
     except BaseException:
         # Interrupted behind the program: it may have written over its inputs.
         if block[-4] == 0:
-            deliver(_buffers(program, data, storages, addresses, None))
+            deliver()
         raise
+
+
+def _blocks(program: Executable, donated: dict[int, Any] | None) -> list[Storage]:
+    """Memory for the results, their own or what is donated."""
+    if not donated:
+        return allocate_all(program.blocks)
+    given = {program.places[output][0]: storage for output, storage in donated.items()}
+    return [given.get(i) or allocate(n) for i, n in enumerate(program.blocks)]
 
 
 def _carried(program: Executable, donated: dict[int, Any], data: list[Buffer]) -> bool:
@@ -273,8 +284,7 @@ def _carried(program: Executable, donated: dict[int, Any], data: list[Buffer]) -
     )
 
 
-_NO_BASES = (0, 0)
-_NOT_RUN = (-1, 0, 0, 0)
+_NOT_RUN = [-1, 0, 0, 0]
 _NOTHING: list[Pending] = []
 
 

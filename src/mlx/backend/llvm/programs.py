@@ -51,9 +51,9 @@ class Executable:
     """A bound program: native commands, and how leaves and outputs map to its bases."""
 
     __slots__ = (
-        "_commands", "arena_bytes", "blocks", "caller", "can_fail", "carries", "donations", "donors",
-        "leaf_order", "leaves", "lean", "only", "output_bytes", "pick", "places", "plain", "results",
-        "scalar_order", "segments", "span", "used",
+        "_commands", "arena_bytes", "blocks", "caller", "can_fail", "carries", "donations",
+        "donors", "leaf_order", "leaves", "lean", "only", "output_bytes", "pick", "places",
+        "plain", "results", "scalar_order", "segments", "span", "used",
     )  # fmt: skip
 
     _commands: Any
@@ -89,7 +89,7 @@ class Executable:
     span: slice | None
     """The words of the executor's ``@call`` that a run fills; None where it has too few."""
     caller: Any
-    """The runtime's: False before the first run, then True, then what was made to run it, or None."""
+    """The runtime's: False before the first run, True after it, then what runs it, or None."""
     used: int
     """When it was used last; the cache's."""
 
