@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from mlx.graph.node import Node
@@ -25,7 +26,8 @@ class Described:
         order: the nodes, roots first, then in the order in which their readers name them, so
             that equal graphs have equal keys whenever their parts were recorded.
         roots: how many of them there are.
-        key, shapes: the structure, and the tuples of sizes in it.
+        key, shapes: the structure, and the tuples of sizes that it has numbers for; those that
+            primitives have stand in the key.
         edges: references to each node from others of the region; ``uses``: to each of the
             ``leaves``.
         scalars: the run-time numbers among the nodes.
@@ -41,7 +43,7 @@ class Described:
 
     complete: bool
     edges: list[int]
-    key: list[int]
+    key: list[Any]
     leaves: list[Node]
     order: list[Node]
     roots: int
@@ -56,6 +58,16 @@ class Described:
         self.leaves.clear()
         self.scalars.clear()
 
+    def structure(self) -> tuple[int, ...]:
+        """The key with numbers in place of all sizes, which join ``shapes``."""
+        numbers = []
+        for part in self.key:
+            if part.__class__ is tuple:
+                part, sizes = part
+                numbers.append(_SHAPE + self.shapes.setdefault(sizes, len(self.shapes)))
+            numbers.append(part)
+        return tuple(numbers)
+
     def outside(self) -> list[int]:
         """Positions of the roots, and of the nodes that something besides the region refers to."""
         if len(self.order) == 1:
@@ -68,9 +80,7 @@ _USUAL = next(map(sys.getrefcount, [Node(None, (), (), None)]))
 """References that the list itself holds to a node nobody else has."""
 
 
-def describe(  # noqa: C901 (a call for each part would take as long as the part)
-    roots: Iterable[Node], longest: int, recorded: bool = False
-) -> Described:
+def describe(roots: Iterable[Node], longest: int, recorded: bool = False) -> Described:
     """Walk over what ``roots`` need.  Where the region is ``recorded`` by a compiled function,
     placeholders are leaves."""
     index: dict[Node, int] = {}
@@ -79,74 +89,66 @@ def describe(  # noqa: C901 (a call for each part would take as long as the part
         if root not in index:
             index[root] = len(order)
             order.append(root)
-    edges = [_ROOT] * len(order)
-    key = [len(order)]
-    leaves: list[Node] = []
-    uses: list[int] = []
-    scalars: list[Node] = []
-    shapes: dict[tuple[int, ...], int] = {}
     region = _new(Described)
-    region.order, region.edges, region.key, region.shapes = order, edges, key, shapes
-    region.leaves, region.uses, region.scalars = leaves, uses, scalars
-    region.roots, region.several, region.complete = len(order), False, False
+    region.order, region.roots, region.several = order, len(order), False
+    region.edges, region.key, region.shapes = [_ROOT] * len(order), [len(order)], {}
+    region.leaves, region.uses, region.scalars = [], [], []
+    region.complete = _walk(region, index, longest, recorded)
+    return region
+
+
+def _walk(  # noqa: C901 (a call for each part would take as long as the part)
+    region: Described, index: dict[Node, int], longest: int, recorded: bool
+) -> bool:
+    order, edges, leaves, uses = region.order, region.edges, region.leaves, region.uses
+    key, shapes, last, last_shape, last_dtype = region.key, region.shapes, 0, (-1,), None
     find, say, numbered = index.get, key.append, shapes.setdefault
-    last_dtype: Any = None  # most nodes are of the type of the one before
-    last_shape, last = last_dtype, 0
-    for node in order:  # which grows meanwhile
-        primitive = node.primitive
-        try:
-            part = primitive._key_part
-        except AttributeError:
-            part = primitive.key_part
-        if part.__class__ is tuple:
-            part, sizes = part
-            say(numbered(sizes, len(shapes)))
-        inputs, shape, dtype = node.inputs, node.shape, node.dtype
-        if dtype is None:
-            region.several = True
-            if primitive.family == "compiled":
-                return region
-            key += (part, -_SHAPE - len(inputs))
-            key += [_SHAPE + numbered(sizes, len(shapes)) for sizes, _ in shape]
-        else:
-            if shape is not last_shape or dtype is not last_dtype:
-                last_shape, last_dtype = shape, dtype
+    for node in islice(order, longest):  # it grows meanwhile
+        primitive, inputs, shape, dtype = node.primitive, node.inputs, node.shape, node.dtype
+        if shape is not last_shape or dtype is not last_dtype:  # else as the one before
+            last_shape, last_dtype = shape, dtype
+            if dtype is not None:
                 last = _SHAPE + _TYPES * numbered(shape, len(shapes)) + dtype.index
-            key += (part, last)
+            elif not (last := _several(region, node)):
+                return False
+        try:
+            key += (primitive._key_part, last)
+        except AttributeError:
+            key += (primitive.key_part, last)
         for source in inputs:
-            at = find(source)
-            if at is None:
-                data = source.data
-                if data is None and (not recorded or source.primitive is not None):
+            if (at := find(source)) is None:
+                if (data := source.data) is None and (not recorded or source.primitive is not None):
                     at = index[source] = len(order)
-                    if at >= longest:
-                        return region
                     order.append(source)
                     edges.append(1)
-                    say(at)
-                    continue
-                if data.__class__ is not Buffer and not recorded:
-                    return region
-                leaves.append(source)
-                at = index[source] = -len(leaves)
-                uses.append(1)
-                shape, dtype = source.shape, source.dtype
-                if shape is last_shape and dtype is last_dtype:
-                    key += (at, last)
+                elif data.__class__ is Buffer or recorded:
+                    leaves.append(source)
+                    uses.append(1)
+                    at = index[source] = -len(leaves)
+                    say(_SHAPE + _TYPES * numbered(source.shape, len(shapes)) + source.dtype.index)
                 else:
-                    number = _SHAPE + _TYPES * numbered(shape, len(shapes))
-                    key += (at, number + dtype.index)
-                continue
-            if at >= 0:
+                    return False
+            elif at >= 0:
                 edges[at] += 1
             else:
                 uses[-1 - at] += 1
             say(at)
         if primitive.is_number:
-            scalars.append(node)
+            region.scalars.append(node)
             edges[index[node]] += 1  # by ``scalars`` itself
-    region.complete = True
-    return region
+    return len(order) <= longest
+
+
+def _several(region: Described, node: Node) -> int:
+    """Say the sizes of a node's outputs, between marks; what stands for them behind it, or 0
+    where the node is the call of a compiled function."""
+    if node.primitive.family == "compiled":
+        return 0
+    region.several = True
+    shapes = region.shapes
+    sizes = [shapes.setdefault(one, len(shapes)) for one, _ in node.shape]
+    region.key += [-_SHAPE, *sizes, -_SHAPE]
+    return -_SHAPE - 1 - len(node.inputs)
 
 
 _new = Described.__new__

@@ -94,6 +94,7 @@ def _settle(order: Sequence[Node]) -> bool:
 
 _serial = operator.attrgetter("serial")
 _COMPUTED = {Buffer}
+_ALL = 1 << 62
 
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
@@ -124,7 +125,7 @@ def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
         last = [node for node in piece if node not in inner]
         piece.clear()
         del inner
-        _evaluate_region(describe(last, 1 << 62), asynchronous)
+        _evaluate_region(describe(last, _ALL), asynchronous)
 
 
 def _are_results(nodes: Sequence[Node]) -> bool:
@@ -188,7 +189,8 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
     roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
     at = {node: i for i, node in enumerate(roots)}
-    region = describe(roots, 1 << 62, recorded=True)
+    region = describe(roots, _ALL, recorded=True)
+    assert region.complete
     leaves, scalars = region.leaves, region.scalars
     graph.results = [
         ("input", position[n])
@@ -209,19 +211,19 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
 
 def _program(region: Described, live: list[int], threads: int) -> Executable:
     """The program of a region: met before, bound to new sizes, or planned."""
-    shapes, scalars = tuple(region.shapes), region.scalars
+    scalars = region.scalars
     equal = equality.equal_numbers(scalars) if len(scalars) > 1 else ()
-    region_key = (*region.key, *live, threads)
-    key = (region_key, shapes, equal)
+    key = ((*region.key, *live, threads), tuple(region.shapes), equal)
     program = _programs.find(key)
     if program is None:
         counters["programs"] += 1
-        structure = (region_key, tuple(map(len, shapes)), equal)
+        structure = (*region.structure(), *live, threads)
+        shapes = tuple(region.shapes)
         order = sorted(region.order, key=_serial)
         index = {node: i for i, node in enumerate(order)}
         outputs = [index[region.order[i]] for i in live]
         planned = Region(order, outputs, region.leaves, scalars, shapes, threads)
-        program = _programs.make(key, structure, planned)
+        program = _programs.make(key, (structure, tuple(map(len, shapes)), equal), planned)
     return program
 
 
@@ -245,7 +247,7 @@ def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronou
     several = list(made)
     results = [node for outputs in made.values() for node in outputs]
     try:
-        _evaluate_region(describe([*roots, *several, *results], 1 << 62), asynchronous)
+        _evaluate_region(describe([*roots, *several, *results], _ALL), asynchronous)
     finally:  # interrupted behind the program, the results are there
         for source, outputs in made.items():
             if all(node.data is not None for node in outputs):
@@ -256,12 +258,13 @@ def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronou
 def _evaluate_apart(firm: list[Node], rest: list[Node]) -> None:
     """Evaluate what can't fail of a region as a program of its own, since all outputs of one
     program fail together; then the rest."""
-    _evaluate_region(describe(firm, 1 << 62), True, firm=True)
-    _evaluate_region(describe([n for n in rest if n.data is None], 1 << 62), True)
+    _evaluate_region(describe(firm, _ALL), True, firm=True)
+    _evaluate_region(describe([n for n in rest if n.data is None], _ALL), True)
 
 
 def _evaluate_region(region: Described, asynchronous: bool, firm: bool = False) -> None:
     """Evaluate a region; where it is ``firm``, it can't fail."""
+    assert region.complete
     order = region.order
     live = region.outside()
     if asynchronous and not firm:
