@@ -111,8 +111,9 @@ class _Planner:
             try:
                 self._group(group)
             except Unresolvable as stuck:
-                if not self._follows_from_stuck(stuck.node):
-                    self.stuck.append(stuck.node)
+                node = self.fusion.blamed(stuck.node)
+                if not self._follows_from_stuck(node):
+                    self.stuck.append(node)
         if not self.stuck:
             check_uses(self.takeovers, self.last_use, self.fusion)
             self._name_outputs()
