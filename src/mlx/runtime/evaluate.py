@@ -93,6 +93,7 @@ def _settle(order: Sequence[Node]) -> bool:
 
 
 _serial = operator.attrgetter("serial")
+_data_of = operator.attrgetter("data")
 _COMPUTED = {Buffer}
 _ALL = 1 << 62
 
@@ -141,7 +142,7 @@ def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
     for call in calls:
         if call.dtype is not None or call.primitive.family != "compiled":
             return False
-        if call.data is None and not {type(n.data) for n in call.inputs} <= _COMPUTED:
+        if call.data is None and not _COMPUTED.issuperset(map(type, map(_data_of, call.inputs))):
             return False
     for call in sorted(calls, key=_serial):
         if call.data is None:
