@@ -7,13 +7,11 @@ are batches, so that batching needs no rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mlx.base.dtype import Dtype, complex64, from_numpy
-from mlx.base.lazy import scipy_module
+from mlx.base.dtype import Dtype
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, picks
 

@@ -1,8 +1,8 @@
 """LAPACK's routines as kernels: native code calls them for the matrices of a batch, by all threads.
 
 LAPACK's matrices are column-major: a row-major one is to it its transpose.  Most results need no
-transpose for that: the inverse of the transpose is that of the matrix transposed, an LQ
-factorization gives the QR factorization, and so on.  A matrix with an infinity or NaN gives NaN:
+transpose for that: the inverse of the transpose is that of the matrix transposed, its singular
+vectors are those of the other side, and so on.  A matrix with an infinity or NaN gives NaN:
 LAPACK makes of those whatever it likes, endless loops included.
 
 OpenBLAS has threads of its own.  A batch is spread over ours, each calling LAPACK with one thread;
@@ -26,7 +26,7 @@ from mlx.compiler.sizes import least, most
 
 TASK = 100_000
 """Operations of a task."""
-THREADED = 20_000_000
+THREADED = 500_000_000
 """Operations of a matrix from which OpenBLAS's threads help."""
 _ROUTINES: dict[str, Callable[[Any, int], Routine]] = {
     "Inverse": lambda p, k: solvers.InverseRoutine(),

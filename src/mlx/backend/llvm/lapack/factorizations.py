@@ -7,6 +7,8 @@ from math import nan
 from mlx.backend.llvm.lapack.frame import Frame
 from mlx.backend.llvm.lapack.moves import Matrix
 from mlx.backend.llvm.lapack.routine import BLOCK, Routine, Sizes, finish
+from mlx.backend.llvm.lapack.small import cholesky_function, padded
+from mlx.backend.llvm.lapack.solvers import by_size, factored
 from mlx.backend.llvm.values import Value, const, i64
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
@@ -23,29 +25,47 @@ class CholeskyRoutine(Routine):
     )
 
     def sizes(self, m: int, n: int, k: int, dtype: Dtype) -> Sizes:
-        return [n * n * dtype.size], []
+        return [n * padded(n) * dtype.size], []
 
     def work(self, m: int, n: int, k: int) -> int:
         return n * n * n // 3
 
     def emit(self, c: Frame, operands: list[Matrix]) -> None:
         (x, out), n = operands, c.n
-        a = c.packed(0, n)
-        seen = c.mover.copy(x, a, (n, n), "lower")
+        small = c.is_small(n)
 
-        def factor() -> None:
-            info = c.checked("potrf", c.letter("U"), c.integer(n), a.start, c.leading(n))
-            finish(c, info, lambda: c.mover.copy(a, out, (n, n)) and None)
+        def large() -> None:
+            a = c.packed(0, n)
 
-        c.where_finite(seen, factor, lambda: c.mover.fill(out, (n, n), nan, nan))
+            def factor() -> None:
+                info = c.checked("potrf", c.letter("U"), c.integer(n), a.start, c.leading(n))
+                finish(c, info, lambda: c.move(a, out, (n, n)))
+
+            c.where_finite(c.mover.copy(x, a, (n, n), "lower"), factor, unknown)
+
+        def own() -> None:
+            lead = c.lead(small, n)
+            a, name = c.turned(0, lead), cholesky_function(c.f.module, c.mover.scalar)
+
+            def factor() -> None:
+                info = c.f.call(name, "i64", a.start, n, lead)
+                finish(c, info, lambda: c.move(a, out, (n, n), "lower"))
+
+            c.where_finite(c.mover.copy(x, a, (n, n), "lower"), factor, unknown)
+
+        def unknown() -> None:
+            c.mover.fill(out, (n, n), nan, nan)
+
+        by_size(c, small, own, large)
 
 
 @dataclass(frozen=True)
 class QRRoutine(Routine):
-    """Q and R from the LQ factorization of the transpose."""
+    """Q and R by Householder's reflections."""
 
-    calls = ("gelqf", "orglq")
+    calls = ("geqrf", "orgqr")
     regions, numbers = 3, 1
+    failure = "[linalg::qr] LAPACK failed (info {} of matrix {})."
 
     def sizes(self, m: int, n: int, k: int, dtype: Dtype) -> Sizes:
         return [m * n * dtype.size, n * dtype.size, BLOCK * n * dtype.size], [BLOCK * n]
@@ -55,15 +75,15 @@ class QRRoutine(Routine):
 
     def emit(self, c: Frame, operands: list[Matrix]) -> None:
         (x, q, r), m, n = operands, c.m, c.n
-        a = c.packed(0, n)
+        a = c.turned(0, m)
         seen = c.mover.copy(x, a, (m, n))
 
         def factor() -> None:
-            rows, columns, lead = c.integer(n), c.integer(m), c.leading(n)
+            rows, columns, lead = c.integer(m), c.integer(n), c.leading(m)
             rest = (a.start, lead, c.regions[1], c.regions[2], c.leading(c.numbers[0]))
-            c.note(c.checked("gelqf", rows, columns, *rest))
+            c.note(c.checked("geqrf", rows, columns, *rest))
             c.mover.copy(a, r, (n, n), "upper")
-            c.note(c.checked("orglq", rows, columns, rows, *rest))
+            c.note(c.checked("orgqr", rows, columns, columns, *rest))
             c.mover.copy(a, q, (m, n))
 
         def unknown() -> None:
@@ -81,21 +101,22 @@ class LURoutine(Routine):
     regions = 3
 
     def sizes(self, m: int, n: int, k: int, dtype: Dtype) -> Sizes:
-        return [m * n * dtype.size, 4 * m, 4 * m], []
+        return [padded(m) * n * dtype.size, 4 * m, 4 * m], []
 
     def work(self, m: int, n: int, k: int) -> int:
         return m * n * n
 
     def emit(self, c: Frame, operands: list[Matrix]) -> None:
         (x, packed, pivots, permutation), m, n = operands, c.m, c.n
-        a, k = c.turned(0, m), c.f.min(m, n)
+        small = c.is_small(m, n)
+        lead = c.lead(small, m)
+        a, k = c.turned(0, lead), c.f.min(m, n)
         seen = c.mover.copy(x, a, (m, n))
         _count_up(c, c.regions[1], i64(4), k, 1)
         _count_up(c, c.regions[2], i64(4), m, 0)
 
         def factor() -> None:
-            rows, columns = c.integer(m), c.integer(n)
-            c.checked("getrf", rows, columns, a.start, c.leading(m), c.regions[1])
+            factored(c, a, (m, n), lead, small)
             c.mover.copy(a, packed, (m, n))
 
         c.where_finite(seen, factor, lambda: c.mover.fill(packed, (m, n), nan, nan))

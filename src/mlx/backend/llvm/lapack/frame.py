@@ -9,6 +9,7 @@ from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lapack.moves import Matrix, Mover
+from mlx.backend.llvm.lapack.small import LANES, SMALL
 from mlx.backend.llvm.values import Value, const, i64
 from mlx.base.dtype import dtype_named, real_of
 from mlx.base.frozen import dataclass
@@ -79,6 +80,25 @@ class Frame:
 
     # -- for routines --------------------------------------------------------------------
 
+    def move(
+        self, source: Matrix, target: Matrix, shape: tuple[Value, Value], triangle: str = ""
+    ) -> None:
+        """Copy a result, whatever it holds."""
+        self.mover.copy(source, target, shape, triangle)
+
+    def is_small(self, *counts: Value) -> Value:
+        """Whether a matrix with so many rows and columns is left to our own code."""
+        small = const("i1", not self.dtype.is_complex)
+        for count in counts:
+            small = self.f.op("and", small, self.f.icmp("sle", count, i64(SMALL)))
+        return small
+
+    def lead(self, small: Value, count: Value) -> Value:
+        """Elements from one row in scratch to the next: small matrices have padded rows."""
+        f = self.f
+        whole = f.op("and", f.add(count, i64(LANES - 1)), i64(-LANES))
+        return f.select(small, whole, count)
+
     def packed(self, region: int, columns: Value, dtype: Any = None) -> Matrix:
         """A region as a row-major matrix."""
         size = (dtype or self.dtype).size
@@ -140,7 +160,24 @@ class Frame:
             f.branch(done)
         f.start(done)
 
-    def where_finite(self, seen: Value, then: Callable[[], None], unknown: Callable[[], None]) -> None:
+    def either(
+        self, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value]
+    ) -> Value:
+        """A value made in one way or the other."""
+        f, found = self.f, []
+        yes, no, done = f.label("yes"), f.label("no"), f.label("done")
+        f.branch_if(condition, yes, no)
+        for label, body in ((yes, then), (no, otherwise)):
+            f.start(label)
+            value = body()
+            found.append((value, f.block))
+            f.branch(done)
+        f.start(done)
+        return f.phi(found[0][0].type, found)
+
+    def where_finite(
+        self, seen: Value, then: Callable[[], None], unknown: Callable[[], None]
+    ) -> None:
         """One or the other, by what copies returned."""
         self.where(self.f.fcmp("ord", seen, seen), then, unknown)
 

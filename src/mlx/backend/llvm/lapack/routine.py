@@ -45,7 +45,7 @@ class Routine:
         raise TypeError(f"[{self.text}] declares no code.")
 
 
-_COMPLEX = {"orglq": "unglq", "syevd": "heevd"}
+_COMPLEX = {"orgqr": "ungqr", "syevd": "heevd"}
 
 
 def finish(c: Frame, info: Value, store: Callable[[], None]) -> None:
