@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import mlx.core as mx
-from mlx.backend.llvm import caches
+from mlx.backend.llvm import cache_sizes
 
-LENGTH = (caches.MOST_BYTES >> 3) + 77
+LENGTH = (cache_sizes.MOST_BYTES >> 3) + 77
 
 
 @pytest.mark.parametrize("dtype", (mx.float32, mx.float16, mx.int32))
@@ -49,5 +49,5 @@ def test_rows_with_a_reduction_in_place() -> None:
 
 @pytest.mark.parametrize(("text", "size"), (("32K\n", 1 << 15), ("8M", 1 << 23), ("512", 512)))
 def test_sizes_of_caches(text: str, size: int) -> None:
-    assert caches._bytes(text) == size
-    assert 0 < caches.last_level() <= caches.MOST_BYTES
+    assert cache_sizes._bytes(text) == size
+    assert 0 < cache_sizes.first_level() <= cache_sizes.last_level() <= cache_sizes.MOST_BYTES

@@ -55,6 +55,8 @@ class Fusion:
         self.group_of: dict[Node, Group] = {}
         self.readers: dict[Node, Group] = {}
         self.operands: dict[Node, list[Use]] = {}
+        self.folds: dict[Node, Node] = {}
+        """For views made here, which pick an element of a short fold: the fold."""
         self.floors: dict[Node, int] = {}
         self.columns: dict[tuple[int, int, int], Group] = {}
         self.constants: set[Node] = set()
@@ -83,7 +85,7 @@ class Fusion:
         uses = self._operand_uses(node)
         short = is_short(node) and self._is_apart(node, uses[0])
         if short:
-            uses = [uses[0].through(views) for views in elements(node)]
+            uses = [uses[0].through(views) for views in self._elements(node)]
         self.operands[node] = uses
         if self._is_constant(node, uses):
             self.constants.add(node)
@@ -94,6 +96,20 @@ class Fusion:
         else:
             kind = "gemm" if family == "contraction" else "opaque"
             self._join(self._new(kind, 0 if node.dtype is None else node.size), node, uses)
+
+    def _elements(self, node: Node) -> list[tuple[Node, Node]]:
+        found = elements(node)
+        self.folds.update((view, node) for views in found for view in views)
+        return found
+
+    def blamed(self, node: Node) -> Node:
+        """The node of the region to blame for one that can't be resolved: for the element of a
+        fold the view that it is picked from or, where that has memory, the fold."""
+        fold = self.folds.get(node)
+        if fold is None:
+            return node
+        *views, _, _ = self.operands[fold][0].chain
+        return views[-1] if views else fold
 
     def _operand_uses(self, node: Node) -> list[Use]:
         same = passed_through(node)

@@ -41,6 +41,7 @@ def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:
     unplaced: set[Node] = set()
     apart: set[Node] = set()
     copied: set[Node] = set()
+    own = set(nodes)
     while True:
         planner = _Planner(list(nodes), wanted, aliases, solid, unplaced, apart, copied)
         try:
@@ -51,6 +52,8 @@ def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:
         if not planner.stuck:
             return plan
         for node in planner.stuck:
+            if node not in own:  # made by the attempt: the next one would make another, for ever
+                raise AssertionError(f"cannot plan {node}, which is none of the region's")
             if _can_be_solid(node) and node not in solid:
                 solid.add(node)
             elif node not in unplaced:
@@ -111,8 +114,9 @@ class _Planner:
             try:
                 self._group(group)
             except Unresolvable as stuck:
-                if not self._follows_from_stuck(stuck.node):
-                    self.stuck.append(stuck.node)
+                node = self.fusion.blamed(stuck.node)
+                if not self._follows_from_stuck(node):
+                    self.stuck.append(node)
         if not self.stuck:
             check_uses(self.takeovers, self.last_use, self.fusion)
             self._name_outputs()

@@ -4,17 +4,14 @@ this machine's last one, unless they took the memory of an operand, whose lines 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial, reduce
-from pathlib import Path
+from functools import partial, reduce
 
+from mlx.backend.llvm.cache_sizes import last_level
 from mlx.backend.llvm.expressions import Structure
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.values import Value
 from mlx.compiler.nest import Load
 from mlx.compiler.sizes import Number
-
-FALLBACK_BYTES, MOST_BYTES = 32 << 20, 48 << 20
-"""Where the machine doesn't say, and of a cache that many cores share."""
 
 
 def overflows(traffic: Number) -> bool:
@@ -35,22 +32,3 @@ def taken_over(f: Function, s: Structure, bases: Sequence[Value]) -> dict[int, V
         a: reduce(partial(f.op, "or"), [f.icmp("eq", bases[a], bases[u]) for u in units])
         for a in streams
     }
-
-
-@cache
-def last_level() -> int:
-    """Bytes of the largest cache of a core, at most ``MOST_BYTES``."""
-    sizes = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        try:
-            sizes.append(_bytes(path.read_text()))
-        except (OSError, ValueError):
-            continue
-    return min(max(sizes, default=FALLBACK_BYTES), MOST_BYTES)
-
-
-def _bytes(text: str) -> int:
-    """A size as Linux writes it, such as 32768K."""
-    text = text.strip()
-    unit = {"K": 10, "M": 20, "G": 30}.get(text[-1:], 0)
-    return int(text[:-1] if unit else text) << unit

@@ -108,7 +108,7 @@ class _Planner:
     def _phase(self, phase: Phase, places: tuple[int, int, int]) -> list[Command]:
         tile = self.tile
         together = self.side_by_side and (self.channels % tile.step == 0 or self._weights_follow)
-        runs = runs_of(phase, self.channels, tile.depth * tile.step, together)
+        runs = runs_of(phase, self.channels, tile.block_depth * tile.step, together)
         depth = sum(run.depth(tile.step) for run in runs)
         panel = panel_bytes(tile, depth)
         packed = self.scratch(self.groups * -(-self.columns // tile.cols) * panel)
@@ -116,7 +116,7 @@ class _Planner:
         if not phase.is_whole:
             epilogue = PhaseEpilogue(epilogue, phase, places)
         product = self._product(
-            phase, blocks_of(runs, tile.depth, tile.step), panel, packed, epilogue
+            phase, blocks_of(runs, tile.block_depth, tile.step), panel, packed, epilogue
         )
         pack = pack_weights(tile, self.other, runs, self.groups, packed)
         return [pack, product] if depth else [product]

@@ -94,7 +94,7 @@ def geometry(
     """``step``: columns of a block are a multiple of it; ``share``: B may be packed but once."""
     mc, nc = _blocks(tile, m, n, k, items, workers)
     nc = round_up(nc, step)
-    kc = min(tile.depth * tile.step, max(k, 1))
+    kc = min(tile.block_depth * tile.step, max(k, 1))
     m_blocks, n_blocks = -(-m // mc), -(-n // nc)
     shared = share and m_blocks >= _SHARED_FROM
     steps = -(-(k if shared else kc) // tile.step)
@@ -166,7 +166,7 @@ class BlockedProblem:
     def _pack(
         self, tile: Tile, b_panel: int, strides: list[int], items: int, place: Pointer
     ) -> Command:
-        b, size, kc = self.b, SIZES[self.b.dtype], tile.depth * tile.step
+        b, size, kc = self.b, SIZES[self.b.dtype], tile.block_depth * tile.step
         n_blocks, k_blocks = -(-self.n // _PACK_COLS), max(-(-self.k // kc), 1)
         kept = [i for i, stride in enumerate(strides) if stride]
         table = batch_table(
@@ -196,7 +196,7 @@ class BlockedProblem:
             *a.pointer.consts, *b.pointer.consts, *scratch(g.scratch * self.workers).consts,
             g.scratch, g.b_scratch, g.c_scratch, g.c_stride, self.m, self.n, self.k,
             a.row_stride, a.col_stride, b.row_stride, b.col_stride, g.mc, g.nc, g.kc,
-            g.m_blocks, g.n_blocks, g.b_panel, tile.depth * tile.b_row if g.shared else 0,
+            g.m_blocks, g.n_blocks, g.b_panel, tile.block_depth * tile.b_row if g.shared else 0,
             int(self._direct_a(tile)), int(direct_b), int(g.shared), *place.consts,
         ]  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
+from mlx.backend.llvm.cache_sizes import first_level
 from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.elements import SIZES, Element
 from mlx.backend.llvm.gemm.halves import Halves
@@ -39,6 +40,18 @@ class Tile:
     pairs: bool = False
     amx: bool = False
     halves: bool = False
+
+    @property
+    def block_depth(self) -> int:
+        """How deep a block of k is best: ``depth``, or up to a third less, so that a panel of A
+        and one of B lie in the first-level cache together.
+
+        A processor that retires two vector FMAs a cycle waits for its second-level cache
+        otherwise (a fifth, on Emerald Rapids).
+        """
+        fits = first_level() // ((self.rows + self.cols) * self.planes * self.itemsize)
+        fits -= fits % 32
+        return self.depth if self.amx or fits < self.depth * 2 // 3 else min(fits, self.depth)
 
     @property
     def name(self) -> str:
