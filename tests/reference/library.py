@@ -46,7 +46,9 @@ def _eigh(p: Any, node: Any, x: np.ndarray) -> Any:
 
 @reference("SVD")
 def _svd(p: Any, node: Any, x: np.ndarray) -> Any:
-    return tuple(np.linalg.svd(x, full_matrices=p.full))
+    """By the transpose, which settles the vectors' arbitrary signs as the kernels do."""
+    u, sizes, vh = np.linalg.svd(np.swapaxes(x, -1, -2), full_matrices=p.full)
+    return np.swapaxes(vh, -1, -2), sizes, np.swapaxes(u, -1, -2)
 
 
 @reference("LU")
