@@ -134,10 +134,11 @@ class Fusion:
     def _before_casts(self, uses: list[Use]) -> list[Use]:
         """Operands as they were before an exact cast, which a product repeats as it reads them.
 
-        Not both of one dtype: their product might come from other instructions.
+        Not both of one half precision: their product might come from other instructions.
         """
         narrow = [self._before_cast(use) for use in uses]
-        same = narrow[0].node.dtype is narrow[1].node.dtype
+        dtype = narrow[0].node.dtype
+        same = dtype is narrow[1].node.dtype and dtype.is_float
         return [uses[0], narrow[1]] if same else narrow
 
     def _before_cast(self, use: Use) -> Use:
