@@ -88,7 +88,11 @@ def piece(plan: Plan, low: float, high: float) -> tuple[list[float], mpf]:
         return [0.0, 0.0, *map(float, found)], worst
     middle = (low + high) / 2
     found, worst = remez(
-        lambda d: f(d + middle), lambda d: 1 / f(d + middle), low - middle, high - middle, plan.terms
+        lambda d: f(d + middle),
+        lambda d: 1 / f(d + middle),
+        low - middle,
+        high - middle,
+        plan.terms,
     )
     center, moved = best_center(found, middle)
     return [center, *map(float, moved)], worst
@@ -125,7 +129,7 @@ def main() -> None:
         for row in rows:
             texts = [f"{float(n)!r}," for n in row]
             lines.append("    (")
-            lines += ["        " + " ".join(texts[i : i + 4]) for i in range(0, PIECES, 4)]
+            lines += ["        " + " ".join(texts[i : i + 3]) for i in range(0, PIECES, 3)]
             lines.append("    ),")
         lines.append("))")
     OUTPUT.write_text("\n".join(lines) + "\n")

@@ -79,9 +79,7 @@ def _bytes(f: Function, numbers: Sequence[float], index: Value) -> Value:
     type, bytes = vector(4, FLOAT), vector(16, "i8")
     index = f.op("and", index, const(index.type, ENTRIES - 1))
     places = f.add(f.mul(index, const(index.type, 0x04040404)), const(index.type, 0x03020100))
-    parts = [
-        f.bitcast(lane_consts(type, numbers[i : i + 4]), bytes) for i in range(0, ENTRIES, 4)
-    ]
+    parts = [f.bitcast(lane_consts(type, numbers[i : i + 4]), bytes) for i in range(0, ENTRIES, 4)]
     name = "llvm.aarch64.neon.tbl4.v16i8"
     f.module.declare(name, bytes, [bytes] * 5)
     return f.bitcast(f.call(name, bytes, *parts, f.bitcast(places, bytes)), type)
