@@ -46,10 +46,30 @@ def _eigh(p: Any, node: Any, x: np.ndarray) -> Any:
 
 @reference("SVD")
 def _svd(p: Any, node: Any, x: np.ndarray) -> Any:
-    return tuple(np.linalg.svd(x, full_matrices=p.full))
+    """By the transpose, which settles the vectors' arbitrary signs as the kernels do."""
+    u, sizes, vh = np.linalg.svd(np.swapaxes(x, -1, -2), full_matrices=p.full)
+    return np.swapaxes(vh, -1, -2), sizes, np.swapaxes(u, -1, -2)
 
 
-@reference("LU", "Eig")
+@reference("LU")
+def _lu(p: Any, node: Any, x: np.ndarray) -> Any:
+    """Row by row, with the largest element of a column as its pivot."""
+    packed = x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
+    m, n = x.shape[-2:]
+    pivots = np.zeros((*x.shape[:-2], min(m, n)), np.uint32)
+    order = np.broadcast_to(np.arange(m), x.shape[:-1]).copy()
+    for at in np.ndindex(*x.shape[:-2]):
+        a, rows = packed[at], order[at]
+        for i in range(min(m, n)):
+            p = i + int(np.argmax(np.abs(a[i:, i].real) + np.abs(a[i:, i].imag)))
+            pivots[(*at, i)] = p
+            a[[i, p]], rows[[i, p]] = a[[p, i]], rows[[p, i]]
+            a[i + 1 :, i] /= a[i, i]
+            a[i + 1 :, i + 1 :] -= np.outer(a[i + 1 :, i], a[i, i + 1 :])
+    return packed.astype(x.dtype), pivots, np.argsort(order, axis=-1).astype(np.uint32)
+
+
+@reference("Eig")
 def _by_host(p: Any, node: Any, x: np.ndarray) -> Any:
     return p.host(x)
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
@@ -19,7 +17,7 @@ from mlx.graph.node import Node, Shape
 from mlx.primitives.base import zeros_like
 from mlx.primitives.elementwise import cast
 from mlx.primitives.indexing import Gather
-from mlx.primitives.library import Library, Types, dtype_of, each_matrix, lapack, outputs
+from mlx.primitives.library import Library, Types, outputs
 from mlx.primitives.matrices import (
     adjoint,
     diagonal,
@@ -34,7 +32,7 @@ from mlx.primitives.matrices import (
     upper_triangle,
 )
 from mlx.primitives.ordering import ArgSort
-from mlx.primitives.solvers import SolveTriangular, factored
+from mlx.primitives.solvers import SolveTriangular
 
 
 def known(values: Sequence[Node | None], like: Sequence[Node]) -> list[Node]:
@@ -51,17 +49,6 @@ class Factorization(Library):
     def infer(self, x: Node) -> tuple[Any, None]:  # type: ignore[override]
         return self.types(x.shape, x.dtype), None
 
-    def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        raise TypeError(f"[{self.name}] declares no factor.")
-
-    def host(self, *arrays: np.ndarray) -> Any:
-        types = self.types(arrays[0].shape, dtype_of(arrays[0]))
-        return each_matrix(self.factor, types, arrays, self.read)
-
-    def read(self, matrix: np.ndarray) -> np.ndarray:
-        """The part of a matrix that its factors depend on."""
-        return matrix
-
     def same(self, node: Node) -> list[Node]:
         """Its outputs, of the input of ``node``."""
         return outputs(self, *node.inputs)
@@ -74,13 +61,6 @@ class Cholesky(Library):
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         return x.shape, x.dtype
 
-    def host(self, *arrays: np.ndarray) -> Any:
-        types = ((arrays[0].shape, dtype_of(arrays[0])),)
-        try:
-            return each_matrix(_cholesky, types, arrays, np.tril)
-        except np.linalg.LinAlgError as error:
-            raise ValueError(f"[linalg::cholesky] Not positive definite: {error}.") from None
-
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         inverse = SolveTriangular(False)(node, identity_like(node))
         half = _halved_lower(multiply(adjoint(node), cotangents[0]))
@@ -90,10 +70,6 @@ class Cholesky(Library):
         inverse = SolveTriangular(False)(node, identity_like(node))
         inner = multiply(inverse, hermitian(tangents[0]), adjoint(inverse))
         return [multiply(node, _halved_lower(inner))]
-
-
-def _cholesky(matrix: np.ndarray) -> tuple[np.ndarray]:
-    return (lapack().cholesky(matrix, lower=True, check_finite=False),)
 
 
 def _halved_lower(x: Node) -> Node:
@@ -110,9 +86,6 @@ class QR(Factorization):
     def types(self, shape: Shape, dtype: Dtype) -> Types:
         *lead, _, n = shape
         return (shape, dtype), ((*lead, n, n), dtype)
-
-    def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        return lapack().qr(matrix, mode="economic", check_finite=False)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         q, r = self.same(node)
@@ -145,13 +118,6 @@ class LU(Factorization):
     def types(self, shape: Shape, dtype: Dtype) -> Types:
         *lead, m, n = shape
         return (shape, dtype), ((*lead, min(m, n)), dt.uint32), ((*lead, m), dt.uint32)
-
-    def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        packed, pivots, _ = factored(matrix)
-        rows = np.arange(matrix.shape[0])
-        for i, p in enumerate(pivots):
-            rows[[i, p]] = rows[[p, i]]
-        return packed, pivots.astype(np.uint32), np.argsort(rows).astype(np.uint32)
 
     def _square(self, node: Node) -> list[Node]:
         m, n = node.inputs[0].shape[-2:]
@@ -207,12 +173,6 @@ class Eigh(Factorization):
 
     def types(self, shape: Shape, dtype: Dtype) -> Types:
         return (shape[:-1], dt.real_of(dtype)), (shape, dtype)
-
-    def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        return lapack().eigh(matrix, lower=self.lower, check_finite=False)
-
-    def read(self, matrix: np.ndarray) -> np.ndarray:
-        return np.tril(matrix) if self.lower else np.triu(matrix)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         values, vectors = self.same(node)

@@ -7,13 +7,11 @@ are batches, so that batching needs no rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mlx.base.dtype import Dtype, complex64, from_numpy
-from mlx.base.lazy import scipy_module
+from mlx.base.dtype import Dtype
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, picks
 
@@ -39,39 +37,18 @@ def outputs(primitive: Library, *inputs: Node) -> list[Node]:
     return picks(primitive(*inputs))
 
 
-def dtype_of(x: np.ndarray) -> Dtype:
-    """Our dtype of a NumPy array (complex64 for any complex numbers)."""
-    return from_numpy(x.dtype) or complex64
-
-
-def lapack() -> Any:
-    return scipy_module("linalg")
-
-
-@cache
-def routine(name: str, dtype: np.dtype) -> Any:
-    """A routine of LAPACK itself: small matrices cost more by SciPy's checks than by work."""
-    (found,) = lapack().get_lapack_funcs((name,), dtype=dtype)
-    return found
-
-
-def _whole(matrix: np.ndarray) -> np.ndarray:
-    return matrix
-
-
 def each_matrix(
     call: Callable[..., Any],
     types: Types,
     arrays: Sequence[np.ndarray],
-    read: Callable[[np.ndarray], np.ndarray] = _whole,
 ) -> tuple[np.ndarray, ...]:
     """Apply a function of matrices to every matrix of batches; ``types`` are the results'.
 
-    Where what is ``read`` of the first matrix has an infinity or NaN, all results are NaN:
+    Where the first matrix has an infinity or NaN, all results are NaN:
     LAPACK makes of those whatever it likes, numbers and endless loops included.
     """
     lead = arrays[0].shape[:-2]
-    known = np.isfinite(read(arrays[0])).all(axis=(-2, -1))
+    known = np.isfinite(arrays[0]).all(axis=(-2, -1))
     found = []
     for at in np.ndindex(*lead):
         if known[at]:

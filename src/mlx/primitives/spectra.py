@@ -14,10 +14,11 @@ import numpy as np
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
+from mlx.base.lazy import scipy_module
 from mlx.graph.node import Node, Shape
 from mlx.primitives.elementwise import Conjugate, cast
 from mlx.primitives.factorizations import Factorization, known
-from mlx.primitives.library import Types, lapack
+from mlx.primitives.library import Types, each_matrix
 from mlx.primitives.matrices import (
     adjoint,
     diagonal,
@@ -41,8 +42,9 @@ class Eig(Factorization):
     def types(self, shape: Shape, dtype: Dtype) -> Types:
         return (shape[:-1], dt.complex64), (shape, dt.complex64)
 
-    def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        return lapack().eig(matrix, check_finite=False)
+    def host(self, *arrays: np.ndarray) -> Any:
+        types = self.types(arrays[0].shape, dt.complex64)
+        return each_matrix(_eig, types, arrays)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         values, vectors = self.same(node)
@@ -58,6 +60,10 @@ class Eig(Factorization):
         inner = multiply(Inverse()(vectors), cast(tangents[0], dt.complex64), vectors)
         moved = multiply(vectors, gaps(values) * inner)
         return [diagonal(inner), _sideways(vectors, moved)]
+
+
+def _eig(matrix: np.ndarray) -> Any:
+    return scipy_module("linalg").eig(matrix, check_finite=False)
 
 
 def _sideways(vectors: Node, change: Node) -> Node:
@@ -82,9 +88,6 @@ class SVD(Factorization):
             ((*lead, k), dt.real_of(dtype)),
             ((*lead, right, n), dtype),
         )
-
-    def factor(self, matrix: np.ndarray) -> tuple[Any, ...]:
-        return lapack().svd(matrix, full_matrices=self.full, check_finite=False)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         u, sizes, vh = self.same(node)

@@ -10,6 +10,7 @@ from mlx.backend.llvm.argreduce import plan_argreduce
 from mlx.backend.llvm.attention import plan_attention
 from mlx.backend.llvm.fourier import plan_fourier, plan_real_fourier
 from mlx.backend.llvm.indexing import plan_indexing
+from mlx.backend.llvm.lapack import NAMES, plan_lapack
 from mlx.backend.llvm.quantized import plan_quantized
 from mlx.backend.llvm.scan import plan_scan
 from mlx.backend.llvm.sorting import plan_sort
@@ -42,6 +43,7 @@ def lower(
 NATIVE: dict[str, Callable[..., list[Command] | None]] = {
     "Fourier": plan_fourier,
     "RealFourier": plan_real_fourier,
+    **dict.fromkeys(NAMES, plan_lapack),
 }
 
 

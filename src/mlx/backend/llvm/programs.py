@@ -12,6 +12,7 @@ from mlx.backend.llvm.arena import ALIGN, place_temps
 from mlx.backend.llvm.executor import BASES, CALL
 from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.lapack import failure
 from mlx.backend.llvm.lower import FIRST, lower
 from mlx.backend.llvm.target import host
 from mlx.base.tree import picker
@@ -118,6 +119,8 @@ class Executable:
 
     def error(self, status: Sequence[int]) -> Exception:
         """The exception for a status block that a kernel filled."""
+        if message := failure(status):
+            return ValueError(message)
         code, index, size, width = status
         what = f"index {index} is" if width == 1 else f"a window of {width} at {index} is"
         return IndexError(

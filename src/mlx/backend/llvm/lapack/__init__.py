@@ -1,0 +1,117 @@
+"""LAPACK's routines as kernels: native code calls them for the matrices of a batch, by all threads.
+
+LAPACK's matrices are column-major: a row-major one is to it its transpose.  Most results need no
+transpose for that: the inverse of the transpose is that of the matrix transposed, its singular
+vectors are those of the other side, and so on.  A matrix with an infinity or NaN gives NaN:
+LAPACK makes of those whatever it likes, endless loops included.
+
+OpenBLAS has threads of its own.  A batch is spread over ours, each calling LAPACK with one thread;
+the threads of OpenBLAS serve few large matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+from mlx.backend.llvm.abi import Command, Operand, Pointer
+from mlx.backend.llvm.along import along
+from mlx.backend.llvm.lapack import factorizations, solvers
+from mlx.backend.llvm.lapack.addresses import routine, thread_count
+from mlx.backend.llvm.lapack.frame import BeginSpec, EndSpec, LapackSpec
+from mlx.backend.llvm.lapack.routine import Routine
+from mlx.base.dtype import dtype_named
+from mlx.compiler.sizes import least, most
+
+TASK = 100_000
+"""Operations of a task."""
+THREADED = 500_000_000
+"""Operations of a matrix from which OpenBLAS's threads help."""
+_ROUTINES: dict[str, Callable[[Any, int], Routine]] = {
+    "Inverse": lambda p, k: solvers.InverseRoutine(),
+    "Determinant": lambda p, k: solvers.DeterminantRoutine(),
+    "Solve": lambda p, k: solvers.SolveRoutine(bool(k == 1)),
+    "SolveTriangular": lambda p, k: solvers.TriangularRoutine(p.upper, bool(k == 1)),
+    "Cholesky": lambda p, k: factorizations.CholeskyRoutine(),
+    "QR": lambda p, k: factorizations.QRRoutine(),
+    "LU": lambda p, k: factorizations.LURoutine(),
+    "Eigh": lambda p, k: factorizations.EighRoutine(p.lower),
+    "SVD": lambda p, k: factorizations.SVDRoutine(p.full),
+}
+NAMES = tuple(_ROUTINES)
+_FAILURES = (
+    solvers.InverseRoutine, solvers.SolveRoutine, solvers.TriangularRoutine,
+    factorizations.CholeskyRoutine, factorizations.QRRoutine, factorizations.EighRoutine,
+    factorizations.SVDRoutine,
+)  # fmt: skip
+_FIRST = 100
+"""The first of the error codes."""
+
+
+def plan_lapack(
+    primitive: Any,
+    inputs: Sequence[Operand],
+    outputs: Sequence[Operand],
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    """Commands of a routine of LAPACK."""
+    x, operands = inputs[0], [*inputs, *outputs]
+    *lead, m, n = x.shape
+    count = prod(lead)
+    if all(0 in o.shape for o in outputs):
+        return []
+    k = least(m, n) if primitive.name == "SVD" else inputs[-1].shape[-1]
+    chosen, dtype = _ROUTINES[primitive.name](primitive, k), dtype_named(x.dtype)
+    work = chosen.work(m, n, k)
+    spread = count >= workers or work < THREADED
+    each = -(-count // most(1, least(least(count, 16 * workers), count * work // TASK)))
+    each = each if spread else count
+    noted = scratch(16)
+    ends = [*noted.consts, *thread_count(), 1 if spread else workers]
+    nbytes, numbers = chosen.sizes(m, n, k, dtype)
+    offsets, total = [], 0
+    for size in nbytes:
+        offsets.append(total)
+        total += -(-size // 64) * 64
+    consts = [count, each, m, n, k, *noted.consts, *scratch(total * workers).consts, total]
+    consts += [routine(chosen.spelled(name, dtype)) for name in chosen.calls]
+    consts += [*offsets, *numbers]
+    views = [_rows(o, len(lead)) for o in operands]
+    batch = along(len(lead), [rows for rows, _ in views])
+    consts += [*(column for _, column in views), *batch.consts]
+    units = tuple(
+        bool(column == dtype_named(o.dtype).size)
+        for o, (_, column) in zip(operands, views, strict=True)
+    )
+    spec = LapackSpec(chosen, x.dtype, batch.depth, units)
+    moved = sum(prod(o.shape) * dtype_named(o.dtype).size for o in operands)
+    return [
+        Command(BeginSpec(), ends, 1),
+        Command(spec, consts, -(-count // each), primitive.name, moved, count * work),
+        Command(EndSpec(), [*ends, _code(chosen)], 1),
+    ]
+
+
+def _rows(operand: Operand, lead: int) -> tuple[Operand, int]:
+    """An operand along the rows of its matrices, and the stride along columns in bytes."""
+    size = dtype_named(operand.dtype).size
+    shape, strides = operand.shape, operand.strides
+    row = strides[lead] if len(shape) == lead + 2 else 0
+    column = strides[-1] * size if len(shape) > lead else size
+    rows = Operand(operand.pointer, operand.dtype, (*shape[:lead], 1), (*strides[:lead], row))
+    return rows, column
+
+
+def _code(chosen: Routine) -> int:
+    kind = type(chosen)
+    return _FIRST + _FAILURES.index(kind) if kind in _FAILURES else 0
+
+
+def failure(status: Sequence[int]) -> str | None:
+    """The message of an error that these kernels found."""
+    code, info, matrix, _ = status
+    if not _FIRST <= code < _FIRST + len(_FAILURES):
+        return None
+    return _FAILURES[code - _FIRST].failure.format(info, matrix)

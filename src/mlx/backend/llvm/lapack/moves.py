@@ -1,0 +1,137 @@
+"""Matrices moved between operands and scratch: copies, triangles, transposes, fills."""
+
+from __future__ import annotations
+
+from mlx.backend.llvm import memory
+from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.values import Value, const, i64, vector
+from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
+
+LANES = 16
+TILE = 16
+"""Rows that a transpose reads side by side."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Where a matrix lies: strides in bytes; ``unit`` says that a row's elements are neighbours."""
+
+    start: Value
+    row: Value
+    column: Value
+    unit: bool
+
+
+class Mover:
+    """Emission of moves of one dtype."""
+
+    def __init__(self, f: Function, dtype: Dtype) -> None:
+        self.f, self.dtype = f, dtype
+        self.parts = 2 if dtype.is_complex else 1
+        self.scalar = "double" if dtype.size // self.parts == 8 else "float"
+        self.bytes = dtype.size // self.parts
+        self.zero = const(self.scalar, 0)
+
+    def copy(
+        self,
+        source: Matrix,
+        target: Matrix,
+        shape: tuple[Value, Value],
+        triangle: str = "",
+        conjugate: bool = False,
+    ) -> Value:
+        """Copy a matrix, or a triangle of it with zeros beside it; a number that is NaN if what
+        was copied holds an infinity or NaN."""
+        if source.unit and target.unit and not conjugate:
+            return self._rows(source, target, shape, triangle)
+        return self._tiles(source, target, shape, triangle, conjugate)
+
+    def _rows(
+        self, source: Matrix, target: Matrix, shape: tuple[Value, Value], triangle: str
+    ) -> Value:
+        f, (m, n) = self.f, shape
+        type = vector(LANES, self.scalar)
+        size = i64(self.parts)
+        loop = f.loop(i64(0), m, i64(1), [const(type, 0)])
+        i = loop.index
+        start, stop, end = i64(0), f.mul(n, size), f.mul(n, size)
+        if triangle == "lower":
+            stop = f.mul(f.min(f.add(i, i64(1)), n), size)
+        elif triangle == "upper":
+            start = f.mul(f.min(i, n), size)
+        read = f.gep(source.start, f.mul(i, source.row))
+        write = f.gep(target.start, f.mul(i, target.row))
+        if triangle:
+            for low, high in ((i64(0), start), (stop, end)):
+                inner = f.loop(low, high, i64(1))
+                f.store(self.zero, f.gep(write, inner.index, self.scalar), self.bytes)
+                f.end_loop(inner)
+        last = f.sub(stop, i64(LANES - 1))
+        inner = f.loop(start, last, i64(LANES), loop.values)
+        x = f.load(f.gep(read, inner.index, self.scalar), type, self.bytes)
+        f.store(x, f.gep(write, inner.index, self.scalar), self.bytes)
+        (seen,) = f.end_loop(inner, [self._seen(inner.values[0], x)])
+        inner = f.loop(inner.index, stop, i64(LANES), [seen])
+        mask = memory.below(f, f.sub(stop, inner.index), LANES)
+        here = f.gep(read, inner.index, self.scalar)
+        x = f.masked_load(here, type, mask, self.bytes, const(type, 0))
+        f.masked_store(x, f.gep(write, inner.index, self.scalar), mask, self.bytes)
+        (seen,) = f.end_loop(inner, [self._seen(inner.values[0], x)])
+        (seen,) = f.end_loop(loop, [seen])
+        total = self.zero
+        for lane in range(LANES):
+            total = f.add(total, f.extract(seen, lane))
+        return total
+
+    def _tiles(
+        self,
+        source: Matrix,
+        target: Matrix,
+        shape: tuple[Value, Value],
+        triangle: str,
+        conjugate: bool,
+    ) -> Value:
+        f, (m, n) = self.f, shape
+        tiles = f.loop(i64(0), m, i64(TILE), [self.zero])
+        stop = f.min(f.add(tiles.index, i64(TILE)), m)
+        columns = f.loop(i64(0), n, i64(1), tiles.values)
+        j = columns.index
+        read = f.gep(source.start, f.mul(j, source.column))
+        write = f.gep(target.start, f.mul(j, target.column))
+        rows = f.loop(tiles.index, stop, i64(1), columns.values)
+        i, seen = rows.index, rows.values[0]
+        keep = None
+        if triangle:
+            keep = f.icmp("sle" if triangle == "lower" else "sge", j, i)
+        for part in range(self.parts):
+            offset = i64(part * self.bytes)
+            here = f.gep(f.gep(read, f.mul(i, source.row)), offset)
+            x = f.load(here, self.scalar, self.bytes)
+            if keep is not None:
+                x = f.select(keep, x, self.zero)
+            seen = self._seen(seen, x)
+            if conjugate and part:
+                x = f.neg(x)
+            f.store(x, f.gep(f.gep(write, f.mul(i, target.row)), offset), self.bytes)
+        (seen,) = f.end_loop(rows, [seen])
+        (seen,) = f.end_loop(columns, [seen])
+        return f.end_loop(tiles, [seen])[0]
+
+    def _seen(self, seen: Value, x: Value) -> Value:
+        return self.f.add(seen, self.f.mul(x, const(x.type, 0)))
+
+    def fill(self, target: Matrix, shape: tuple[Value, Value], off: float, on: float) -> None:
+        """Every element ``off`` the diagonal, and those ``on`` it."""
+        f, (m, n) = self.f, shape
+        rows = f.loop(i64(0), m, i64(1))
+        columns = f.loop(i64(0), n, i64(1))
+        equal = f.icmp("eq", rows.index, columns.index)
+        here = f.gep(target.start, f.mul(rows.index, target.row))
+        here = f.gep(here, f.mul(columns.index, target.column))
+        value = f.select(equal, const(self.scalar, on), const(self.scalar, off))
+        f.store(value, here, self.bytes)
+        if self.parts == 2:
+            f.store(self.zero, f.gep(here, i64(self.bytes)), self.bytes)
+        f.end_loop(columns)
+        f.end_loop(rows)
