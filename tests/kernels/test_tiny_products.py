@@ -40,6 +40,23 @@ def test_tall_ones_with_an_epilogue(k: int, n: int) -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", ("float32", "float16", "bfloat16"))
+@pytest.mark.parametrize("shape", ((33, 1, 40), (1, 1, 70), (17, 2, 33), (1, 5, 40), (9, 8, 65)))
+def test_wide_ones_have_the_bits_of_each_alone(shape: tuple[int, int, int], dtype: str) -> None:
+    m, k, n = shape
+    count = MANY // (m * n * k) + 3
+    a, b = (numbers((count, *s), i, getattr(mx, dtype)) for i, s in enumerate([(m, k), (k, n)]))
+    a = mx.where(a > 1, mx.array(-0.0, a.dtype), a)
+    mx.eval(a, b)
+    found = a @ b
+    for i in (0, 1, count - 1):
+        assert np.array_equal(bits(found[i]), bits(a[i] @ b[i]))
+
+
+def bits(x: mx.array) -> np.ndarray:
+    return np.array(x.view(mx.uint16 if x.itemsize == 2 else mx.uint32))
+
+
 def test_an_operand_is_not_overwritten_while_it_is_read() -> None:
     a = numbers((20000, 3, 3), 1, mx.float32)
     b = numbers((20000, 3, 3), 2, mx.float32)

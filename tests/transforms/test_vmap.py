@@ -57,6 +57,25 @@ def test_empty_batch() -> None:
     assert mx.vmap(lambda a: a * 2)(mx.zeros((0, 3))).shape == (0, 3)
 
 
+def test_products_with_a_shared_matrix() -> None:
+    """They are one product of all examples, whichever operand is shared, and agree with a loop."""
+    weight = mx.random.normal((5, 7), key=mx.random.key(0))
+    columns = mx.random.normal((6, 7, 1), key=mx.random.key(1))
+    rows = mx.random.normal((6, 3, 5), key=mx.random.key(2))
+    for function, batch in (
+        (lambda x: weight @ x, columns),
+        (lambda x: weight @ x[:, 0], columns),
+        (lambda x: x @ weight, rows),
+        (lambda x: x[0] @ weight, rows),
+    ):
+        found = mx.vmap(function)(batch)
+        expected = mx.stack([function(x) for x in batch])
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    total = mx.grad(lambda w: mx.vmap(lambda x: w @ x)(columns).sum())(weight)
+    np.testing.assert_allclose(total, mx.ones((5, 1)) @ columns.sum(0).T, rtol=1e-5, atol=1e-5)
+
+
 def test_nested() -> None:
     a, b = mx.array([1.0, 2.0]), mx.array([10.0, 20.0, 30.0])
     table = mx.vmap(lambda x: mx.vmap(lambda y: x * y)(b))(a)
