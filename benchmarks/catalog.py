@@ -97,6 +97,7 @@ ROWS = (
         tolerance=HALF,
         headline=True,
     ),
+    Row("matmul_int8_2048", "2048 x 2048 by 2048 x 2048, int8 with exact int32 sums"),
     Row("matmul_512x64x64", "512 products of 64 x 64, f32", flops=512 * 2 * 64**3, blas=True),
     Row(
         "linear_gelu",

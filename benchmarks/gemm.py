@@ -18,7 +18,7 @@ import numpy as np
 
 from mlx.backend.llvm import jit
 from mlx.backend.llvm.abi import Command, Pointer
-from mlx.backend.llvm.gemm import Matrix, StoreEpilogue, plan_gemm
+from mlx.backend.llvm.gemm import Matrix, Product, StoreEpilogue, plan_gemm
 from mlx.backend.llvm.gemm.elements import accumulator_of
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.target import host
@@ -94,11 +94,11 @@ def prepare(case: Case) -> tuple[Callable[[], object], Callable[[], object] | No
         arrays.append(raw[start : start + nbytes])
         return Pointer(len(arrays) - 1)
 
-    commands = plan_gemm(
+    commands = plan_gemm(Product(
         matrix(1), matrix(2), case.m, case.n, case.k, (case.batch,),
         StoreEpilogue(matrix(3), (case.batch,)), accumulator_of(case.dtype), scratch,
         team.num_threads(),
-    )  # fmt: skip
+    ))  # fmt: skip
     ready = program(commands)
     bases = array("q", [x.ctypes.data for x in arrays])
     theirs = np.zeros_like(out)

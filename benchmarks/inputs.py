@@ -59,6 +59,14 @@ def matvec(random: np.random.Generator, size: Size) -> Arrays:
     return {"x": x, **{f"w{i}": np.roll(block, i, 0) for i in range(8)}}
 
 
+def bytes_of(m: int) -> Maker:
+    def make(random: np.random.Generator, size: Size) -> Arrays:
+        shape = (size(m), size(m))
+        return {name: random.integers(-128, 128, shape, np.int8) for name in "ab"}
+
+    return make
+
+
 def products(m: int, n: int = 0, k: int = 0) -> Maker:
     n, k = n or m, k or m
     return normals(a=(m, k), b=(k, n))
@@ -100,6 +108,7 @@ MAKERS: dict[str, Maker] = {
     "matmul_f32_odd": products(1009, 997, 1013),
     "matmul_f16_2048": products(2048),
     "matmul_bf16_2048": products(2048),
+    "matmul_int8_2048": bytes_of(2048),
     "matmul_512x64x64": normals(a=(512, 64, 64), b=(512, 64, 64)),
     "linear_gelu": normals(x=(1024, 1024), weight=(4096, 1024), bias=(4096,)),
     "matvec_f32": matvec,

@@ -100,6 +100,12 @@ def matmul(data, jit, dtype=jnp.float32):
     return lambda: product(a, b)
 
 
+def matmul_int8(data, jit):
+    a, b = named(data, "a", "b")
+    product = jit(partial(jnp.matmul, preferred_element_type=jnp.int32))
+    return lambda: product(a, b)
+
+
 def linear_gelu(data, jit):
     x, weight, bias = named(data, "x", "weight", "bias")
     layer = jit(lambda x, w, b: jax.nn.gelu(x @ w.T + b, approximate=True))
@@ -213,6 +219,7 @@ ROWS = {
     "matmul_f32_odd": matmul,
     "matmul_f16_2048": partial(matmul, dtype=jnp.float16),
     "matmul_bf16_2048": partial(matmul, dtype=jnp.bfloat16),
+    "matmul_int8_2048": matmul_int8,
     "matmul_512x64x64": matmul,
     "linear_gelu": linear_gelu,
     "matvec_f32": matvec,

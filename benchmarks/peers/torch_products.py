@@ -14,6 +14,12 @@ def matmul(data, jit, dtype=torch.float32):
     return lambda: product(a, b)
 
 
+def matmul_int8(data, jit):
+    a, b = tensors(data, "a", "b")
+    product = jit(torch._int_mm)
+    return lambda: product(a, b)
+
+
 def linear_gelu(data, jit):
     x, weight, bias = tensors(data, "x", "weight", "bias")
     layer = jit(lambda x, w, b: F.gelu(F.linear(x, w, b), approximate="tanh"))
@@ -49,6 +55,7 @@ ROWS = {
     "matmul_f32_odd": matmul,
     "matmul_f16_2048": partial(matmul, dtype=torch.float16),
     "matmul_bf16_2048": partial(matmul, dtype=torch.bfloat16),
+    "matmul_int8_2048": matmul_int8,
     "matmul_512x64x64": matmul,
     "linear_gelu": linear_gelu,
     "matvec_f32": matvec,

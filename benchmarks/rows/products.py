@@ -13,6 +13,14 @@ def matmul(data, jit, dtype=mx.float32):
     return lambda: product(a, b)
 
 
+def matmul_int8(data, jit):
+    """Exact sums of products of int8; MLX itself has no products of integers."""
+    a, b = (mx.array(data[name]) for name in "ab")
+    mx.eval(a, b)
+    product = jit(lambda a, b: a.astype(mx.int32) @ b.astype(mx.int32))
+    return lambda: product(a, b)
+
+
 def linear_gelu(data, jit):
     x, weight, bias = (mx.array(data[name]) for name in ("x", "weight", "bias"))
     layer = jit(lambda x, weight, bias: nn.gelu_approx(x @ weight.T + bias))
@@ -86,6 +94,7 @@ ROWS = {
     "matmul_f32_odd": matmul,
     "matmul_f16_2048": partial(matmul, dtype=mx.float16),
     "matmul_bf16_2048": partial(matmul, dtype=mx.bfloat16),
+    "matmul_int8_2048": matmul_int8,
     "matmul_512x64x64": matmul,
     "linear_gelu": linear_gelu,
     "matvec_f32": matvec,

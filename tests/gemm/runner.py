@@ -10,7 +10,7 @@ import numpy as np
 
 from mlx.backend.llvm import jit
 from mlx.backend.llvm.abi import Command, Pointer
-from mlx.backend.llvm.gemm import Matrix, StoreEpilogue, plan_gemm
+from mlx.backend.llvm.gemm import Matrix, Product, StoreEpilogue, plan_gemm
 from mlx.backend.llvm.gemm.elements import accumulator_of
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.target import host
@@ -86,6 +86,7 @@ def matmul(
     workers: int = 1,
     out_dtype: str | None = None,
     transpose_out: bool = False,
+    accumulate: str | None = None,
 ) -> np.ndarray:
     """``a @ b`` through plan_gemm; the arrays' own strides are what the kernels see."""
     (m, k), n = a.shape[-2:], b.shape[-1]
@@ -98,7 +99,7 @@ def matmul(
     left, right = bases.matrix(a, name, batch), bases.matrix(b, name_of(b), batch)
     target = bases.matrix(view, out_dtype or name, batch)
     epilogue = StoreEpilogue(target, batch)
-    accumulate = accumulator_of(name)
-    commands = plan_gemm(left, right, m, n, k, batch, epilogue, accumulate, bases.scratch, workers)
-    run(commands, bases, workers)
+    accumulate = accumulate or accumulator_of(name)
+    product = Product(left, right, m, n, k, batch, epilogue, accumulate, bases.scratch, workers)
+    run(plan_gemm(product), bases, workers)
     return view

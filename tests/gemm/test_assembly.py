@@ -21,6 +21,9 @@ TARGETS = {
     "avx512": Target(_AVX512, _X86),
     "bf16": Target(_AVX512 + ",+avx512bf16", _X86),
     "amx": Target(_AVX512 + ",+avx512bf16,+amx-tile,+amx-bf16", _X86),
+    "vnni": Target(_AVX512 + ",+avx512vnni", _X86),
+    "avxvnni": Target(_AVX2 + ",+avxvnni", _X86),
+    "dotprod": Target("+neon,+fp-armv8,+dotprod", _ARM),
     "neon": Target("+neon,+fp-armv8", _ARM),
 }
 CASES = [  # target, dtype, instruction, memory that spilled registers would be in
@@ -30,6 +33,12 @@ CASES = [  # target, dtype, instruction, memory that spilled registers would be 
     ("avx512", "float64", "vfmadd", "sp)"),
     ("bf16", "bfloat16", "vdpbf16ps", "sp)"),
     ("amx", "bfloat16", "tdpbf16ps", "sp)"),
+    ("vnni", "int8", "vpdpbusd", "sp)"),
+    ("vnni", "int16", "vpdpwssd", "sp)"),
+    ("avxvnni", "int8", "vpdpbusd", "sp)"),
+    ("avx512", "int8", "vpmaddwd", "sp)"),
+    ("avx2", "int16", "vpmaddwd", "sp)"),
+    ("dotprod", "int8", "sdot", "[sp"),
     ("neon", "float32", "fmla", "[sp"),
     ("neon", "float64", "fmla", "[sp"),
 ]
@@ -44,7 +53,7 @@ def every_target() -> Iterator[None]:
 
 def assembly(target: Target, dtype: str, a_format: str) -> tuple[tile.Tile, str]:
     """The largest micro-kernel of a target, and its tile."""
-    accumulate = "float32" if dtype == "bfloat16" else dtype
+    accumulate = {"bfloat16": "float32", "int8": "int32", "int16": "int32"}.get(dtype, dtype)
     shape = tile.tile_of_product(dtype, dtype, accumulate, target)
     module = Module()
     micro_kernel(module, shape, a_format, shape.rows, shape.vectors)
@@ -65,7 +74,7 @@ def inner_loop(text: str, instruction: str) -> str:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case[:2]))
 def test_accumulators_stay_in_registers(case: tuple[str, str, str, str]) -> None:
     name, dtype, instruction, spill = case
-    formats = ["row"] if name == "amx" else ["row", "col"]
+    formats = ["row"] if name == "amx" or dtype.startswith("int") else ["row", "col"]
     for a_format in formats:
         shape, text = assembly(TARGETS[name], dtype, a_format)
         loop = inner_loop(text, instruction)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlx.backend.llvm.abi import Pointer
-from mlx.backend.llvm.gemm import Matrix, StoreEpilogue, plan_gemm, tile
+from mlx.backend.llvm.gemm import Matrix, Product, StoreEpilogue, plan_gemm, tile
 from mlx.backend.llvm.gemm.elements import accumulator_of
 from mlx.backend.llvm.gemm.tile import tile_of_product
 from mlx.backend.llvm.target import host
@@ -140,7 +140,7 @@ def test_nothing_to_compute(sizes: tuple[int, int, tuple[int, ...]]) -> None:
     m, n, batch = sizes
     x = Matrix(Pointer(1), "float32", (16,), 4, 1)
     args = (x, x, m, n, 4, batch, StoreEpilogue(x, batch), "float32", lambda _: Pointer(2), 1)
-    assert plan_gemm(*args) == []
+    assert plan_gemm(Product(*args)) == []
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])

@@ -145,8 +145,6 @@ SQRT2 = (2**-0.5 - 1, 2**0.5 - 1)
 TAN_PI_8 = 0.4143
 _EXP = _safe(lambda r: (mp.exp(r) - 1 - r) / r**2, lambda r: mpf(1) / 2 + r / 6)
 _EXP_WEIGHT = _safe(lambda r: r**2 / mp.expm1(r), lambda r: r)
-_TANH = _safe(lambda h: (mp.expm1(2 * h) / 2 - h) / h**2, lambda h: 1 + h * 2 / 3)
-_TANH_WEIGHT = _safe(lambda h: 2 * h**2 / mp.expm1(2 * h), lambda h: h)
 _LOG_ERFC = lambda x: mp.log(mp.erfc(x))  # noqa: E731
 _ERF_WEIGHT = lambda x: mp.erfc(x) / mp.erf(x)  # noqa: E731
 
@@ -154,7 +152,6 @@ _ERF_WEIGHT = lambda x: mp.erfc(x) / mp.erf(x)  # noqa: E731
 PLAN = {
     "EXP": (_EXP, _EXP_WEIGHT, -0.3475, 0.3475, 5, 10),
     "EXPM1": (_EXP, _EXP_WEIGHT, -0.503, 0.503, 6, 11),
-    "TANH": (_TANH, _TANH_WEIGHT, -0.1738, 0.1738, 5, 0),
     "LOG": (_log_f, _log_f_weight, *SQRT2, 9, 0),
     "LOG_RATIO": (
         _safe(_log_s, lambda z: mpf(2) / 3),
@@ -177,7 +174,7 @@ PLAN = {
         lambda z: 1 / (1 + _safe(_erf_small, lambda t: mpf("0.128"))(z)),
         0,
         1,
-        7,
+        0,
         13,
     ),
     "LOG_TAIL": (
@@ -192,7 +189,6 @@ PLAN = {
     "ERFINV": (_erfinv(3.25), lambda t: 1 / _erfinv(3.25)(t), -2.81, 3.01, 12, 24),
     "ERFINV_ROOT": (_erfinv_root(3.25), lambda t: 1 / _erfinv_root(3.25)(t), -0.75, 0.9, 10, 22),
     "ERFINV_FAR": (_erfinv_root(5), lambda t: 1 / _erfinv_root(5)(t), -1.0, 1.1, 0, 19),
-    "ERFC": (_LOG_ERFC, _ERF_WEIGHT, 1, 4, 8, 0),
     "ERFC_WIDE": (_LOG_ERFC, _ERF_WEIGHT, 1, 6, 0, 23),
 }
 

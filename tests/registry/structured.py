@@ -184,7 +184,7 @@ def _matmul() -> list[Sample]:
     return [
         *[
             Sample(product, (numbers(3, 5, dtype=d), numbers(5, 4, dtype=d, seed=1)))
-            for d in (*FLOATS, dt.complex64)
+            for d in (*FLOATS, dt.complex64, dt.bool_, dt.int8, dt.uint16, dt.int32, dt.int64)
         ],
         Sample(product, (numbers(2, 3, 5), numbers(2, 5, 4, seed=1))),
         Sample(product, (numbers(1, 5), numbers(5, 4, seed=1))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from mlx.array import array
@@ -42,7 +43,16 @@ def _compute(args: tuple, asynchronous: bool) -> None:
     evaluate(nodes, asynchronous)
 
 
+_node_of = operator.attrgetter("_node")
+_SEQUENCES = frozenset({list, tuple})
+_ARRAYS = {array}
+
+
 def _nodes(args: Any) -> list[Node]:
-    if len(args) == 1 and type(args[0]) is array:
-        return [args[0]._node]
+    if len(args) == 1:
+        tree_ = args[0]
+        if type(tree_) is array:
+            return [tree_._node]
+        if type(tree_) in _SEQUENCES and set(map(type, tree_)) == _ARRAYS:
+            return list(map(_node_of, tree_))
     return [leaf._node for leaf in tree.leaves(args) if isinstance(leaf, array)]

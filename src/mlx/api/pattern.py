@@ -7,11 +7,13 @@ constants alone, at the same positions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from mlx.api import matcher
 from mlx.array import array
 from mlx.base.tree import picker
 from mlx.graph.node import Node
@@ -21,6 +23,17 @@ SEQUENCE, DICTIONARY, MODULE, ATTRIBUTES, CELL, PARTS, GROUP = range(7)
 several sequences, dictionaries or modules of one type: first come the items of all of them,
 then the attributes of all of them."""
 GROWN = object()
+_HOW = {
+    SEQUENCE: matcher.ITEMS,
+    DICTIONARY: matcher.VALUES,
+    MODULE: matcher.VALUES_AND_ATTRIBUTES,
+    ATTRIBUTES: matcher.ATTRIBUTES_OF,
+    CELL: matcher.CELL_OF,
+    PARTS: matcher.PARTS_OF,
+}
+_NAMED = (DICTIONARY, MODULE, ATTRIBUTES)
+_OFTEN = 3
+"""Calls of one structure after which code is written for it."""
 
 
 class Step(NamedTuple):
@@ -61,7 +74,7 @@ class Found:
         self.flat = flat
         self.handles: Sequence[array] = handles
         self.nodes = nodes
-        self.constants: Sequence[Any] = pattern.pick_constants(flat)
+        self.constants: tuple[Any, ...] = tuple(pattern.pick_constants(flat))
         self.shapes = [node.shape for node in nodes]
         self.dtypes = [node.dtype for node in nodes]
 
@@ -70,6 +83,23 @@ class Found:
         """Tells calls of one structure apart: constants exactly (-0.0, NaN), shapes, dtypes."""
         exact = tuple([c if c == c and c != 0 else repr(c) for c in self.constants])
         return exact, tuple(self.shapes), tuple([dtype.index for dtype in self.dtypes])
+
+    @classmethod
+    def of(
+        cls,
+        pattern: Pattern,
+        flat: list[Any],
+        handles: Sequence[array],
+        nodes: list[Node],
+        constants: tuple[Any, ...],
+        shapes: list[Any],
+        dtypes: list[Any],
+    ) -> Found:
+        """All of it as it was found."""
+        self = cls.__new__(cls)
+        self.pattern, self.flat, self.handles, self.nodes = pattern, flat, handles, nodes
+        self.constants, self.shapes, self.dtypes = constants, shapes, dtypes
+        return self
 
     def container(self, number: int) -> Any:
         """What may be written to: a dictionary, list, cell or name."""
@@ -104,6 +134,8 @@ class Pattern:
         self.open: set[tuple[int, Any]] = set()
         self.entries: dict[Any, Any] = {}
         self.last: Any = None
+        self._written: Callable[[list[Any]], Found | None] | None = None
+        self._matches = 0
 
     def fix(
         self,
@@ -119,6 +151,7 @@ class Pattern:
         """Say what is compared, by positions."""
         self._types = list(map(type, flat))
         self._keys = keys
+        self._compared = (fixed, distinct, aliases, arrays, constants, sets)
         self._pick_fixed = picker(fixed)
         self._ids = list(map(id, self._pick_fixed(flat)))
         self.pick_constants = picker(constants)
@@ -165,7 +198,9 @@ class Pattern:
 
     def match(self, roots: list[Any]) -> Found | None:
         """The scan of a call if its structure is this one.  ``roots`` is taken over."""
-        flat = roots
+        if self._written is not None:
+            return self._written(roots)
+        flat, count = roots, len(roots)
         try:
             if not self.flatten(flat):
                 return None
@@ -186,7 +221,33 @@ class Pattern:
         for at, first in self._same:
             if nodes[at] is not nodes[first]:
                 return None
+        self._matches += 1
+        if self._matches == _OFTEN:
+            self._written = self._write(flat, count)
         return Found(self, flat, handles, nodes)
+
+    def _write(self, flat: list[Any], roots: int) -> Callable[[list[Any]], Found | None] | None:
+        """This comparison as straight-line code; None where it is long or unusual."""
+        fixed, distinct, aliases, arrays, constants, sets = self._compared
+        if len(flat) > matcher.LONGEST or sets or self._same:
+            return None
+        opened = []
+        start, named = roots, 0
+        for at, kind, mode, extra, end in self.steps:
+            if mode == GROUP:
+                return None
+            attributes = end - start - extra if mode == MODULE else 0
+            names = end - start if mode in _NAMED else 0
+            keys = self._keys[named : named + names]
+            opened.append(
+                matcher.Opened(
+                    at, kind, _HOW[mode], extra, end - start - attributes, attributes, keys
+                )
+            )
+            start, named = end, named + names
+        ids = dict(zip(fixed, self._ids, strict=True))
+        compared = matcher.Compared(roots, self._types, ids, distinct, aliases, arrays, constants)
+        return matcher.written(opened, compared, partial(Found.of, self))
 
 
 _attributes_of = attrgetter("__dict__")

@@ -44,7 +44,12 @@ class Fusion:
     """The grouping of one region."""
 
     def __init__(
-        self, nodes: list[Node], outputs: set[Node], solid: set[Node], apart: set[Node]
+        self,
+        nodes: list[Node],
+        outputs: set[Node],
+        solid: set[Node],
+        unplaced: set[Node],
+        apart: set[Node],
     ) -> None:
         self.nodes = nodes
         self.apart = apart
@@ -67,7 +72,7 @@ class Fusion:
         self.groups.sort(key=lambda group: group.order)
         for index, group in enumerate(self.groups):
             group.index, group.early = index, False
-        self.stored = Stores(nodes, outputs, self.group_of, self.operands).stored
+        self.stored = Stores(nodes, outputs, unplaced, self.group_of, self.operands).stored
 
     # -- placing nodes -----------------------------------------------------------------
 
@@ -103,11 +108,10 @@ class Fusion:
         return found
 
     def blamed(self, node: Node) -> Node:
-        """The node of the region to blame for one that can't be resolved: for the element of a
-        fold the view that it is picked from or, where that has memory, the fold."""
-        fold = self.folds.get(node)
-        if fold is None:
+        """What to write out for a node: for a fold's element the view it is in, or the fold."""
+        if node not in self.folds:
             return node
+        fold = self.folds[node]
         *views, _, _ = self.operands[fold][0].chain
         return views[-1] if views else fold
 
@@ -134,10 +138,11 @@ class Fusion:
     def _before_casts(self, uses: list[Use]) -> list[Use]:
         """Operands as they were before an exact cast, which a product repeats as it reads them.
 
-        Not both of one dtype: their product might come from other instructions.
+        Not both of one half precision: their product might come from other instructions.
         """
         narrow = [self._before_cast(use) for use in uses]
-        same = narrow[0].node.dtype is narrow[1].node.dtype
+        dtype = narrow[0].node.dtype
+        same = dtype is narrow[1].node.dtype and dtype.is_float
         return [uses[0], narrow[1]] if same else narrow
 
     def _before_cast(self, use: Use) -> Use:

@@ -87,7 +87,7 @@ class _Planner:
         self.aliases = aliases
         self.unplaced = unplaced
         extra = {producer(n) for n in wanted}
-        self.fusion = Fusion(nodes, wanted | extra, solid, apart)
+        self.fusion = Fusion(nodes, wanted | extra, solid, unplaced, apart)
         self.takeovers = takeovers(self.fusion, self.wanted, copied)
         self.nodes = nodes
         self.places: dict[Node, Place] = {}

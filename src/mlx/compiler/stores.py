@@ -24,11 +24,13 @@ class Stores:
         self,
         nodes: list[Node],
         outputs: Iterable[Node],
+        unplaced: set[Node],
         group_of: Mapping[Node, Group],
         operands: Mapping[Node, list[Use]],
     ) -> None:
         self.group_of = group_of
         self.operands = operands
+        self.unplaced = unplaced
         self.stored = {n for n in outputs if n in group_of}
         self._readers: dict[Node, set[int]] = {}  # groups that need a node's value
         members = [node for node in nodes if node in group_of]
@@ -97,6 +99,8 @@ class Stores:
         self._sources[node], self._repeats[node] = sources, repeats
 
     def _is_repeatable(self, node: Node) -> bool:
+        if node in self.unplaced:  # a view of it can't be said by what it is made of
+            return False
         group = self.group_of[node]
         cheap = getattr(node.primitive, "cheap", False)
         if not cheap or group.kind == "opaque":

@@ -1,4 +1,4 @@
-"""Many products of tiny matrices, or of a tall one with a tiny one, as one map.
+"""Many products of tiny matrices, of a tall one with a tiny one, or outer products, as one map.
 
 A tile of a product kernel holds many rows and columns; of a 3 by 3 matrix most of it is empty.
 Here a vector runs over the matrices (or rows), and rows, columns and depth become code.
@@ -20,13 +20,23 @@ def tiny_product(step: GemmStep) -> Nest | None:
     *_, rows, columns = step.shape
     if step.primitive.form != "matrix" or not step.a.dtype.is_float:
         return None
-    if columns > SHORT or not 1 <= step.depth <= SHORT or prod(step.shape) * step.depth < MANY:
+    if not 1 <= step.depth <= SHORT or prod(step.shape) * step.depth < MANY:
+        return None
+    if columns > SHORT and not _streams(step, rows):
         return None
     operands = _operands(step.a, step.depth, -1), _operands(step.b, step.depth, -2)
     nest = _nest(step, [*operands[0], *operands[1]])
     if nest.inner <= SHORT:
         nest = without_short_loops(nest)
     return nest if nest.inner > SHORT else None
+
+
+def _streams(step: GemmStep, rows: int) -> bool:
+    """Whether a product with wide rows (an outer product, or the sum of a few) takes as long as
+    writing it does.  That of one row is summed in another order, unless nothing is summed."""
+    if step.depth > 1 and rows == 1:
+        return False
+    return step.depth <= (SHORT if step.a.dtype.size >= 4 else 2)
 
 
 def _operands(x: Strided, depth: int, along: int) -> list[Access]:

@@ -13,7 +13,7 @@ from mlx.base import dtype as dt
 from mlx.base.dtype import promote
 from mlx.graph.node import Node
 from mlx.ops.operands import array_node, broadcast_shape, fitted
-from mlx.ops.products import check_inexact, product
+from mlx.ops.products import product
 from mlx.ops.shape import narrow
 from mlx.primitives.base import iota
 from mlx.primitives.bitwise import BitwiseAnd
@@ -28,7 +28,6 @@ def _operands(name: str, a: array, b: array) -> tuple[Node, Node]:
     if x.ndim < 2 or y.ndim < 2:
         raise ValueError(f"[{name}] Needs at least 2 dimensions, got {x.shape} and {y.shape}.")
     dtype = promote(x.dtype, y.dtype)
-    check_inexact(name, dtype)
     if x.shape[-1] != y.shape[-2]:
         raise ValueError(f"[{name}] Inner dimensions of {x.shape} and {y.shape} differ.")
     return cast(x, dtype), cast(y, dtype)

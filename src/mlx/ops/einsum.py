@@ -14,7 +14,6 @@ from mlx.array import array, wrap
 from mlx.base.dtype import promote
 from mlx.graph.node import Node
 from mlx.ops.operands import array_node
-from mlx.ops.products import check_inexact
 from mlx.ops.shape import diagonal
 from mlx.primitives.contraction import MatMul
 from mlx.primitives.elementwise import Multiply, cast
@@ -239,7 +238,6 @@ def _contract(a: Term, b: Term, kept: set[str]) -> Term:
         *(_size(b, c) for c in only_b),
     ]
     if inner:
-        check_inexact("einsum", left.dtype)
         out = MatMul()(left, right)
     else:
         whole = (*left.shape[:-1], right.shape[-1])

@@ -165,16 +165,13 @@ def _fit(name: str, value: Node, shape: Shape) -> Node:
 # -- slices that start where an array says ---------------------------------------------------
 
 
-def _starts(
-    name: str, x: Node, starts: Any, axes: Sequence[int]
-) -> tuple[list[Node], tuple[int, ...]]:
+def _starts(name: str, x: Node, node: Node, axes: Sequence[int]) -> tuple[list[Node], Shape]:
     """One 0-dimensional start for each axis, and the axes, both by ascending axis."""
-    node = index_node(name, starts)
     if node.ndim > 1:
         raise ValueError(
             f"[{name}] start_indices must have at most one dimension, got shape {node.shape}."
         )
-    found = [_axis(name, axis, x.ndim) for axis in integers(name, "axes", axes)]
+    found = [_axis(name, axis, x.ndim) for axis in axes]
     if len(set(found)) != len(found):
         raise ValueError(f"[{name}] Repeat axes not allowed, got {tuple(axes)}.")
     if node.size != len(found):
@@ -187,7 +184,6 @@ def _starts(
     return [parts[i] for i in order], tuple(found[i] for i in order)
 
 
-@by_types(1)
 def _start_at(starts: Node, position: int) -> Node:
     """One of several starts, as a node without axes."""
     one = starts if starts.size == 1 else narrow(starts, 0, position, position + 1)
@@ -218,19 +214,24 @@ def slice(
     >>> mx.slice(mx.arange(6), mx.array([2]), (0,), (3,))
     array([2, 3, 4], dtype=int32)
     """
-    x = array_node("slice", a)
+    x, starts = array_node("slice", a), index_node("slice", start_indices)
     sizes = integers("slice", "a size", slice_size)
+    return wrap(_sliced(x, starts, integers("slice", "axes", axes), sizes))
+
+
+@by_types(2)
+def _sliced(x: Node, start: Node, axes: Shape, sizes: Shape) -> Node:
     if len(sizes) != x.ndim:
         raise ValueError(f"[slice] Invalid slice size for array with {x.ndim} dimensions: {sizes}.")
     if any(not 0 <= n <= m for n, m in zip(sizes, x.shape, strict=True)):
         raise ValueError(f"[slice] Invalid slice size {sizes} for array with shape {x.shape}.")
-    starts, moved = _starts("slice", x, start_indices, axes)
+    starts, moved = _starts("slice", x, start, axes)
     fixed = tuple(n if i in moved else sizes[i] for i, n in enumerate(x.shape))
     if fixed != x.shape:
         x = Slice((0,) * x.ndim, (1,) * x.ndim, fixed)(x)
     if not moved:
-        return wrap(x)
-    return wrap(Gather(moved, window=tuple(sizes[i] for i in moved))(x, *starts))
+        return x
+    return Gather(moved, window=tuple(sizes[i] for i in moved))(x, *starts)
 
 
 def slice_update(
@@ -246,8 +247,16 @@ def slice_update(
     array([0, 1, 1, 0], dtype=float32)
     """
     name = "slice_update"
-    x, value = array_node(name, a), cast(array(update)._node, a.dtype)
-    starts, moved = _starts(name, x, start_indices, axes)
+    value = update._node if type(update) is array else array(update)._node
+    start = index_node(name, start_indices)
+    return wrap(_slice_updated(array_node(name, a), value, start, integers(name, "axes", axes)))
+
+
+@by_types(3)
+def _slice_updated(x: Node, value: Node, start: Node, axes: Shape) -> Node:
+    name = "slice_update"
+    value = cast(value, x.dtype)
+    starts, moved = _starts(name, x, start, axes)
     given = (1,) * (x.ndim - value.ndim) + value.shape
     shape = tuple(given[i] if i in moved else n for i, n in enumerate(x.shape))
     if len(given) != x.ndim or any(n > m for n, m in zip(shape, x.shape, strict=True)):
@@ -256,9 +265,9 @@ def slice_update(
         )
     value = _fit(name, value, shape)
     if not moved:
-        return wrap(value)
+        return value
     window = tuple([shape[i] for i in moved])
-    return wrap(Node(Scatter(moved, "set", 0, window), (x, value, *starts), x.shape, x.dtype))
+    return Node(Scatter(moved, "set", 0, window), (x, value, *starts), x.shape, x.dtype)
 
 
 def as_strided(

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from mlx.array import array, wrap
-from mlx.base.dtype import PROMOTION, Dtype, promote
+from mlx.base.dtype import PROMOTION, promote
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
     array_node,
@@ -34,8 +34,10 @@ _MATMUL = MatMul()
 def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
     """The matrix product of the last two axes; axes before those are broadcast.
 
-    A vector counts as a row on the left and as a column on the right.  Raises ValueError
-    where sizes do not fit, and for integers (cast them first).
+    A vector counts as a row on the left and as a column on the right.  Integers wrap around in
+    the result's dtype; int8 operands that are cast to int32 first are multiplied as int8, with
+    the exact sums.  bool operands give whether any pair of them is true.  Raises ValueError
+    where sizes do not fit.
 
     >>> mx.matmul(mx.array([[1.0, 2.0], [3.0, 4.0]]), mx.array([1.0, 1.0]))
     array([3, 7], dtype=float32)
@@ -46,16 +48,7 @@ def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
     if y.dtype is not dtype:
         dtype = PROMOTION[dtype.index][y.dtype.index]
         x, y = cast(x, dtype), cast(y, dtype)
-    check_inexact("matmul", dtype)
     return wrap(product(x, y))
-
-
-def check_inexact(name: str, dtype: Dtype) -> None:
-    if not dtype.is_inexact:
-        raise ValueError(
-            f"[{name}] Only floating-point and complex dtypes are supported, got {dtype.name}: "
-            "use .astype(mx.float32)."
-        )
 
 
 def product(x: Node, y: Node) -> Node:
@@ -113,7 +106,12 @@ def addmm(
     """
     nodes = [array_node("addmm", v) for v in (c, a, b)]
     dtype = promote(promote(nodes[0].dtype, nodes[1].dtype), nodes[2].dtype)
-    check_inexact("addmm", dtype)
+    for name, factor in (("alpha", alpha), ("beta", beta)):
+        if not dtype.is_inexact and factor != int(factor):
+            raise ValueError(
+                f"[addmm] {name} must be an integer for operands of dtype {dtype.name}, "
+                f"got {factor}."
+            )
     z, x, y = (cast(n, dtype) for n in nodes)
     out = product(x, y)
     if alpha != 1:
@@ -217,8 +215,6 @@ def tensordot(
         raise ValueError(
             f"[tensordot] Contracted axes {of_x} of {x.shape} and {of_y} of {y.shape} differ."
         )
-    if of_x:
-        check_inexact("tensordot", dtype)
     return wrap(contract(cast(x, dtype), cast(y, dtype), of_x, of_y))
 
 

@@ -27,20 +27,17 @@ def _scan(make: Any, name: str, a: Operand, axis: Any, flags: tuple[bool, bool])
 
 
 def _scanned(make: Any, name: str, x: Node, axis: Any, flags: tuple[bool, bool]) -> Node:
-    if (axis is None or type(axis) is int) and _FLAGS.issuperset(map(type, flags)):
-        return _remembered(x, make, name, axis, flags)
-    return _made(x, make, name, axis, flags)
+    reverse, inclusive = flags
+    if reverse.__class__ is inclusive.__class__ is bool and (axis.__class__ is int or axis is None):
+        return _remembered(x, make, name, axis, reverse, inclusive)
+    return _made(x, make, name, axis, reverse, inclusive)
 
 
-_FLAGS = frozenset({bool})
-
-
-def _made(x: Node, make: Any, name: str, axis: Any, flags: tuple[bool, bool]) -> Node:
+def _made(x: Node, make: Any, name: str, axis: Any, reverse: bool, inclusive: bool) -> Node:
     if axis is None:
         x, at = reshape(x, (x.size,)), 0
     else:
         at = axis_of(name, axis, x.ndim)
-    reverse, inclusive = flags
     return make(at, flag(name, "reverse", reverse), flag(name, "inclusive", inclusive))(x)
 
 
@@ -64,9 +61,9 @@ def cumsum(
     >>> mx.cumsum(mx.array([1, 2, 3]), reverse=True, inclusive=False)
     array([5, 3, 0], dtype=int32)
     """
-    x = node_of("cumsum", a)
-    wanted = dt.int32 if x.dtype is dt.bool_ else x.dtype
-    x = cast(x, wanted if dtype is None else dtype_of("cumsum", dtype))
+    x = a._node if type(a) is array else node_of("cumsum", a)
+    if dtype is not None or x.dtype is dt.bool_:
+        x = cast(x, dt.int32 if dtype is None else dtype_of("cumsum", dtype))
     return wrap(_scanned(CumSum, "cumsum", x, axis, (reverse, inclusive)))
 
 

@@ -85,6 +85,8 @@ class Primitive(metaclass=Sharing):
     outputs: ClassVar[int] = 1
     updates_first: ClassVar[bool] = False
     """Whether the result is the first input but for some elements, which are written last."""
+    is_number: ClassVar[bool] = False
+    """Whether it is a number that is given at run time; known once ``key_part`` was asked for."""
     accumulates: ClassVar[bool] = False
     """Whether these elements are added to those of the first input."""
 
@@ -196,9 +198,9 @@ class Full(Source):
 
     @property
     def key_part(self) -> int:
-        if self.value not in LITERALS:
-            return _RUN_TIME_NUMBER
         part = self.__dict__["_key_part"] = self.token
+        if part == _RUN_TIME_NUMBER:
+            self.__dict__["is_number"] = True
         return part
 
     def vmap(self, size: int, *inputs: Node) -> Node:

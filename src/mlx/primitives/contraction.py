@@ -10,7 +10,8 @@ from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.elementwise import Conjugate
-from mlx.primitives.views import transpose
+from mlx.primitives.reductions import Broadcast
+from mlx.primitives.views import reshape, transpose
 
 
 class Contraction(Primitive):
@@ -71,7 +72,24 @@ class MatMul(Contraction):
         return [left + right]
 
     def vmap(self, size: int, a: Node, b: Node) -> Node:  # type: ignore[override]
+        """A matrix that all examples share is multiplied once: by rows of all of them."""
+        if a.ndim == 3 and size > 1:
+            (_, m, k), n = a.shape, b.shape[-1]
+            if (right := _shared(b)) is not None:
+                return reshape(self(reshape(a, (size * m, k)), right), (size, m, n))
+            if n == 1 and (left := _shared(a)) is not None:
+                rows = self(reshape(b, (size, k)), transpose(left, (1, 0)))
+                return reshape(rows, (size, m, 1))
         return self(a, b)
+
+
+def _shared(x: Node) -> Node | None:
+    """What is the same for all examples of a batch, as one of them has it; else None."""
+    primitive = x.primitive
+    if type(primitive) is Broadcast and primitive.axes == tuple(range(1, x.ndim)) and x.inputs:
+        source = x.inputs[0]
+        return source if source.shape == x.shape[1:] else None
+    return None
 
 
 def adjoint(x: Node) -> Node:

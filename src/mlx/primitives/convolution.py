@@ -58,7 +58,9 @@ class Convolution(Contraction):
     def tiling(self, node: Node) -> tuple[Shape, Numbers]:
         *places, outputs = node.shape
         each = outputs // self.groups
-        groups = 1 if _are_lanes(self.groups, node.inputs[1].shape[-1], each) else self.groups
+        inputs = node.inputs[1].shape[-1]
+        are_lanes = _are_lanes(self.groups, inputs, each) and not inputs == each == 8
+        groups = 1 if are_lanes else self.groups
         return (prod(places), groups, outputs // groups), (1, 0, 2)
 
     def depth(self, node: Node) -> int:

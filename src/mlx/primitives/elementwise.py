@@ -193,8 +193,14 @@ class Cast(Elementwise):
         return emit.cast(a, self.dtype)
 
     def is_exact(self, source: Dtype) -> bool:
-        """Whether this widens half precision, so that no number changes."""
-        return self.dtype is float32 and source.is_float and source.size == 2
+        """Whether a product may repeat this as it reads: it widens, and no number changes
+        (or, among integers, only as wrapping around does)."""
+        if self.dtype is float32 and source.size == 2 and source.is_float:
+            return True
+        if source.is_inexact:
+            return False
+        whole = self.dtype.is_integer and self.dtype.size >= source.size
+        return whole or (self.dtype is float32 and source.size <= 2)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         return [cast(cotangents[0], node.inputs[0].dtype)] if _smooth(node) else [None]

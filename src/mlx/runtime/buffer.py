@@ -12,19 +12,19 @@ from mlx.runtime.memory import Storage, as_bytes
 
 
 class Buffer:
-    """Contiguous elements at ``storage.address + offset`` bytes; ``ticket`` is the unfinished
-    submission that writes them, or None."""
+    """Contiguous elements at an address in a storage; ``ticket`` is the unfinished submission
+    that writes them, or None."""
 
-    __slots__ = ("offset", "storage", "ticket")
+    __slots__ = ("address", "storage", "ticket")
 
     def __init__(self, storage: Storage, offset: int = 0, ticket: Any = None) -> None:
         self.storage = storage
-        self.offset = offset
+        self.address = storage.address + offset
         self.ticket = ticket
 
     @property
-    def address(self) -> int:
-        return self.storage.address + self.offset
+    def offset(self) -> int:
+        return self.address - self.storage.address
 
     def wait(self) -> None:
         """Block until the data is there; raises what computing it raised."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from mlx.graph.node import Node
 from mlx.runtime import collector, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import LIMIT, pieces
-from mlx.runtime.described import Described
+from mlx.runtime.described import Described, describe
 from mlx.runtime.execute import Failed, counters, may_spoil, number_bits, run, spoil
 from mlx.runtime.structures import Programs, Region
 
@@ -37,7 +36,7 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
     """
     with _lock:
         waiting = [node for node in nodes if node.data is None]
-        if waiting and not _evaluate_calls(waiting, asynchronous):
+        if waiting and not (_are_results(waiting) and _evaluate_calls(waiting, asynchronous)):
             _evaluate(waiting, asynchronous)
         late = []
         for node in nodes:
@@ -94,30 +93,22 @@ def _settle(order: Sequence[Node]) -> bool:
 
 
 _serial = operator.attrgetter("serial")
+_data_of = operator.attrgetter("data")
 _COMPUTED = {Buffer}
-
-
-def _outside(order: list[Node], edges: list[int], usual: int) -> list[int]:
-    """Positions of the nodes that something besides the region refers to."""
-    count = sys.getrefcount
-    return [i for i, node in enumerate(order) if count(node) - edges[i] > usual]
-
-
-def _calibrate() -> int:
-    """References that the walk itself holds to a node nobody else has."""
-    order = [Node(None, (), (), None)]
-    index = {order[0]: 0}
-    for usual in range(16):
-        if not _outside(order, [0], usual):
-            break
-    del index
-    return usual
-
-
-_USUAL = _calibrate()
+_ALL = 1 << 62
 
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
+    region = describe(roots, LIMIT)
+    if region.complete:
+        _evaluate_region(region, asynchronous)
+    else:
+        del region  # references to arrays would keep them from being donated
+        _evaluate_parts(roots, asynchronous)
+
+
+def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
+    """Evaluate what is no single region: calls of compiled functions first, the rest in pieces."""
     order, calls, finished = _collect(roots)
     if calls:
         order.clear()  # references to arrays, and to calls, would keep them from being donated
@@ -130,13 +121,18 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     while finished and _settle(order):
         order.clear()
         order, _, finished = _collect([n for n in roots if n.data is None])
-    if order:
-        wanted = {n for n in roots if n.data is None}
-        if len(order) <= LIMIT:
-            _evaluate_region(order, wanted, asynchronous)
-            return
-        for piece in pieces(order):
-            _evaluate_region(piece, wanted, asynchronous)
+    for piece in pieces(order):
+        inner = {source for node in piece for source in node.inputs}
+        last = [node for node in piece if node not in inner]
+        piece.clear()
+        del inner
+        _evaluate_region(describe(last, _ALL), asynchronous)
+
+
+def _are_results(nodes: Sequence[Node]) -> bool:
+    """Whether they are likely results of compiled functions."""
+    node = nodes[0]
+    return node.dtype is None or bool(node.inputs) and node.inputs[0].dtype is None
 
 
 def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
@@ -146,7 +142,7 @@ def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
     for call in calls:
         if call.dtype is not None or call.primitive.family != "compiled":
             return False
-        if call.data is None and not {type(n.data) for n in call.inputs} <= _COMPUTED:
+        if call.data is None and not _COMPUTED.issuperset(map(type, map(_data_of, call.inputs))):
             return False
     for call in sorted(calls, key=_serial):
         if call.data is None:
@@ -193,18 +189,19 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     refer to each, bits of the run-time numbers) of a recorded graph."""
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
     roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
-    order = _collect_recorded(roots)
-    described = Described(order)
-    leaves, scalars, index = described.leaves, described.scalars, described.index
+    at = {node: i for i, node in enumerate(roots)}
+    region = describe(roots, _ALL, recorded=True)
+    assert region.complete
+    leaves, scalars = region.leaves, region.scalars
     graph.results = [
         ("input", position[n])
         if n in position
-        else (("value", n) if n.data is not None else ("program", index[n]))
+        else (("value", n) if n.data is not None else ("program", at[n]))
         for n in graph.outputs
     ]
     if len(roots) == len(graph.outputs):
         graph.results = None
-    program = _program(described, order, [index[n] for n in roots], threads)
+    program = _program(region, list(range(len(roots))), threads)
     graph.values = tuple(leaf for leaf in leaves if leaf not in position)
     position |= {leaf: len(graph.inputs) + i for i, leaf in enumerate(graph.values)}
     sources = [position[leaf] for leaf in leaves]
@@ -213,123 +210,99 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     return program, picker(sources), uses, numbers
 
 
-def _collect_recorded(roots: Sequence[Node]) -> list[Node]:
-    """As ``_collect``, for a graph whose placeholders are its leaves."""
-    seen = set(roots)
-    stack = list(seen)
-    while stack:
-        for node in stack.pop().inputs:
-            if node.data is None and node.primitive is not None and node not in seen:
-                seen.add(node)
-                stack.append(node)
-    return sorted(seen, key=_serial)
-
-
-def _program(described: Described, order: list[Node], live: list[int], threads: int) -> Executable:
+def _program(region: Described, live: list[int], threads: int) -> Executable:
     """The program of a region: met before, bound to new sizes, or planned."""
-    shapes, scalars = tuple(described.shapes), described.scalars
+    scalars = region.scalars
     equal = equality.equal_numbers(scalars) if len(scalars) > 1 else ()
-    region_key = tuple(described.key)
-    key = (region_key, shapes, tuple(live), equal, threads)
+    key = ((*region.key, *live, threads), tuple(region.shapes), equal)
     program = _programs.find(key)
     if program is None:
         counters["programs"] += 1
-        structure = (region_key, tuple(map(len, shapes)), *key[2:])
-        region = Region(order, live, described.leaves, scalars, shapes, threads)
-        program = _programs.make(key, structure, region)
+        structure = (*region.structure(), *live, threads)
+        shapes = tuple(region.shapes)
+        order = sorted(region.order, key=_serial)
+        index = {node: i for i, node in enumerate(order)}
+        outputs = [index[region.order[i]] for i in live]
+        planned = Region(order, outputs, region.leaves, scalars, shapes, threads)
+        program = _programs.make(key, (structure, tuple(map(len, shapes)), equal), planned)
     return program
 
 
 _PASSING = frozenset({"custom", "barrier", "compiled"})
 
 
-def _wanted_whole(order: list[Node], live: list[int], roots: set[Node]) -> list[Node]:
+def _wanted_whole(region: Described, live: list[int]) -> list[Node]:
     """Nodes with several outputs that something outside refers to: it may ask for any of them,
-    and their operands are only here now.  Those in ``roots`` are being taken care of."""
+    and their operands are only here now.  Those among the roots are being taken care of."""
     return [
         node
         for i in live
-        if (node := order[i]).dtype is None
+        if (node := region.order[i]).dtype is None
         and node.primitive.family not in _PASSING
-        and node not in roots
+        and i >= region.roots
     ]
 
 
-def _evaluate_whole(
-    order: list[Node], roots: set[Node], several: list[Node], asynchronous: bool
-) -> None:
+def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronous: bool) -> None:
     """Evaluate a region and every output of some of its nodes, which keep them as their data."""
-    outputs = groups.outputs_of(several, order)
-    results = [node for made in outputs.values() for node in made]
-    inside = set(order)
-    order += [node for node in results if node not in inside]
-    del inside
+    several = list(made)
+    results = [node for outputs in made.values() for node in outputs]
     try:
-        _evaluate_region(order, roots | set(several) | set(results), asynchronous)
+        _evaluate_region(describe([*roots, *several, *results], _ALL), asynchronous)
     finally:  # interrupted behind the program, the results are there
-        for source, made in outputs.items():
-            if all(node.data is not None for node in made):
-                source.data = tuple([node.data for node in made])
+        for source, outputs in made.items():
+            if all(node.data is not None for node in outputs):
+                source.data = tuple([node.data for node in outputs])
     trace.evaluated(several)
 
 
-def _needed(order: list[Node], results: Sequence[Node]) -> list[Node]:
-    """The part of a region that some of its nodes are computed from."""
-    found = set(results)
-    for node in reversed(order):
-        if node in found:
-            found.update(node.inputs)
-    return [node for node in order if node in found]
-
-
-def _evaluate_apart(
-    order: list[Node], roots: set[Node], live: list[int], spoiled: set[Node]
-) -> None:
+def _evaluate_apart(firm: list[Node], rest: list[Node]) -> None:
     """Evaluate what can't fail of a region as a program of its own, since all outputs of one
     program fail together; then the rest."""
-    rest = [order[i] for i in live if order[i] in spoiled]
-    spoiled.clear()
-    inside = set(rest)
-    part = _needed(order, [order[i] for i in live if order[i] not in inside])
-    _evaluate_region(part, roots, True, held=1)
-    order[:] = _needed([node for node in order if node.data is None], rest)
-    del rest, inside, part
-    _evaluate_region(order, roots, True)
+    _evaluate_region(describe(firm, _ALL), True, firm=True)
+    _evaluate_region(describe([n for n in rest if n.data is None], _ALL), True)
 
 
-def _evaluate_region(
-    order: list[Node], roots: set[Node], asynchronous: bool, held: int = 0
-) -> None:
-    """Evaluate what is wanted of a region, to whose nodes ``held`` more lists refer."""
-    described = Described(order)
-    live = _outside(order, described.edges, _USUAL + held)
-    find = described.index.get
-    wanted = {at for n in roots if (at := find(n, -1)) >= 0}
-    live = sorted(wanted.union(live)) if not wanted.issubset(live) else live
-    spoiled = may_spoil(order) if asynchronous and not held else set[Node]()
-    if spoiled and not all([order[i] in spoiled for i in live]):
-        del find, described  # references that would make nodes look needed
-        _evaluate_apart(order, roots, live, spoiled)
-        return
-    spoiled.clear()
-    if several := _wanted_whole(order, live, roots):
-        del find, described  # references that would make nodes look needed
-        _evaluate_whole(order, roots, several, asynchronous)
-        return
-    live = [i for i in live if order[i].dtype is not None]
-    del find, described.index
-    leaves, scalars, uses = described.leaves, described.scalars, described.uses
-    program = _program(described, order, live, team.num_threads())
-    outputs = [order[i] for i in live]
-    numbers = [number_bits(scalars[i]) for i in program.scalar_order]
+def _evaluate_region(region: Described, asynchronous: bool, firm: bool = False) -> None:
+    """Evaluate a region; where it is ``firm``, it can't fail."""
+    assert region.complete
+    order = region.order
+    live = region.outside()
+    if asynchronous and not firm:
+        spoiled = may_spoil(sorted(order, key=_serial))
+        if spoiled and not all([order[i] in spoiled for i in live]):
+            safe = [order[i] for i in live if order[i] not in spoiled]
+            rest = [order[i] for i in live if order[i] in spoiled]
+            spoiled.clear()
+            region.forget()
+            _evaluate_apart(safe, rest)
+            return
+        spoiled.clear()
+    if region.several:
+        if several := _wanted_whole(region, live):
+            roots = order[: region.roots]
+            made = groups.outputs_of(several, order)
+            several.clear()
+            region.forget()
+            _evaluate_whole(roots, made, asynchronous)
+            return
+        live = [i for i in live if order[i].dtype is not None]
+    program = _program(region, live, team.num_threads())
+    outputs = order if len(live) == len(order) else list(map(order.__getitem__, live))
+    numbers = _NONE
+    if program.scalar_order:
+        numbers = [number_bits(region.scalars[i]) for i in program.scalar_order]
 
     def deliver(buffers: list[Buffer]) -> None:
         for node, buffer in zip(outputs, buffers, strict=True):
             node.data = buffer
 
     try:
-        run(program, leaves, uses, numbers, deliver, asynchronous)
+        run(program, region.leaves, region.uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
-        spoil(order, outputs, error)
+        spoil(sorted(order, key=_serial), outputs, error)
         raise
     trace.evaluated(outputs)
+
+
+_NONE: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import struct
 import sys
 from array import array as words
@@ -13,7 +14,7 @@ from mlx.base.dtype import float32
 from mlx.base.lazy import LazyModule
 from mlx.graph import trace
 from mlx.graph.node import Node
-from mlx.runtime import profile, team
+from mlx.runtime import callers, profile, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.host import call_host
 from mlx.runtime.memory import Storage, allocate, allocate_all
@@ -174,7 +175,9 @@ def _free_storages(
         if of_node - uses[leaf] > _USUAL[0] or of_buffer > _USUAL[1] or of_storage > _USUAL[2]:
             continue
         data = leaves[leaf].data
-        if not data.offset and type(data.storage) is Storage:  # not somebody else's memory
+        if (
+            type(data.storage) is Storage and data.address == data.storage.address
+        ):  # not somebody else's memory
             found[leaf] = data.storage
     return found
 
@@ -195,6 +198,10 @@ def _calibrate() -> tuple[int, int, int]:
 _USUAL = _calibrate()
 
 
+_data_of = operator.attrgetter("data")
+_address_of = operator.attrgetter("address")
+
+
 def run(
     program: Executable,
     leaves: Sequence[Node],
@@ -208,30 +215,45 @@ def run(
     it reads and that may fail."""
     counters["runs"] += 1
     donated = _donated(program, leaves, uses) if program.donations else None
-    data = [leaf.data for leaf in leaves]
-    segment = None if profile.LEVEL or profile.active else program.only
+    call = program.caller
+    is_timed = profile.LEVEL or profile.active
+    if call is False:
+        program.caller = True
+    elif call is not None and not is_timed:
+        if call is True:
+            call = program.caller = callers.caller(program)
+        if call is not None and call(leaves, numbers, donated, deliver):
+            return
+    segment = None if is_timed else program.only
+    data = list(map(_data_of, leaves))
     if donated and segment is not None and _carried(program, donated, data):
         segment = program.lean
     is_async = asynchronous and segment is not None and not segment.small
     after = _NOTHING
-    for buffer in data:
-        if buffer.ticket is not None:
-            after = unsettled(data, is_async and not donated and not patient)
-            break
-    if donated:
-        given = {program.places[output][0]: storage for output, storage in donated.items()}
-        storages = [given.get(i) or allocate(n) for i, n in enumerate(program.blocks)]
-    else:
-        storages = allocate_all(program.blocks)
+    if any([buffer.ticket is not None for buffer in data]):
+        after = unsettled(data, is_async and not donated and not patient)
+    storages = _blocks(program, donated)
     arena = allocate(program.arena_bytes) if program.arena_bytes else None
-    bases = [0, 0, arena.address if arena else 0]
-    bases += [(of := data[at]).storage.address + of.offset for at in program.leaf_order]
-    bases += [storages[number].address + offset for number, offset in program.places]
-    block = words("q", bases + numbers + _NOT_RUN)
+    addresses = [storages[number].address + offset for number, offset in program.places]
+    read = map(_address_of, program.pick(data))
+    bases = [0, 0, arena.address if arena else 0, *read, *addresses, *numbers]
+    block = words("q", bases + _NOT_RUN)
     if is_async and segment is not None:
         ticket = Pending(team.submit(segment, block, (storages, arena, data)), program, after)
-        deliver(_buffers(program, data, storages, ticket))
+        deliver(_buffers(program, data, storages, addresses, ticket))
         return
+    made = _buffers(program, data, storages, addresses, None)
+    _run(program, segment, block, data, lambda: deliver(made))
+
+
+def _run(
+    program: Executable,
+    segment: team.Program | None,
+    block: words[int],
+    data: list[Buffer],
+    deliver: Callable[[], None],
+) -> None:
+    """Run all of a program, or its only segment, to the end, and deliver."""
     block[0] = block.buffer_info()[0] + 8 * (len(block) - 4)  # its end is the status block
     try:
         if segment is not None:
@@ -239,12 +261,20 @@ def run(
                 raise program.error(block[-4:])
         else:
             _run_segments(program, block, data)
-        deliver(_buffers(program, data, storages, None))
+        deliver()
     except BaseException:
         # Interrupted behind the program: it may have written over its inputs.
         if block[-4] == 0:
-            deliver(_buffers(program, data, storages, None))
+            deliver()
         raise
+
+
+def _blocks(program: Executable, donated: dict[int, Any] | None) -> list[Storage]:
+    """Memory for the results, their own or what is donated."""
+    if not donated:
+        return allocate_all(program.blocks)
+    given = {program.places[output][0]: storage for output, storage in donated.items()}
+    return [given.get(i) or allocate(n) for i, n in enumerate(program.blocks)]
 
 
 def _carried(program: Executable, donated: dict[int, Any], data: list[Buffer]) -> bool:
@@ -273,15 +303,19 @@ def unsettled(data: list[Buffer], may_wait: bool) -> list[Pending]:
 
 
 def _buffers(
-    program: Executable, data: list[Buffer], storages: list[Any], ticket: Pending | None
+    program: Executable,
+    data: list[Buffer],
+    storages: list[Any],
+    addresses: list[int],
+    ticket: Pending | None,
 ) -> list[Buffer]:
     """The outputs' buffers."""
     made: list[Buffer] = []
     if program.plain:
         new = Buffer.__new__
-        for number, offset in program.places:  # Buffer(...), in half the time
-            buffer = new(Buffer)
-            buffer.storage, buffer.offset, buffer.ticket = storages[number], offset, ticket
+        for (number, _), address in zip(program.places, addresses, strict=True):
+            buffer = new(Buffer)  # Buffer(...), in half the time
+            buffer.storage, buffer.address, buffer.ticket = storages[number], address, ticket
             made.append(buffer)
         return made
     for kind, number, offset in program.results:

@@ -87,6 +87,9 @@ class Storage:
         return f"{type(self).__name__}(address={self.address:#x}, nbytes={self.nbytes})"
 
 
+_new = Storage.__new__
+
+
 class Foreign(Storage):
     """Memory that somebody else owns, kept alive through ``owner``; not counted."""
 
@@ -125,12 +128,15 @@ def allocate(nbytes: int) -> Storage:
     active = counters.active = counters.active + size
     if active > counters.peak:
         counters.peak = active
-    return Storage(address, nbytes, index)
+    storage = _new(Storage)  # Storage(...), in half the time
+    storage.address, storage.nbytes, storage._class = address, nbytes, index
+    return storage
 
 
 def allocate_all(sizes: Sequence[int]) -> list[Storage]:
     """A block for each size, as :func:`allocate` gives them; small ones in fewer steps."""
-    counters, free, made = _counters, _free, list[Storage]()
+    counters, free = _counters, _free
+    made: list[Storage] = []
     taken = 0
     try:
         for nbytes in sizes:
@@ -144,7 +150,9 @@ def allocate_all(sizes: Sequence[int]) -> list[Storage]:
                 made.append(allocate(nbytes))
                 continue
             taken += CAPACITY[index]
-            made.append(Storage(address, nbytes, index))
+            storage = _new(Storage)
+            storage.address, storage.nbytes, storage._class = address, nbytes, index
+            made.append(storage)
     finally:
         counters.cached -= taken
         active = counters.active = counters.active + taken

@@ -250,13 +250,15 @@ if hasattr(os, "register_at_fork"):
 
 
 def _get_team() -> _Team:
-    global _team, _inline
+    global _team, _inline, inline
     if _team is None:
         with _starting:
             if _team is None:
                 team = _Team()
                 atexit.register(team.stop)
                 _inline = team.native.run_inline
+                made = team.native.call, team.native.run_call
+                inline = lambda: made  # noqa: E731
                 _team = team
     return _team
 
@@ -266,6 +268,17 @@ def _first_inline(table: int, count: int, bases: int) -> int:
 
 
 _inline: Callable[[int, int, int], int] = _first_inline
+
+
+def _first_call() -> tuple[Any, Callable[[], int]]:
+    team = _get_team()
+    return team.native.call, team.native.run_call
+
+
+inline: Callable[[], tuple[Any, Callable[[], int]]] = _first_call
+"""The words of ``executor``'s ``@call``, and what runs the program that stands there; for whoever
+holds the lock of planning."""
+BUSY = -(1 << 63)
 
 
 def run(program: Program, bases: array[int] | list[int]) -> int:

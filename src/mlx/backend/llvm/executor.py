@@ -30,10 +30,16 @@ from mlx.backend.llvm.executor_threads import SERVE
 
 RING = 256
 BUSY = -(1 << 63)
+CALL = 1024
+"""Words of ``@call``: a program's table and count, its status block and its bases."""
+BASES = 6
+"""Where in it the bases begin."""
 FOREVER = -1  # as a target: the largest unsigned number
 SYMBOLS = (
     "run",
     "run_inline",
+    "run_call",
+    "call",
     "submit",
     "serve",
     "acquire",
@@ -50,6 +56,10 @@ _CONSTANTS = {
     "RING": str(RING),
     "LAST": str(RING - 1),
     "BUSY": str(BUSY),
+    "CALL": str(CALL),
+    "CALL_COUNT": f"getelementptr ([{CALL} x i64], ptr @call, i64 0, i64 1)",
+    "CALL_STATUS": f"getelementptr ([{CALL} x i64], ptr @call, i64 0, i64 2)",
+    "CALL_BASES": f"getelementptr ([{CALL} x i64], ptr @call, i64 0, i64 {BASES})",
     "LOW": str((1 << 32) - 1),
     "EPOCH": str(1 << 32),
     # counts of parked threads by kind, 16 bits each
@@ -89,6 +99,7 @@ _STATE = """
 @threads = internal global i64 1, align 128
 @spins = internal global i64 0, align 8
 @system = dso_local global [4 x ptr] zeroinitializer, align 8
+@call = dso_local global [$CALL x i64] zeroinitializer, align 128
 @ring = internal global [$RING x %Slot] zeroinitializer, align 128
 """
 
@@ -149,6 +160,23 @@ done:
   store i64 %given, ptr %bases
   call void @leave_arithmetic(i64 %environment)
   call void @release()
+  ret i64 %code
+}
+
+; What the caller, who holds the interpreter's lock, has laid into @call, which is taken from
+; there; BUSY too if somebody else, in between, has had that taken.
+define i64 @run_call() {
+entry:
+  %table = load ptr, ptr @call
+  %taken = icmp eq ptr %table, null
+  br i1 %taken, label %none, label %some
+none:
+  ret i64 $BUSY
+some:
+  store ptr null, ptr @call
+  %count = load i64, ptr $CALL_COUNT
+  store ptr $CALL_STATUS, ptr $CALL_BASES
+  %code = call i64 @run_inline(ptr %table, i64 %count, ptr $CALL_BASES)
   ret i64 %code
 }
 

@@ -18,12 +18,13 @@ from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
 from mlx.backend.llvm.convolution import plan_contraction
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
 from mlx.backend.llvm.expressions import Structure, accumulator, accumulator_lanes
-from mlx.backend.llvm.gemm import Matrix, plan_gemm
+from mlx.backend.llvm.gemm import Matrix, Product, plan_gemm
+from mlx.backend.llvm.gemm.sums import accumulate_in, as_alike
 from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.late import LateSpec
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.staging import StagedSpec
-from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce
+from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile
 from mlx.compiler.sizes import least, most
 from mlx.compiler.steps import (
     CheckStep,
@@ -292,26 +293,26 @@ class _Lowering:
             tuple(self.first_scalar + a for a in step.arguments),
             tuple(batch),
         )
-        accumulate = accumulate_in(step.a.dtype.name)
+        result = next(e.dtype.name for e in step.values if isinstance(e, Tile))
+        accumulate = accumulate_in(result, step.a.dtype.name, step.b.dtype.name, step.depth)
         if step.primitive.form == "matrix":
-            left, right = self._matrix(step.a), self._matrix(step.b)
-            commands = plan_gemm(
-                left, right, m, n, step.depth, tuple(batch), epilogue, accumulate,
+            operands = as_alike(self._matrix(step.a), self._matrix(step.b), result)
+            commands = plan_gemm(Product(
+                *operands, m, n, step.depth, tuple(batch), epilogue, accumulate,
                 self.scratch, self.workers,
-            )  # fmt: skip
+            ))  # fmt: skip
         else:
-            operands = self._operand(step.a), self._operand(step.b)
             commands = plan_contraction(
-                step.primitive, *operands, step.shape, epilogue, accumulate,
-                self.scratch, self.workers,
+                step.primitive, self._operand(step.a), self._operand(step.b), step.shape, epilogue,
+                accumulate, self.scratch, self.workers,
             )  # fmt: skip
-        if commands:
-            commands[-1].bytes = (
-                sum(prod(o.shape) * o.dtype.size for o in (step.a, step.b))
-                + prod(step.shape) * step.a.dtype.size
-            )
-        if commands and step.primitive.form == "matrix":
-            commands[-1].flops = 2 * prod(step.shape) * step.depth
+        touched = sum(prod(o.shape) * o.dtype.size for o in (step.a, step.b))
+        touched += prod(step.shape) * step.a.dtype.size
+        products = [c for c in commands if c.flops] or commands[-1:]
+        for command in products:
+            command.bytes = touched // len(products)
+            if step.primitive.form == "matrix":
+                command.flops = 2 * prod(step.shape) * step.depth // len(products)
         self.commands += commands
 
     # -- the rest ----------------------------------------------------------------------
@@ -332,8 +333,3 @@ class _Lowering:
 
     def _operand(self, operand: Strided) -> Operand:
         return Operand(self._pointer(operand), operand.dtype.name, operand.shape, operand.strides)
-
-
-def accumulate_in(dtype: str) -> str:
-    """The dtype in which a matrix product accumulates."""
-    return "float32" if dtype in ("float16", "bfloat16") else dtype

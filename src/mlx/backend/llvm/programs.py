@@ -9,11 +9,13 @@ from typing import Any
 from mlx.backend.llvm import jit
 from mlx.backend.llvm.abi import Command, HostCall, KernelSpec
 from mlx.backend.llvm.arena import ALIGN, place_temps
+from mlx.backend.llvm.executor import BASES, CALL
 from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lapack import failure
 from mlx.backend.llvm.lower import FIRST, lower
 from mlx.backend.llvm.target import host
+from mlx.base.tree import picker
 from mlx.compiler.donate import check_ahead, donations, may_fail
 from mlx.compiler.plan import make_plan
 from mlx.compiler.steps import Plan
@@ -50,9 +52,9 @@ class Executable:
     """A bound program: native commands, and how leaves and outputs map to its bases."""
 
     __slots__ = (
-        "_commands", "arena_bytes", "blocks", "can_fail", "carries", "donations", "donors",
-        "leaf_order", "lean", "only", "output_bytes", "places", "plain", "results",
-        "scalar_order", "segments", "used",
+        "_commands", "arena_bytes", "blocks", "caller", "can_fail", "carries", "donations",
+        "donors", "leaf_order", "leaves", "lean", "only", "output_bytes", "pick", "places",
+        "plain", "results", "scalar_order", "segments", "span", "used",
     )  # fmt: skip
 
     _commands: Any
@@ -60,6 +62,8 @@ class Executable:
     """Native programs and host calls, in order."""
     arena_bytes: int
     output_bytes: list[int]
+    leaves: int
+    """How many leaves the region has; some may go unread."""
     leaf_order: list[int]
     scalar_order: list[int]
     can_fail: bool
@@ -81,6 +85,12 @@ class Executable:
     """The only segment, where it is native; else None."""
     lean: Any
     """``only`` without the ``carries``, for when none of them does anything; None without any."""
+    pick: Callable[[Any], Sequence[Any]]
+    """Takes what ``leaf_order`` names."""
+    span: slice | None
+    """The words of the executor's ``@call`` that a run fills; None where it has too few."""
+    caller: Any
+    """The runtime's: False before the first run, True after it, then what runs it, or None."""
     used: int
     """When it was used last; the cache's."""
 
@@ -89,6 +99,10 @@ class Executable:
         self.blocks, self.places = _blocks(self.output_bytes)
         only = self.segments[0] if len(self.segments) == 1 else None
         self.only = None if isinstance(only, HostCall) else only
+        self.caller = False
+        self.pick = picker(self.leaf_order)
+        end = BASES + FIRST + len(self.leaf_order) + len(self.places) + len(self.scalar_order)
+        self.span = slice(0, end) if end <= CALL else None
         return self
 
     @property
@@ -156,6 +170,7 @@ def assemble(
     result.output_bytes = lowered.outputs
     leaf_at = {node: i for i, node in enumerate(leaves)}
     scalar_at = {node: i for i, node in enumerate(scalars)}
+    result.leaves = len(leaves)
     result.leaf_order = [leaf_at[node] for node in plan.leaves]
     result.scalar_order = [scalar_at[node] for node in plan.scalars]
     result.donations = [

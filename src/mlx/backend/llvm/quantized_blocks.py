@@ -14,8 +14,8 @@ from math import prod
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.gemm.blocked import SLOTS, Blocked, BlockedSpec, Depth
 from mlx.backend.llvm.gemm.elements import SIZES
-from mlx.backend.llvm.gemm.operand import Matrix, StoreEpilogue, batch_table
-from mlx.backend.llvm.gemm.plan import BlockedProblem, geometry
+from mlx.backend.llvm.gemm.operand import Matrix, Product, StoreEpilogue, batch_table
+from mlx.backend.llvm.gemm.plan import BlockedProblem, Strip, geometry
 from mlx.backend.llvm.gemm.tile import GENERAL, tile_of_product
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.quantized_matrix import RUN, Coding, pack_quantized
@@ -91,13 +91,16 @@ def plan_blocks(
     panels = "bfloat16" if x.dtype == "bfloat16" else "float32"
     b = Matrix(parts[0].pointer, panels, (0,) * len(batch), 0, 0)
     k, items = x.shape[-1], prod(batch)
-    problem = BlockedProblem(a, b, m, n, k, tuple(batch), "float32", workers)
+    problem = BlockedProblem(
+        Product(a, b, m, n, k, tuple(batch), epilogue, "float32", scratch, workers)
+    )
     tile = tile_of_product(x.dtype, panels, "float32")
     g = geometry(tile, m, n, k, items, workers, 1 if coding.outputs else RUN, share=False)
+    own = scratch(g.scratch * workers)
     strides = [tuple(s * SIZES[o.dtype] for s in o.strides) for o in parts]
     sizes, shifts = list(epilogue.consts), [s[:-2] for s in strides]
     consts = [
-        *problem.head(tile, g, Pointer(0), False, scratch),
+        *problem.head(tile, g, own, Pointer(0), False, Strip(0, n)),
         len(QUANTIZED_SLOTS) + len(sizes), len(batch),
         *parts[1].pointer.consts, *parts[2].pointer.consts,
         *[number for s in strides for number in s[-2:]], *sizes,

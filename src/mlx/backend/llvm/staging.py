@@ -20,8 +20,9 @@ from mlx.compiler.nest import Load
 
 BLOCK = 16
 """Rows of a block, and the most elements of a tile's side."""
-CHUNK = 1024
-"""Inner elements of a task that reduces nothing."""
+CHUNK = 256
+"""Inner elements of a task that reduces nothing: so many lines of the next block, asked for
+while one is transposed, are still in the second cache when their turn comes."""
 STAGED_BYTES = 1 << 20
 """Most scratch of a worker."""
 
@@ -99,6 +100,8 @@ class _Staged(RowsKernel):
         to = f.gep(area, f.mul(f.sub(loop.index, self.j0), i64(size)))
         for top in range(0, BLOCK, side):
             mask = memory.below(f, f.sub(rows, i64(top)), side)
+            for p in starts:
+                memory.prefetch(f, f.gep(p, i64((BLOCK + top) * size)), 2)
             tile = [_load(f, f.gep(p, i64(top * size)), side, size, mask) for p in starts]
             for i, part in enumerate(transposed(f, tile)):
                 f.store(part, f.gep(to, f.mul(self.row_bytes, i64(top + i))), size)

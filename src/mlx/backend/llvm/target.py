@@ -58,8 +58,9 @@ class Target:
     def attributes(self) -> str:
         """Function attributes that make LLVM use this target in full."""
         text = f'"prefer-vector-width"="{self.vector_bytes * 8}" "min-legal-vector-width"="512"'
-        if self.features:
-            text += f' "target-features"="{self.features}"'
+        if self.features:  # LLVM takes the dot product of pairs apart unless told otherwise
+            whole = ",+fast-dpwssd" if self.has("avx512vnni") or self.has("avxvnni") else ""
+            text += f' "target-features"="{self.features}{whole}"'
         return text
 
 

@@ -125,7 +125,7 @@ class Template:
         result.can_fail, result.plain = like.can_fail, like.plain
         result.donations = like.donations
         result.donors = like.donors
-        result.leaf_order = like.leaf_order
+        result.leaves, result.leaf_order = like.leaves, like.leaf_order
         result.scalar_order = like.scalar_order
         result.carries, result.lean = like.carries, None
         result.segments = []

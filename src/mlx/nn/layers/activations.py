@@ -100,13 +100,14 @@ def mish(x: mx.array) -> mx.array:
 def gelu(x: mx.array) -> mx.array:
     """``x`` times the normal cumulative distribution function of ``x``."""
     wide = widen(x)
-    return narrow(wide * (1 + mx.erf(wide / math.sqrt(2))) / 2, x)
+    return narrow(0.5 * wide * (1 + mx.erf(wide * math.sqrt(0.5))), x)
 
 
 def gelu_approx(x: mx.array) -> mx.array:
     """`gelu` with the tanh approximation (Hendrycks and Gimpel 2016)."""
     wide = widen(x)
-    inner = math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3)
+    scale = math.sqrt(2 / math.pi)
+    inner = wide * (scale + 0.044715 * scale * mx.square(wide))
     return narrow(0.5 * wide * (1 + mx.tanh(inner)), x)
 
 

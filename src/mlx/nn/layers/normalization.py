@@ -121,16 +121,14 @@ class GroupNorm(Module):
             f"affine={'weight' in self}, pytorch_compatible={self.pytorch_compatible}"
         )
 
-    def _normalized(self, x: mx.array) -> mx.array:
-        batch, *positions, dims = x.shape
+    def _over_group(self, x: mx.array) -> mx.array:
+        """The mean over each group of ``(N, 1, dims)``, for each of its channels."""
+        batch, _, dims = x.shape
         size = dims // self.num_groups
         groups = (self.num_groups, size) if self.pytorch_compatible else (size, self.num_groups)
-        x = x.reshape(batch, -1, *groups)
-        axes = (1, 3) if self.pytorch_compatible else (1, 2)
-        mean = mx.mean(x, axis=axes, keepdims=True)
-        var = mx.var(x, axis=axes, keepdims=True)
-        x = (x - mean) * mx.rsqrt(var + self.eps)
-        return x.reshape(batch, *positions, dims)
+        x = x.reshape(batch, 1, *groups)
+        mean = mx.mean(x, axis=3 if self.pytorch_compatible else 2, keepdims=True)
+        return mx.broadcast_to(mean, x.shape).reshape(batch, 1, dims)
 
     def __call__(self, x: mx.array) -> mx.array:
         if x.shape[-1] % self.num_groups != 0:
@@ -138,8 +136,16 @@ class GroupNorm(Module):
                 f"The number of features ({x.shape[-1]}) must be evenly divisible by the number "
                 f"of groups ({self.num_groups})."
             )
-        x = self._normalized(x)
-        return self.weight * x + self.bias if "weight" in self else x
+        # Over the positions first: what is large stays as it lies, groups are of few numbers.
+        rows = x.reshape(x.shape[0], -1, x.shape[-1])
+        rows = rows - self._over_group(mx.mean(rows, axis=1, keepdims=True))
+        var = self._over_group(mx.mean(mx.square(rows), axis=1, keepdims=True))
+        scale = mx.rsqrt(var + self.eps)
+        if "weight" in self:
+            rows = rows * (scale * self.weight) + self.bias
+        else:
+            rows = rows * scale
+        return rows.reshape(x.shape)
 
 
 class BatchNorm(Module):

@@ -7,17 +7,11 @@ input are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
-from math import prod
 from typing import Any
 
-from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
-from mlx.backend.llvm.convolution.channel_sums import plan_sums
-from mlx.backend.llvm.convolution.geometry import Phase, phases_of, places_of
-from mlx.backend.llvm.convolution.lanes import Share, lanes_for, pack_rows, row_bytes
-from mlx.backend.llvm.convolution.patches import place_table, spatial, spatial_strides
+from mlx.backend.llvm.abi import Kernel
+from mlx.backend.llvm.convolution.lanes import Share, lanes_for
 from mlx.backend.llvm.gemm.elements import SIZES, Element, first_lanes, llvm_type, multiply_add
 from mlx.backend.llvm.gemm.operand import Epilogue
 from mlx.backend.llvm.ir import Module
@@ -28,10 +22,8 @@ SLOTS = (
     "x_base", "x_offset", "w_base", "w_offset", "outputs", "row", "lines", "each", "start",
     "item_rows", "z_rows", "y_rows", "x_rows",
 )  # fmt: skip
-PLACE = len(SLOTS)  # the place table, then the axes, then the epilogue's consts
 _PLACES = 13
 _AXES = 9  # for each axis the place of the first tap, the distance of taps, and their number
-_TASK = 1 << 17  # multiplications of a task
 
 
 @dataclass(frozen=True)
@@ -49,10 +41,12 @@ class ChannelwiseSpec:
         return f"channelwise|{self.dtype}|{self.accumulate}|{share}|{self.epilogue.key}"
 
     def emit(self, module: Module, name: str) -> None:
-        _Channelwise(self, module, name).emit()
+        Channelwise(self, module, name).emit()
 
 
-class _Channelwise:
+class Channelwise:
+    names: tuple[str, ...] = SLOTS
+
     def __init__(self, spec: ChannelwiseSpec, module: Module, name: str) -> None:
         self.spec, self.share = spec, spec.share
         self.kernel = Kernel(module, name)
@@ -64,23 +58,33 @@ class _Channelwise:
         self.together = 8 if host().vector_bytes == 64 else 4
 
     def slot(self, name: str) -> Value:
-        return self.kernel.const(SLOTS.index(name))
+        return self.kernel.const(self.names.index(name))
+
+    @property
+    def sums_of_tile(self) -> int:
+        return 8
+
+    def start(self, x: Value, state: Any) -> tuple[Value, Value]:
+        """Where a task's input starts, and its chunk of lines."""
+        self.context = self.spec.epilogue.batch(self.kernel, state, i64(0))
+        return x, self.kernel.task
 
     def emit(self) -> None:
         f, kernel = self.f, self.kernel
-        for name in SLOTS:
+        for name in self.names:
             self.slot(name)
-        numbers = [kernel.const(PLACE + i) for i in range(_PLACES)]
+        place = len(self.names)  # the place table, then the axes, then the epilogue's consts
+        numbers = [kernel.const(place + i) for i in range(_PLACES)]
         self.sizes, self.counts, self.steps = numbers[:3], numbers[3:6], numbers[6:9]
         self.item, *self.strides = numbers[9:]
         x, self.w = kernel.pointer(0), kernel.pointer(2)
-        axes = [kernel.const(PLACE + _PLACES + i) for i in range(_AXES)]
+        axes = [kernel.const(place + _PLACES + i) for i in range(_AXES)]
         self.numbers = {name: axes[3 * i : 3 * i + 3] for i, name in enumerate("zyx")}
-        self.buffer = f.alloca(self.type, self.together)
+        self.buffer = f.alloca(self.type, self.sums_of_tile)
         self.step = f.mul(self.steps[2], self.strides[2])
-        state = self.spec.epilogue.begin(kernel, PLACE + _PLACES + _AXES)
-        self.context = self.spec.epilogue.batch(kernel, state, i64(0))
-        first = f.mul(kernel.task, self.slot("each"))
+        state = self.spec.epilogue.begin(kernel, place + _PLACES + _AXES)
+        x, chunk = self.start(x, state)
+        first = f.mul(chunk, self.slot("each"))
         last = f.min(f.add(first, self.slot("each")), self.slot("lines"))
         line = f.loop(first, last, i64(1))
         rest = f.op("udiv", line.index, self.counts[1])
@@ -178,9 +182,12 @@ class _Channelwise:
         sums = self._tap(here, w, sums, left)
         moved = [f.gep(here, f.mul(self.numbers["x"][1], self.strides[2])), f.gep(w, row)]
         sums = f.end_loop(x, [*moved, *sums])[2:]
-        sums = f.end_loop(z, f.end_loop(y, sums))
+        self._keep(f.end_loop(z, f.end_loop(y, sums)))
+
+    def _keep(self, sums: list[Value]) -> None:
         for t, value in enumerate(sums):
-            f.store(value, f.gep(self.buffer, i64(t * self.lanes * self.size)), self.size)
+            at = self.f.gep(self.buffer, i64(t * self.lanes * self.size))
+            self.f.store(value, at, self.size)
 
     def _offset(self, axis: int, tap: Value) -> Value:
         """Bytes from a position to what a tap sees, along an axis."""
@@ -215,66 +222,3 @@ class _Channelwise:
             f.end_loop(loop, [f.add(at, self.slot("x_rows")), following])
             f.branch(done)
         f.start(done)
-
-
-def plan_channelwise(
-    primitive: Any,
-    x: Operand,
-    other: Operand,
-    epilogue: Epilogue,
-    accumulate: str,
-    scratch: Callable[[int], Pointer],
-    workers: int,
-) -> list[Command]:
-    """The commands of a convolution or correlation whose groups are lanes."""
-    inputs = x.shape[-1] // primitive.groups
-    if primitive.form == "correlation":
-        share = Share(inputs, other.shape[-1] // primitive.groups)
-        return plan_sums(primitive, x, other, share, epilogue, accumulate, scratch)
-    share = Share(inputs, other.shape[0] // primitive.groups)
-    kernel = other.shape[1:-1]
-    found = places_of(primitive, x.shape[1:-1], kernel)
-    out = []
-    for phase in phases_of(primitive, found, kernel):
-        z, y, along = ([tap for tap, _ in line.taps] for line in phase.axes)
-        taps = list(product(z, y, along))
-        place = Pointer(0)
-        if taps:
-            place = scratch(len(taps) * inputs * row_bytes(other.shape[0], accumulate))
-            out.append(pack_rows(other, taps, accumulate, place))
-        places = spatial((0, *found, 0))
-        how = share, epilogue, accumulate
-        out.append(_product(x, other, phase, len(taps), places, how, place, workers))
-    return out
-
-
-def _product(
-    x: Operand, w: Operand, phase: Phase, taps: int, places: tuple[int, int, int],
-    how: tuple[Share, Epilogue, str], place: Pointer, workers: int,
-) -> Command:  # fmt: skip
-    share, epilogue, accumulate = how
-    size = SIZES[x.dtype]
-    strides = spatial_strides(x.strides, size)
-    outputs, (_, height, width) = w.shape[0], places
-    whole = (height * width, width, 1)
-    start = sum(line.first * s for line, s in zip(phase.axes, whole, strict=True))
-    steps = [line.every * s for line, s in zip(phase.axes, whole, strict=True)]
-    counts = phase.counts
-    lines = x.shape[0] * counts[0] * counts[1]
-    work = max(counts[2] * outputs * max(taps, 1) * share.inputs, 1)
-    each = max(1, min(_TASK * 4 // work, -(-lines // (4 * workers))))
-    extra = list(epilogue.consts)
-    axes: list[int] = []
-    for line in phase.axes:
-        at = [place for _, place in line.taps] or [0]
-        axes += [at[0], at[1] - at[0] if len(at) > 1 else 1, len(line.taps)]
-    # In the order of SLOTS.
-    head = [
-        *x.pointer.consts, *place.consts, outputs, row_bytes(outputs, accumulate), lines, each,
-        start, prod(places), *steps,
-    ]  # fmt: skip
-    item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
-    spec = ChannelwiseSpec(x.dtype, accumulate, share, epilogue)
-    command = Command(spec, [*head, *item, *axes, *extra], -(-lines // each))
-    command.flops = 2 * lines * counts[2] * outputs * taps * share.inputs
-    return command

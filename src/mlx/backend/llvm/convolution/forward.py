@@ -68,6 +68,10 @@ class Tiled(Blocked):
     def slot(self, name: str) -> Value:
         return self.kernel.const(self.names.index(name))
 
+    @property
+    def first_col(self) -> Value:
+        return i64(0)
+
     def address(self, name: str) -> Value:
         return self.kernel.pointer(self.names.index(name + "_base"))
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.convolution import correlate, forward
-from mlx.backend.llvm.convolution.channelwise import plan_channelwise
 from mlx.backend.llvm.convolution.correlate import ChunkSumSpec, CorrelationSpec
 from mlx.backend.llvm.convolution.forward import ConvolutionSpec
 from mlx.backend.llvm.convolution.geometry import (
@@ -29,6 +28,8 @@ from mlx.backend.llvm.convolution.patches import (
     spatial_strides,
     tile_of_patches,
 )
+from mlx.backend.llvm.convolution.plan_channelwise import plan_channelwise
+from mlx.backend.llvm.convolution.plan_direct import is_direct, plan_direct
 from mlx.backend.llvm.convolution.rowmap import PhaseEpilogue
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes, step_of_weights
 from mlx.backend.llvm.gemm.elements import SIZES
@@ -62,6 +63,8 @@ def plan_contraction(
         return []
     if shape[0] != primitive.groups:
         return plan_channelwise(primitive, a, b, epilogue, accumulate, scratch, workers)
+    if primitive.form == "convolution" and is_direct(primitive, a, b, shape[2], accumulate):
+        return plan_direct(primitive, a, b, shape, epilogue, accumulate, scratch, workers)
     tile = tile_of_patches(a.dtype, accumulate)
     if primitive.form == "convolution" and a.shape[-1] == shape[0]:
         tile = tile_for(accumulate)  # one channel: pairs would be packed for next to no work

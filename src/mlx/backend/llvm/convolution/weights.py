@@ -28,7 +28,8 @@ class WeightsSpec:
 
     @property
     def key(self) -> str:
-        return f"convweights|{self.dtype}|{self.layout}|{self.tile.name}"
+        tile = self.tile
+        return f"convweights|{self.dtype}|{self.layout}|{tile.name}|{tile.lanes}x{tile.vectors}"
 
     def emit(self, module: Module, name: str) -> None:
         tile, element = self.tile, self.tile.element(self.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from mlx.backend.llvm.elementary import pieces
 from mlx.backend.llvm.elementary.coefficients import LOW
 from mlx.backend.llvm.elementary.exponential import expm1_of_reduced, reduce
 from mlx.backend.llvm.elementary.logarithm import log
@@ -26,21 +27,31 @@ from mlx.backend.llvm.elementary.number import (
     two_product,
     where,
 )
+from mlx.backend.llvm.elementary.piecewise import pick
 from mlx.backend.llvm.elementary.routine import routine
+
+
+def _erf_double(x: Number) -> Number:
+    """x + x P(x**2) up to 1; beyond, 1 - exp(Q(|x|)) with Q a minimax polynomial of log erfc."""
+    a = fabs(x)
+    z = x * x
+    small = fma(polynomial(z, table("ERF", z)), a, a)
+    b = at_most(a, 6.0)
+    r, _, shifted = reduce(polynomial(b, table("ERFC_WIDE", b)))
+    factor = ((shifted.bits() - BIAS[DOUBLE]) << MANTISSA[DOUBLE]).as_float(DOUBLE)
+    large = (1.0 - factor) - factor * expm1_of_reduced(r)
+    return copysign(where(a < 1.0, small, large), x)
 
 
 @routine(FLOAT)
 def erf(x: Number) -> Number:
-    """x + x P(x**2) up to 1; beyond, 1 - exp(Q(|x|)) with Q a minimax polynomial of log erfc."""
-    e = x.element
-    a = fabs(x)
-    z = x * x
-    small = fma(polynomial(z, table("ERF", z)), a, a)
-    b = at_most(a, 4.0 if e == FLOAT else 6.0)
-    r, _, shifted = reduce(polynomial(b, table("ERFC" if e == FLOAT else "ERFC_WIDE", b)))
-    factor = ((shifted.bits() - BIAS[e]) << MANTISSA[e]).as_float(e)
-    large = (1.0 - factor) - factor * expm1_of_reduced(r)
-    return copysign(where(a < 1.0, small, large), x)
+    """In float a polynomial for each of 16 pieces of |x|, in the first of erf(x) - x."""
+    if x.element == DOUBLE:
+        return _erf_double(x)
+    a = at_most(fabs(x), 4.0)  # where it is 1
+    coefficients, distance = pick(pieces.ERF, a)
+    coefficients[0] = where(distance.equals(a), a, coefficients[0])
+    return copysign(polynomial(distance, coefficients), x)
 
 
 def _piece(name: str, t: Number) -> tuple[Number, Number]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from mlx.backend.llvm.elementary import pieces
 from mlx.backend.llvm.elementary.number import (
     BIAS,
     DOUBLE,
@@ -23,6 +24,7 @@ from mlx.backend.llvm.elementary.number import (
     table,
     where,
 )
+from mlx.backend.llvm.elementary.piecewise import piecewise
 from mlx.backend.llvm.elementary.routine import routine
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, lanes_of
@@ -94,11 +96,14 @@ def exp_of_reduced(r: Number, n: Number, shifted: Number) -> Number:
     return scale(p, n, shifted)
 
 
-def exp_of(x: Number, low: Number | None = None, halvings: int = 0) -> Number:
-    """exp(x + low) / 2**halvings for |low| much below |x|."""
+def exp_of(
+    x: Number, low: Number | None = None, halvings: int = 0, negative: bool = False
+) -> Number:
+    """exp(x + low) / 2**halvings for |low| much below |x|; ``negative`` promises x <= 0."""
     e = x.element
-    room = halvings * math.log(2)
-    x = at_most(at_least(x, _LOW[e]), _HIGH[e] + room)
+    x = at_least(x, _LOW[e])
+    if not negative:
+        x = at_most(x, _HIGH[e] + halvings * math.log(2))
     r, n, shifted = reduce(x)
     if low is not None:
         r = r + low
@@ -154,7 +159,7 @@ def expm1(x: Number) -> Number:
 @routine(FLOAT)
 def sigmoid(x: Number) -> Number:
     """1 / (1 + e**-x), from e**-|x| so that nothing overflows."""
-    small = exp.of(-fabs(x))
+    small = exp_of(-fabs(x), negative=True)
     d = small + 1.0
     d_low = small - (d - 1.0)
     q = where(x < 0.0, small, 1.0) / d
@@ -162,20 +167,8 @@ def sigmoid(x: Number) -> Number:
 
 
 def _tanh_float(x: Number) -> Number:
-    """s / (s + 1) for s = expm1(2a) / 2 = 2**n (h + h**2 Q(h)) + (2**n - 1) / 2 and a = |x|.
-
-    Where n is large the result hardly depends on h, so that one product with ln 2 / 2 is enough.
-    Where s is small, s - s (s / (s + 1)) hides the rounding of s + 1.
-    """
-    a = at_most(fabs(x), 9.5)
-    shift = 1.5 * 2.0 ** MANTISSA[FLOAT] + BIAS[FLOAT]  # leaves 2**n's exponent in the low bits
-    shifted = fma(a, 2 * INVERSE_LN2, shift)
-    h = fma(shifted - shift, -LN2_HIGH[FLOAT] / 2, a)
-    factor = (shifted.bits() << MANTISSA[FLOAT]).as_float(FLOAT)
-    p = fma(polynomial(h, table("TANH", h)), h * h, h)
-    s = fma(p, factor, fma(factor, 0.5, -0.5))
-    q = s / (s + 1.0)
-    return copysign(where(s < 0.5, fma(-s, q, s), q), x)
+    """A polynomial for each of 16 pieces of |x|; beyond the last it is 1."""
+    return copysign(piecewise(pieces.TANH, at_most(fabs(x), 9.25)), x)
 
 
 def _tanh_double(x: Number) -> Number:
@@ -194,7 +187,7 @@ def _tanh_double(x: Number) -> Number:
 
 @routine(FLOAT)
 def tanh(x: Number) -> Number:
-    """By expm1: in float with half the instructions, which the errors allow there alone."""
+    """In float by pieces, in double by expm1."""
     return _tanh_float(x) if x.element == FLOAT else _tanh_double(x)
 
 

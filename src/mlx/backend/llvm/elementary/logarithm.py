@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 
-from mlx.backend.llvm.elementary.exponential import exp
+from mlx.backend.llvm.elementary import pieces
+from mlx.backend.llvm.elementary.exponential import exp_of
 from mlx.backend.llvm.elementary.number import (
     DOUBLE,
     FLOAT,
@@ -26,6 +27,7 @@ from mlx.backend.llvm.elementary.number import (
     two_sum,
     where,
 )
+from mlx.backend.llvm.elementary.piecewise import piecewise
 from mlx.backend.llvm.elementary.routine import routine
 
 _SQRT_HALF = {FLOAT: 0x3F3504F3, DOUBLE: 0x3FE6A09E667F3BCD}
@@ -166,17 +168,21 @@ def log1p(x: Number) -> Number:
     return where(x.equals(0.0), x, y)
 
 
-@routine()
+def _log1p_exp(a: Number) -> Number:
+    """log(1 + e**-a) for a >= 0, in float by pieces of e**-a."""
+    small = exp_of(-a, negative=True)
+    return piecewise(pieces.LOG1P, small) if a.element == FLOAT else log1p.of(small)
+
+
+@routine(FLOAT)
 def logaddexp(x: Number, y: Number) -> Number:
     """log(e**x + e**y) = max + log1p(e**-|x - y|).
 
     Accurate relative to the larger of the result and the maximum: where a negative maximum
     meets the logarithm the sum cancels, and a change of x in its last place shows as much.
     """
-    larger = where(x > y, x, y)
-    out = larger + log1p.of(exp.of(-fabs(x - y)))
-    out = where(x.equals(y), x + math.log(2), out)
-    return where((x.is_nan() | y.is_nan()), x + y, out)
+    distance = where(x.equals(y), 0.0, x - y)  # infinities have none
+    return where(x > y, x, y) + _log1p_exp(fabs(distance))
 
 
 # Beyond the first the square overflows soon; below the second f(x) = x.

@@ -182,7 +182,7 @@ def at_most(x: Number, high: float | Number) -> Number:
     return where(x > high, high, x)
 
 
-def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
+def polynomial(x: Number, coefficients: Sequence[float | Number]) -> Number:
     """Horner's rule, each step fused."""
     total: Any = coefficients[-1]
     for c in reversed(coefficients[:-1]):

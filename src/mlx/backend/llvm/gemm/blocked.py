@@ -26,7 +26,7 @@ SLOTS = (
     "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset",
     "scratch_stride", "b_scratch", "c_scratch", "c_stride", "m", "n", "k",
     "a_row", "a_col", "b_row", "b_col", "mc", "nc", "kc", "m_blocks", "n_blocks",
-    "b_panel", "b_advance", "direct_a", "direct_b", "shared", "shared_base",
+    "first_col", "b_panel", "b_advance", "direct_a", "direct_b", "shared", "shared_base",
     "shared_offset", "table", "dims",
 )  # fmt: skip
 
@@ -94,8 +94,8 @@ class Blocked:
     @property
     def can_read_a(self) -> bool:
         """Whether the micro-kernel could read A where it lies."""
-        as_packed = self.tile.pairs or self.a.dtype == self.a.accumulate != "complex64"
-        return as_packed and self.spec.a_layout == UNIT_COL
+        corrected = self.tile.dots is not None and self.tile.dots.correct != 0
+        return self.a.as_it_lies and not corrected and self.spec.a_layout == UNIT_COL
 
     @property
     def can_read_b(self) -> bool:
@@ -105,6 +105,11 @@ class Blocked:
 
     def slot(self, name: str) -> Value:
         return self.kernel.const(self.slots.index(name))
+
+    @property
+    def first_col(self) -> Value:
+        """The first column that this command computes."""
+        return self.slot("first_col")
 
     def pointer(self, name: str) -> Value:
         return self.kernel.pointer(self.slots.index(name + "_base"))
@@ -190,7 +195,8 @@ class Blocked:
         rest = f.op("udiv", self.kernel.task, self.slot("n_blocks"))
         m_block = f.op("urem", rest, self.slot("m_blocks"))
         batch = f.op("udiv", rest, self.slot("m_blocks"))
-        row0, col0 = f.mul(m_block, self.slot("mc")), f.mul(n_block, self.slot("nc"))
+        row0 = f.mul(m_block, self.slot("mc"))
+        col0 = f.add(f.mul(n_block, self.slot("nc")), self.first_col)
         rows = f.min(f.sub(self.slot("m"), row0), self.slot("mc"))
         cols = f.min(f.sub(self.slot("n"), col0), self.slot("nc"))
         return batch, row0, rows, col0, cols
@@ -200,7 +206,7 @@ class Blocked:
         f = self.f
         own = f.gep(scratch, self.slot("b_scratch"))
         shared = f.gep(self.pointer("shared"), item)
-        panel = f.op("udiv", col0, i64(self.tile.cols))
+        panel = f.op("udiv", f.sub(col0, self.first_col), i64(self.tile.cols))
         shared = f.gep(shared, f.mul(panel, self.slot("b_panel")))
         return f.select(f.icmp("ne", self.slot("shared"), i64(0)), shared, own)
 

@@ -100,6 +100,11 @@ class Element:
         """Elements along k that make one element of a packed panel."""
         return 1
 
+    @property
+    def as_it_lies(self) -> bool:
+        """Whether packing would copy a run along k and no more."""
+        return self.dtype == self.accumulate != "complex64"
+
     def along(
         self, f: Function, address: Value, k_stride: Value, lanes: int, left: Value | None,
         unit: bool,

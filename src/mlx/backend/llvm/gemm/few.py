@@ -8,12 +8,10 @@ Each element is one chain of FMAs over k, as in the blocked product.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
-from mlx.backend.llvm.abi import Command, Kernel, Pointer
+from mlx.backend.llvm.abi import Command, Kernel
 from mlx.backend.llvm.gemm.elements import (
     SIZES,
     first_lanes,
@@ -22,9 +20,9 @@ from mlx.backend.llvm.gemm.elements import (
     whole_then_edge,
 )
 from mlx.backend.llvm.gemm.few_transposed import FewTransposed
-from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_offsets, batch_table, round_up
-from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW, tile_for, tile_of_product
-from mlx.backend.llvm.gemm.unpacked import Unpacked
+from mlx.backend.llvm.gemm.operand import Epilogue, Product, batch_offsets, round_up
+from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW
+from mlx.backend.llvm.gemm.unpacked import Unpacked, is_plain
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64
 
@@ -189,63 +187,43 @@ class _Few(Unpacked):
         f.end_loop(row, [f.gep(source, i64(self.spec.pitch))])
 
 
-def is_few(a: Matrix, b: Matrix, m: int, n: int, k: int, accumulate: str) -> bool:
+def is_few(p: Product) -> bool:
     """Whether this is the kernel for a product of these sizes."""
-    if m < 2 or k == 0 or not accumulate.startswith("float"):
+    if p.m < 2 or p.k == 0 or not p.accumulate.startswith(("float", "int")):
         return False
-    if b.layout == UNIT_COL:
-        return m <= MOST
-    return m <= 2 * MOST and _along_k(a, b, n, k, accumulate)
+    if p.b.layout == UNIT_COL:
+        return p.m <= MOST and (p.accumulate.startswith("float") or is_plain(p))
+    halves = p.b.dtype in ("float16", "bfloat16")
+    rows = 2 * MOST if is_plain(p) else MOST if halves else 0
+    return p.m <= rows and _along_k(p) and (halves or p.b.dtype == p.accumulate)
 
 
-def _along_k(a: Matrix, b: Matrix, n: int, k: int, accumulate: str) -> bool:
-    """Whether a transposed matrix is best read where it lies: it is large, and the blocked
-    product has no instruction of its own for these dtypes."""
-    if tile_of_product(a.dtype, b.dtype, accumulate) != tile_for(accumulate):
-        return False
-    known = b.dtype == accumulate or b.dtype in ("float16", "bfloat16")
-    return b.layout == UNIT_ROW and known and n >= 32 and 64 <= k <= _DEEPEST
+def _along_k(p: Product) -> bool:
+    """Whether a transposed matrix is best read where it lies: it is large."""
+    return p.b.layout == UNIT_ROW and p.n >= 32 and 64 <= p.k <= _DEEPEST
 
 
-def plan_few(
-    a: Matrix,
-    b: Matrix,
-    m: int,
-    n: int,
-    k: int,
-    batch: tuple[int, ...],
-    epilogue: Epilogue,
-    accumulate: str,
-    scratch: Callable[[int], Pointer],
-    workers: int,
-) -> list[Command]:
+def plan_few(p: Product) -> list[Command]:
     """As ``plan_gemm``, where ``is_few``."""
+    a, b, m, n, k, items = p.a, p.b, p.m, p.n, p.k, p.items
     rows = next(r for r in (2, 4, MOST, 2 * MOST) if m <= r)
-    transposed = b.layout != UNIT_COL
-    spec = FewSpec(a.dtype, b.dtype, accumulate, rows, transposed, a.layout == UNIT_COL, epilogue)
-    items = prod(batch)
+    transposed, a_unit = b.layout != UNIT_COL, a.layout == UNIT_COL
+    spec = FewSpec(a.dtype, b.dtype, p.accumulate, rows, transposed, a_unit, p.epilogue)
     least = max(64, (1 << 19) // (rows * k))
-    share = max(-(-n * items // (2 * workers)), least)
+    share = max(-(-n * items // (2 * p.workers)), least)
     blocks = -(-n // min(share, spec.widest))
     if items == 1 and blocks > 1:
-        blocks = round_up(blocks, workers)
+        blocks = round_up(blocks, p.workers)
     block = round_up(-(-n // blocks), 32)
     blocks = -(-n // block)
-    held = rows * (round_up(k, 64) + 64) * SIZES[accumulate] if transposed else rows * spec.pitch
+    held = rows * (round_up(k, 64) + 64) * SIZES[p.accumulate] if transposed else rows * spec.pitch
     stride = round_up(held + 256, 4096) + 256
-    a_size, b_size = SIZES[a.dtype], SIZES[b.dtype]
-    extra = list(epilogue.consts)
+    extra = list(p.epilogue.consts)
     head = [
-        *a.pointer.consts, *b.pointer.consts, *scratch(stride * workers).consts, stride, m, n, k,
-        a.row_stride, a.col_stride, b.col_stride if transposed else b.row_stride, block, blocks,
-        len(SLOTS) + len(extra), len(batch),
+        *a.pointer.consts, *b.pointer.consts, *p.scratch(stride * p.workers).consts, stride,
+        m, n, k, a.row_stride, a.col_stride, b.col_stride if transposed else b.row_stride, block,
+        blocks, len(SLOTS) + len(extra), len(p.batch),
     ]  # fmt: skip
-    table = batch_table(
-        batch, [s * a_size for s in a.batch_strides], [s * b_size for s in b.batch_strides]
-    )
     total = items * n * k
-    return [
-        Command(
-            spec, [*head, *extra, *table], items * blocks, "gemm", total * b_size, 2 * m * total
-        )
-    ]
+    consts, moved = [*head, *extra, *p.table], total * SIZES[b.dtype]
+    return [Command(spec, consts, items * blocks, "gemm", moved, 2 * m * total)]

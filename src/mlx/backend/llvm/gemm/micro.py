@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlx.backend.llvm.gemm import amx
+from mlx.backend.llvm.gemm.dots import dot_runs
 from mlx.backend.llvm.gemm.elements import llvm_type, multiply_add, prefetch
 from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.gemm.tile import ROW, Tile
@@ -26,7 +27,7 @@ class _Micro:
         self.rows, self.vectors = rows, vectors
         self.element = llvm_type(tile.accumulate)
         self.type = vector(tile.lanes, self.element)
-        self.packed = "i32" if tile.pairs else self.element
+        self.packed = "i32" if tile.pairs or tile.dots else self.element
 
     def emit(self) -> None:
         f = self.f
@@ -35,10 +36,23 @@ class _Micro:
         below = f.gep(c, f.mul(self.c_pitch, i64(self.rows)))
         for position in range(len(sums)):
             prefetch(f, self._c_address(below, position), write=True)
-        sums = self._loop(depth, sums, self._groups(a), b, b_pitch)
+        groups = self._groups(a)
+        if self.tile.dots and self.tile.dots.correct:
+            sums = self._corrected(sums, groups)
+        sums = self._loop(depth, sums, groups, b, b_pitch)
         for position, value in enumerate(sums):
             f.store(value, self._c_address(c, position), self.tile.itemsize)
         f.ret()
+
+    def _corrected(self, sums: list[Value], groups: list[Value]) -> list[Value]:
+        """Sums of a row start with what lies behind it in the panel."""
+        f, tile = self.f, self.tile
+        out = []
+        for row in range(self.rows):
+            at = f.gep(self._a_address(groups, row, 0), i64(tile.correction))
+            number = f.splat(f.load(at, "i32", 4), tile.lanes)
+            out += [f.add(s, number) for s in sums[row * self.vectors :][: self.vectors]]
+        return out
 
     def _groups(self, a: Value) -> list[Value]:
         """Pointers into A: one, or one for each group of rows."""
@@ -117,7 +131,9 @@ class _Micro:
             ]
             for v in range(self.vectors):
                 at = row * self.vectors + v
-                if tile.pairs:
+                if tile.dots:
+                    out[at] = dot_runs(f, tile.dots, left[0], right[0][v], out[at])
+                elif tile.pairs:
                     out[at] = dot_pairs(f, left[0], right[0][v], out[at])
                 elif tile.planes == 1:
                     out[at] = multiply_add(f, left[0], right[0][v], out[at], tile.fused)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Protocol
 
 from mlx.backend.llvm.abi import Kernel, Pointer
@@ -86,6 +87,43 @@ class Epilogue(Protocol):
         col: Value,
         mask: Value | None,
     ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What is to be planned: ``a @ b`` ([batch, m, k] by [batch, k, n]) through ``epilogue``.
+
+    ``scratch(nbytes)`` gives 64-byte aligned memory that lives as long as the commands.  The
+    result doesn't depend on ``workers``.
+    """
+
+    a: Matrix
+    b: Matrix
+    m: int
+    n: int
+    k: int
+    batch: tuple[int, ...]
+    epilogue: Epilogue
+    accumulate: str
+    scratch: Callable[[int], Pointer]
+    workers: int
+
+    def swapped(self) -> Product:
+        """The product of the transposed operands, whose epilogue has a ``swapped``: the same."""
+        a, b, epilogue = self.b.transposed, self.a.transposed, self.epilogue.swapped()  # type: ignore[attr-defined]
+        return replace(self, a=a, b=b, m=self.n, n=self.m, epilogue=epilogue)
+
+    @property
+    def items(self) -> int:
+        """Products in the batch."""
+        return prod(self.batch)
+
+    @property
+    def table(self) -> list[int]:
+        """The batch table of both operands, strides in bytes."""
+        a, b = self.a, self.b
+        strides = [[s * SIZES[x.dtype] for s in x.batch_strides] for x in (a, b)]
+        return batch_table(self.batch, *strides)
 
 
 def batch_offsets(

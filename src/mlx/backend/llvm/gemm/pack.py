@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mlx.backend.llvm.gemm.dots import sum_row
 from mlx.backend.llvm.gemm.elements import Element, prefetch, transpose
 from mlx.backend.llvm.gemm.tile import COLUMN, GENERAL, UNIT_ROW, Tile
 from mlx.backend.llvm.ir import Function, Module
@@ -61,7 +62,21 @@ def _a_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
     whole_or_part(f, f.icmp("sge", left, i64(lanes * step)), put)
     f.end_loop(k)
     f.end_loop(row, [f.gep(source, stride), f.gep(target, i64(tile.row_pitch * size))])
+    _correct(f, tile)
     f.ret()
+
+
+def _correct(f: Function, tile: Tile) -> None:
+    """Behind each packed row of A, what makes up for flipped bits of B (see ``dots``)."""
+    if tile.dots is None or not tile.dots.correct:
+        return
+    rows, depth, target = f.params[3:]
+    steps = f.op("udiv", f.add(depth, i64(tile.step - 1)), i64(tile.step))
+    row = f.loop(i64(0), rows, i64(1), [target])
+    (start,) = row.values
+    total = sum_row(f, tile.dots, start, steps, tile.lanes)
+    f.store(total, f.gep(start, i64(tile.correction)), 4)
+    f.end_loop(row, [f.gep(start, i64(tile.row_pitch * tile.itemsize))])
 
 
 def _a_columns(f: Function, tile: Tile, element: Element) -> None:
@@ -123,6 +138,7 @@ def _a_turned(f: Function, tile: Tile, element: Element) -> None:
     f.end_loop(k)
     moved = [f.gep(source, f.mul(stride, i64(lanes))), i64(lanes * tile.row_pitch * size)]
     f.end_loop(row, [moved[0], f.gep(target, moved[1])])
+    _correct(f, tile)
     f.ret()
 
 

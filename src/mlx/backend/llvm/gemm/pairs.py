@@ -25,6 +25,10 @@ class Pairs(Element):
     def step(self) -> int:
         return 2
 
+    @property
+    def as_it_lies(self) -> bool:
+        return True
+
     def along(
         self, f: Function, address: Value, k_stride: Value, lanes: int, left: Value | None,
         unit: bool,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -11,45 +10,34 @@ from mlx.backend.llvm.gemm import prepack
 from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.few import is_few, plan_few
-from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table, round_up
+from mlx.backend.llvm.gemm.operand import Product, batch_table, round_up
 from mlx.backend.llvm.gemm.plan_vector import plan_vector
 from mlx.backend.llvm.gemm.small import is_small, plan_small
 from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
+from mlx.compiler.sizes import least, most
 
 _ROWS, _COLS = 256, 256
 _LEAST = 1 << 20  # multiplications of a task: about 20 us
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once
 _PACK_COLS = 256
+_STRIP = 4 << 20  # bytes of B that are packed at once
 _SMALL = 1 << 17  # bytes of an operand that stays in the second-level cache
 _NEAR = 1 << 22  # and of one that is likely to be in some cache
 
 
-def plan_gemm(
-    a: Matrix,
-    b: Matrix,
-    m: int,
-    n: int,
-    k: int,
-    batch: tuple[int, ...],
-    epilogue: Epilogue,
-    accumulate: str,
-    scratch: Callable[[int], Pointer],
-    workers: int,
-) -> list[Command]:
-    """The commands that compute ``a @ b`` ([batch, m, k] by [batch, k, n]) through ``epilogue``.
-
-    ``scratch(nbytes)`` gives 64-byte aligned memory that lives as long as the commands.  The
-    result doesn't depend on ``workers``.
-    """
-    if not (m and n and prod(batch)):
+def plan_gemm(p: Product) -> list[Command]:
+    """The commands that compute a product."""
+    if not (p.m and p.n and p.items):
         return []
-    if m == 1 or n == 1:
-        return plan_vector(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
-    if is_small(a, b, m, n, k, prod(batch), accumulate):
-        return plan_small(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
-    if is_few(a, b, m, n, k, accumulate):
-        return plan_few(a, b, m, n, k, batch, epilogue, accumulate, scratch, workers)
-    return BlockedProblem(a, b, m, n, k, batch, accumulate, workers).commands(epilogue, scratch)
+    if p.m == 1 or p.n == 1:
+        return plan_vector(p)
+    if is_small(p):
+        return plan_small(p)
+    if is_few(p):
+        return plan_few(p)
+    if hasattr(p.epilogue, "swapped") and is_few(p.swapped()):
+        return plan_few(p.swapped())
+    return BlockedProblem(p).commands()
 
 
 def _blocks(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> tuple[int, int]:
@@ -85,7 +73,6 @@ class Geometry:
     c_scratch: int
     c_stride: int
     scratch: int
-    packed_item: int
 
 
 def geometry(
@@ -99,7 +86,10 @@ def geometry(
     shared = share and m_blocks >= _SHARED_FROM
     steps = -(-(k if shared else kc) // tile.step)
     b_panel = max(round_up(steps, tile.lanes), tile.lanes) * tile.b_row
-    a_elements = -(-mc // tile.rows) * tile.a_panel + tile.lanes
+    a_rows = round_up(mc, tile.rows)
+    if tile.dots:  # these are turned by as many rows as a vector has lanes
+        a_rows = round_up(a_rows, tile.lanes)
+    a_elements = a_rows * tile.row_pitch + tile.lanes
     a_bytes = round_up(a_elements * tile.itemsize, 64)
     b_bytes = 0 if shared else -(-nc // tile.cols) * b_panel
     c_tile = tile.c_tile * tile.itemsize
@@ -110,72 +100,96 @@ def geometry(
         c_scratch=a_bytes + b_bytes,
         c_stride=0 if k <= kc else c_tile,
         scratch=round_up(a_bytes + b_bytes + tiles * c_tile, 4096) + 256,
-        packed_item=-(-n // tile.cols) * b_panel,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class BlockedProblem:
-    a: Matrix
-    b: Matrix
-    m: int
-    n: int
-    k: int
-    batch: tuple[int, ...]
-    accumulate: str
-    workers: int
+class Strip:
+    """Columns of B and C that one command computes."""
 
-    def commands(self, epilogue: Epilogue, scratch: Callable[[int], Pointer]) -> list[Command]:
-        tile = tile_of_product(self.a.dtype, self.b.dtype, self.accumulate)
-        items = prod(self.batch)
-        g = geometry(tile, self.m, self.n, self.k, items, self.workers)
+    first: int
+    stop: int
+
+    @property
+    def width(self) -> int:
+        return self.stop - self.first
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedProblem:
+    product: Product
+
+    def commands(self) -> list[Command]:
+        p = self.product
+        tile = tile_of_product(p.a.dtype, p.b.dtype, p.accumulate)
+        g = geometry(tile, p.m, p.n, p.k, p.items, p.workers)
+        own = p.scratch(g.scratch * p.workers)
         if not g.shared:
-            none = [0] * len(self.batch)
-            return [self._product(tile, g, items, Pointer(0), none, epilogue, scratch)]
-        strides, packed_items = self._packed_strides(g.packed_item)
-        place = scratch(packed_items * g.packed_item)
-        product = self._product(tile, g, items, place, strides, epilogue, scratch)
-        return [self._pack(tile, g.b_panel, strides, packed_items, place), product]
+            return [self._product(tile, g, own, Pointer(0), [0] * len(p.batch), Strip(0, p.n))]
+        packed_items = prod(size for size, s in zip(p.batch, p.b.batch_strides, strict=True) if s)
+        width = g.nc * self._strip_blocks(g, packed_items * -(-g.nc // tile.cols) * g.b_panel)
+        item = -(-least(width, p.n) // tile.cols) * g.b_panel
+        strides, place = self._packed_strides(item), p.scratch(packed_items * item)
+        commands = []
+        for first in range(0, p.n, width):
+            strip = Strip(first, least(first + width, p.n))
+            commands.append(self._pack(tile, g.b_panel, strides, packed_items, place, strip))
+            commands.append(self._product(tile, g, own, place, strides, strip))
+        return commands
 
     def _direct_b(self, tile: Tile, mc: int) -> bool:
         """Whether B is better read where it lies: small and dense, or near and for few rows.
 
         From memory, whole rows stream better than the columns of a panel do.
         """
-        size = SIZES[self.b.dtype]
-        if self.k * abs(self.b.row_stride) * size <= _SMALL:
+        p = self.product
+        size = SIZES[p.b.dtype]
+        if p.k * abs(p.b.row_stride) * size <= _SMALL:
             return mc <= 8 * tile.rows
-        return mc <= 4 * tile.rows and self.k * self.n * size <= _NEAR
+        return mc <= 4 * tile.rows and p.k * p.n * size <= _NEAR
 
     def _direct_a(self, tile: Tile) -> bool:
         """Whether A is better read where it lies: it is small, or one panel of columns reads it
         but once; and its rows don't fall on the same cache lines."""
-        pitch = abs(self.a.row_stride) * SIZES[self.a.dtype]
-        small = self.m * pitch <= 2 * _SMALL and pitch % 2048 != 0
-        once = self.n <= tile.cols and pitch % 4096 != 0
-        return (small or once) and self.k % tile.k_unit == 0
+        p = self.product
+        pitch = abs(p.a.row_stride) * SIZES[p.a.dtype]
+        small = p.m * pitch <= 2 * _SMALL and pitch % 2048 != 0
+        once = p.n <= tile.cols and pitch % 4096 != 0
+        return (small or once) and p.k % tile.k_unit == 0
 
-    def _packed_strides(self, item_bytes: int) -> tuple[list[int], int]:
-        """Batch strides of the packed B in bytes (0 where B is broadcast), and its items."""
-        strides, items = [], 1
-        for size, stride in zip(reversed(self.batch), reversed(self.b.batch_strides), strict=True):
+    def _strip_blocks(self, g: Geometry, block_bytes: int) -> int:
+        """Blocks of columns whose panels are packed before their part of the product runs."""
+        p = self.product
+        tasks = -(-4 * p.workers // (g.m_blocks * p.items))
+        strips = -(-g.n_blocks // most(most(_STRIP // block_bytes, tasks), 1))
+        return -(-g.n_blocks // strips)
+
+    def _packed_strides(self, item_bytes: int) -> list[int]:
+        """Batch strides of the packed B in bytes (0 where B is broadcast)."""
+        p = self.product
+        strides: list[int] = []
+        items = 1
+        for size, stride in zip(reversed(p.batch), reversed(p.b.batch_strides), strict=True):
             strides.append(items * item_bytes if stride else 0)
             items *= size if stride else 1
-        return strides[::-1], items
+        return strides[::-1]
 
     def _pack(
-        self, tile: Tile, b_panel: int, strides: list[int], items: int, place: Pointer
-    ) -> Command:
-        b, size, kc = self.b, SIZES[self.b.dtype], tile.block_depth * tile.step
-        n_blocks, k_blocks = -(-self.n // _PACK_COLS), max(-(-self.k // kc), 1)
+        self, tile: Tile, b_panel: int, strides: list[int], items: int, place: Pointer,
+        strip: Strip,
+    ) -> Command:  # fmt: skip
+        p = self.product
+        b, size, kc = p.b, SIZES[p.b.dtype], tile.block_depth * tile.step
+        n_blocks, k_blocks = -(-strip.width // _PACK_COLS), max(-(-p.k // kc), 1)
+        start = Pointer(b.pointer.base, b.pointer.offset + strip.first * b.col_stride * size)
         kept = [i for i, stride in enumerate(strides) if stride]
         table = batch_table(
-            [self.batch[i] for i in kept],
+            [p.batch[i] for i in kept],
             [b.batch_strides[i] * size for i in kept],
             [strides[i] for i in kept],
         )
         head = [
-            *b.pointer.consts, *place.consts, self.n, self.k, b.row_stride, b.col_stride,
+            *start.consts, *place.consts, strip.width, p.k, b.row_stride, b.col_stride,
             _PACK_COLS, kc, n_blocks, k_blocks, b_panel, 4 + len(prepack.SLOTS), len(kept),
         ]  # fmt: skip
         return Command(
@@ -183,46 +197,41 @@ class BlockedProblem:
             [*head, *table],
             items * n_blocks * k_blocks,
             "gemm pack",
-            items * self.n * self.k * size * 2,
+            items * strip.width * p.k * size * 2,
         )
 
     def head(
-        self, tile: Tile, g: Geometry, place: Pointer, direct_b: bool,
-        scratch: Callable[[int], Pointer],
-    ) -> list[int]:  # fmt: skip
+        self, tile: Tile, g: Geometry, own: Pointer, place: Pointer, direct_b: bool, strip: Strip
+    ) -> list[int]:
         """The consts up to the batch table's, in the order of SLOTS."""
-        a, b = self.a, self.b
+        p = self.product
+        a, b = p.a, p.b
         return [
-            *a.pointer.consts, *b.pointer.consts, *scratch(g.scratch * self.workers).consts,
-            g.scratch, g.b_scratch, g.c_scratch, g.c_stride, self.m, self.n, self.k,
-            a.row_stride, a.col_stride, b.row_stride, b.col_stride, g.mc, g.nc, g.kc,
-            g.m_blocks, g.n_blocks, g.b_panel, tile.block_depth * tile.b_row if g.shared else 0,
+            *a.pointer.consts, *b.pointer.consts, *own.consts, g.scratch, g.b_scratch, g.c_scratch,
+            g.c_stride, p.m, strip.stop, p.k, a.row_stride, a.col_stride, b.row_stride,
+            b.col_stride, g.mc, g.nc, g.kc, g.m_blocks, -(-strip.width // g.nc), strip.first,
+            g.b_panel, tile.block_depth * tile.b_row if g.shared else 0,
             int(self._direct_a(tile)), int(direct_b), int(g.shared), *place.consts,
         ]  # fmt: skip
 
     def _product(
-        self, tile: Tile, g: Geometry, items: int, place: Pointer, packed: list[int],
-        epilogue: Epilogue, scratch: Callable[[int], Pointer],
+        self, tile: Tile, g: Geometry, own: Pointer, place: Pointer, packed: list[int],
+        strip: Strip,
     ) -> Command:  # fmt: skip
-        """``place`` and ``packed``: where a shared B lies packed, and its batch strides there."""
-        a, b, m, n, k = self.a, self.b, self.m, self.n, self.k
-        a_size, b_size = SIZES[a.dtype], SIZES[b.dtype]
+        """``own``: scratch of the workers; ``place`` and ``packed``: where a shared B lies packed,
+        and its batch strides there."""
+        p = self.product
+        a, b, items, epilogue = p.a, p.b, p.items, p.epilogue
         extra = list(epilogue.consts)
         direct_b = not g.shared and self._direct_b(tile, g.mc)
-        head = [
-            *self.head(tile, g, place, direct_b, scratch), len(SLOTS) + len(extra), len(self.batch)
-        ]  # fmt: skip
-        table = batch_table(
-            self.batch,
-            [s * a_size for s in a.batch_strides],
-            [s * b_size for s in b.batch_strides],
-            packed,
-        )
+        head = self.head(tile, g, own, place, direct_b, strip)
+        strides = [[s * SIZES[x.dtype] for s in x.batch_strides] for x in (a, b)]
+        table = batch_table(p.batch, *strides, packed)
         return Command(
-            BlockedSpec(a.dtype, a.layout, b.dtype, b.layout, self.accumulate, epilogue),
-            [*head, *extra, *table],
-            items * g.m_blocks * g.n_blocks,
+            BlockedSpec(a.dtype, a.layout, b.dtype, b.layout, p.accumulate, epilogue),
+            [*head, len(SLOTS) + len(extra), len(p.batch), *extra, *table],
+            items * g.m_blocks * -(-strip.width // g.nc),
             "gemm",
-            items * (m * k * a_size + k * n * b_size),
-            2 * items * m * n * k * (4 if tile.planes == 2 else 1),
+            items * p.k * (p.m * SIZES[a.dtype] + strip.width * SIZES[b.dtype]),
+            2 * items * p.m * strip.width * p.k * (4 if tile.planes == 2 else 1),
         )

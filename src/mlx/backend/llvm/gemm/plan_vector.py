@@ -9,31 +9,21 @@ from math import prod
 from mlx.backend.llvm.abi import Command, Pointer
 from mlx.backend.llvm.gemm import combine, vector
 from mlx.backend.llvm.gemm.elements import SIZES
-from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_table, round_up
+from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, Product, batch_table, round_up
 from mlx.backend.llvm.gemm.tile import UNIT_ROW, tile_for
 
 
-def plan_vector(
-    a: Matrix,
-    b: Matrix,
-    m: int,
-    n: int,
-    k: int,
-    batch: tuple[int, ...],
-    epilogue: Epilogue,
-    accumulate: str,
-    scratch: Callable[[int], Pointer],
-    workers: int,
-) -> list[Command]:
+def plan_vector(p: Product) -> list[Command]:
     """As ``plan_gemm``, for M = 1 or N = 1."""
-    w, x, outputs = (b.transposed, a.transposed, n) if m == 1 else (a, b, m)
-    row = m == 1
+    left = p.m == 1
+    w, x, outputs = (p.b.transposed, p.a.transposed, p.n) if left else (p.a, p.b, p.m)
+    row, epilogue = left, p.epilogue
     if not row and hasattr(epilogue, "swapped"):
         row, epilogue = True, epilogue.swapped()
-    place = _Vector(w, x, m == 1, row, outputs, k, batch, accumulate, workers)
-    if k <= vector.CHUNK:
-        return [place.product(epilogue, scratch, 1, row)]
-    return place.in_chunks(epilogue, scratch)
+    place = _Vector(w, x, left, row, outputs, p.k, p.batch, p.accumulate, p.workers)
+    if p.k <= vector.CHUNK:
+        return [place.product(epilogue, p.scratch, 1, row)]
+    return place.in_chunks(epilogue, p.scratch)
 
 
 @dataclass(frozen=True, slots=True)

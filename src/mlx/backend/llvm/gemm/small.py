@@ -6,16 +6,14 @@ columns at a time.  Each element is one chain of FMAs over k, as in the blocked 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
-from mlx.backend.llvm.abi import Command, Kernel, Pointer
+from mlx.backend.llvm.abi import Command, Kernel
 from mlx.backend.llvm.gemm.elements import SIZES, first_lanes, multiply_add
-from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, batch_offsets, batch_table
-from mlx.backend.llvm.gemm.tile import UNIT_COL, tile_for, tile_of_product
-from mlx.backend.llvm.gemm.unpacked import Unpacked
+from mlx.backend.llvm.gemm.operand import Epilogue, Product, batch_offsets
+from mlx.backend.llvm.gemm.tile import UNIT_COL
+from mlx.backend.llvm.gemm.unpacked import Unpacked, is_plain
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64
 
@@ -105,44 +103,26 @@ class _Small(Unpacked):
         f.end_loop(r)
 
 
-def is_small(a: Matrix, b: Matrix, m: int, n: int, k: int, items: int, accumulate: str) -> bool:
+def is_small(p: Product) -> bool:
     """Whether this is the kernel for a product of these sizes."""
-    if not accumulate.startswith("float") or b.layout != UNIT_COL or items < _ITEMS:
+    if not is_plain(p) or p.b.layout != UNIT_COL or p.items < _ITEMS:
         return False
-    if tile_of_product(a.dtype, b.dtype, accumulate) != tile_for(accumulate):
-        return False
-    return 1 < m <= _ROWS and 1 < n <= _COLUMNS and 0 < k <= _DEPTH
+    return 1 < p.m <= _ROWS and 1 < p.n <= _COLUMNS and 0 < p.k <= _DEPTH
 
 
-def plan_small(
-    a: Matrix,
-    b: Matrix,
-    m: int,
-    n: int,
-    k: int,
-    batch: tuple[int, ...],
-    epilogue: Epilogue,
-    accumulate: str,
-    scratch: Callable[[int], Pointer],
-    workers: int,
-) -> list[Command]:
+def plan_small(p: Product) -> list[Command]:
     """As ``plan_gemm``, where ``is_small``."""
+    a, b, m, n, k, items = p.a, p.b, p.m, p.n, p.k, p.items
     rows = 8 if m > 12 else next(r for r in (4, 8, 12) if m <= r)
-    spec = SmallSpec(a.dtype, b.dtype, accumulate, rows, epilogue)
-    items = prod(batch)
-    together = min(max(1, _LEAST // (m * n * k)), -(-items // (4 * workers)))
-    a_size, b_size = SIZES[a.dtype], SIZES[b.dtype]
-    extra = list(epilogue.consts)
+    spec = SmallSpec(a.dtype, b.dtype, p.accumulate, rows, p.epilogue)
+    together = min(max(1, _LEAST // (m * n * k)), -(-items // (4 * p.workers)))
+    extra = list(p.epilogue.consts)
     head = [
-        *a.pointer.consts, *b.pointer.consts, *scratch(_SCRATCH * workers).consts, m, n, k,
+        *a.pointer.consts, *b.pointer.consts, *p.scratch(_SCRATCH * p.workers).consts, m, n, k,
         a.row_stride, a.col_stride, b.row_stride, together, items, len(SLOTS) + len(extra),
-        len(batch),
+        len(p.batch),
     ]  # fmt: skip
-    table = batch_table(
-        batch, [s * a_size for s in a.batch_strides], [s * b_size for s in b.batch_strides]
-    )
     total = items * n * k
-    moved = total * b_size + items * m * k * a_size
-    return [
-        Command(spec, [*head, *extra, *table], -(-items // together), "gemm", moved, 2 * m * total)
-    ]
+    moved = total * SIZES[b.dtype] + items * m * k * SIZES[a.dtype]
+    consts, tasks = [*head, *extra, *p.table], -(-items // together)
+    return [Command(spec, consts, tasks, "gemm", moved, 2 * m * total)]

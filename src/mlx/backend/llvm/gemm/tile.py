@@ -7,6 +7,7 @@ from functools import cache
 
 from mlx.backend.llvm.cache_sizes import first_level
 from mlx.backend.llvm.gemm import amx
+from mlx.backend.llvm.gemm.dots import Dots, Runs, dots_of
 from mlx.backend.llvm.gemm.elements import SIZES, Element
 from mlx.backend.llvm.gemm.halves import Halves
 from mlx.backend.llvm.gemm.pairs import Pairs, has_pairs
@@ -27,6 +28,7 @@ class Tile:
     by its imaginary part.  ``pairs``: elements of A and B are pairs of bfloat16, and ``depth``
     counts pairs.  ``amx``: the micro-kernel works on tile registers; A is always in format ROW.
     ``halves``: elements are float16 in two parts (see ``halves``), B has a plane for each.
+    ``dots``: elements are runs of small integers (see ``dots``); A is always in format ROW.
     """
 
     accumulate: str
@@ -40,6 +42,7 @@ class Tile:
     pairs: bool = False
     amx: bool = False
     halves: bool = False
+    dots: Dots | None = None
 
     @property
     def block_depth(self) -> int:
@@ -57,12 +60,13 @@ class Tile:
     def name(self) -> str:
         """Names the packed format and the micro-kernels within a module."""
         marks = {"pairs": self.pairs, "halves": self.halves, "amx": self.amx}
-        return "_".join([self.accumulate, *[mark for mark, is_so in marks.items() if is_so]])
+        runs = [self.dots.name] if self.dots else []
+        return "_".join([self.accumulate, *[mark for mark, is_so in marks.items() if is_so], *runs])
 
     @property
     def step(self) -> int:
         """Elements of the operands along k that make one of a panel."""
-        return 2 if self.pairs else 1
+        return self.dots.together if self.dots else 2 if self.pairs else 1
 
     @property
     def k_unit(self) -> int:
@@ -71,12 +75,15 @@ class Tile:
 
     def a_format(self, layout: str) -> str:
         """The packed format of A: the one that needs no transposition, if there is a choice."""
-        return COLUMN if layout == UNIT_ROW and not self.amx else ROW
+        return COLUMN if layout == UNIT_ROW and not (self.amx or self.dots) else ROW
 
     def element(self, dtype: str, right: bool = False) -> Element:
         """How operands of a dtype are loaded into panels: A, or on the ``right`` B."""
         if self.halves:
             return Halves(dtype, self.accumulate, right)
+        if self.dots:
+            flip = right and self.dots.correct != 0
+            return Runs(dtype, self.accumulate, self.dots.together, flip)
         return (Pairs if self.pairs else Element)(dtype, self.accumulate)
 
     @property
@@ -100,6 +107,11 @@ class Tile:
     def a_panel(self) -> int:
         """Elements of one packed panel of A, the same in both formats."""
         return self.rows * self.row_pitch
+
+    @property
+    def correction(self) -> int:
+        """Bytes from a packed row of A to the number behind it (see ``dots``)."""
+        return (self.row_pitch - 1) * self.itemsize
 
     @property
     def b_row(self) -> int:
@@ -144,6 +156,8 @@ def tile_of_product(
     target = target or host()
     tile = tile_for(accumulate, target)
     dtypes = {a_dtype, b_dtype}
+    if accumulate == "int32":
+        return replace(tile, dots=dots_of(a_dtype, b_dtype, target))
     if accumulate != "float32" or not target.avx512:
         return tile
     if target.has("amx-bf16") and dtypes in ({"bfloat16"}, {"float16"}):

@@ -6,7 +6,8 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm.elements import Element
-from mlx.backend.llvm.gemm.tile import tile_for
+from mlx.backend.llvm.gemm.operand import Product
+from mlx.backend.llvm.gemm.tile import tile_for, tile_of_product
 from mlx.backend.llvm.values import Value, vector
 
 
@@ -29,3 +30,11 @@ class Unpacked:
     def pointers(self) -> list[Value]:
         """The addresses of a, b and scratch."""
         return [self.kernel.pointer(self.slots.index(p + "_base")) for p in ("a", "b", "scratch")]
+
+
+def is_plain(p: Product) -> bool:
+    """Whether such a kernel can compute it, and the blocked product has no instruction of its
+    own for these dtypes."""
+    if not p.accumulate.startswith(("float", "int")):
+        return False
+    return tile_of_product(p.a.dtype, p.b.dtype, p.accumulate) == tile_for(p.accumulate)

@@ -1,0 +1,299 @@
+"""Convolutions with few outputs a group: the input is read where it lies, sums stay in registers.
+
+A tile is some neighbouring positions of a line times all outputs of a group (of several, where
+they are few), or a block of them.  Lines of taps outside the input are left out; where positions
+see what lies before or behind a line, their part of it is copied first, with zeros around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlx.backend.llvm.convolution.channelwise import SLOTS, Channelwise, ChannelwiseSpec
+from mlx.backend.llvm.gemm.elements import first_lanes, llvm_type, multiply_add
+from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, const, i64, vector
+
+DIRECT_SLOTS = (
+    *SLOTS, "channels", "x_group", "w_panel", "w_group", "n_blocks", "blocks",
+    "span", "spans", "merged", "lies",
+    "scratch_base", "scratch_offset", "scratch_stride",
+)  # fmt: skip
+"""``outputs`` are a group's; ``row`` is the bytes of a row of a panel of weights; ``merged``:
+channels of taps side by side are one run; ``lies``: the input is read where it lies, unless
+positions are far apart for the few channels that are read of each."""
+_GROUP = 5  # rows that share a pointer: scaled pitches reach those between
+
+
+@dataclass(frozen=True)
+class DirectSpec(ChannelwiseSpec):
+    """A kernel for tiles of these numbers of positions, ``heads`` groups and ``vectors``."""
+
+    rows: tuple[int, ...]
+    lanes: int
+    vectors: int
+    heads: int
+
+    @property
+    def key(self) -> str:
+        shape = f"{self.rows}|{self.lanes}x{self.vectors}x{self.heads}"
+        return f"direct|{self.dtype}|{self.accumulate}|{shape}|{self.epilogue.key}"
+
+    def emit(self, module: Module, name: str) -> None:
+        _Direct(self, module, name).emit()
+
+
+class _TileOfPositions:
+    """``void tile(ptr x, ptr w, ptr sums, i64...)``: the sums of one tile, over all its taps."""
+
+    numbers = ("place", "tap", "line", "plane", "planes", "lines", "taps", "channels", "head",
+               "w_row", "w_line", "w_plane", "w_group")  # fmt: skip
+
+    def __init__(self, module: Module, spec: DirectSpec, rows: int) -> None:
+        self.name, self.spec, self.rows = f"tile_{rows}", spec, rows
+        params = ["ptr noalias readonly", "ptr noalias readonly", "ptr noalias"]
+        params += ["i64"] * len(self.numbers)
+        self.f: Function = module.function(self.name, params, internal=True)
+        self.n = dict(zip(self.numbers, self.f.params[3:], strict=True))
+        self.element = llvm_type(spec.accumulate)
+        self.type = vector(spec.lanes, self.element)
+        self.size = 8 if self.element == "double" else 4
+
+    def emit(self) -> None:
+        f, n = self.f, self.n
+        x, w, out = f.params[:3]
+        count = self.rows * self.spec.heads * self.spec.vectors
+        self.scaled = [f.mul(n["place"], i64(r)) for r in range(min(_GROUP, self.rows))]
+        w_tap = f.mul(n["w_row"], n["channels"])
+        zeros = [const(self.type, 0)] * count
+        z = f.loop(i64(0), n["planes"], i64(1), [x, w, *zeros])
+        y = f.loop(i64(0), n["lines"], i64(1), z.values)
+        tap = f.loop(i64(0), n["taps"], i64(1), y.values)
+        here, weights, *sums = tap.values
+        sums = self._channels(here, weights, sums)
+        sums = f.end_loop(tap, [f.gep(here, n["tap"]), f.gep(weights, w_tap), *sums])[2:]
+        moved = [f.gep(y.values[0], n["line"]), f.gep(y.values[1], n["w_line"])]
+        sums = f.end_loop(y, [*moved, *sums])[2:]
+        moved = [f.gep(z.values[0], n["plane"]), f.gep(z.values[1], n["w_plane"])]
+        for at, value in enumerate(f.end_loop(z, [*moved, *sums])[2:]):
+            f.store(value, f.gep(out, i64(at * self.spec.lanes * self.size)), self.size)
+        f.ret()
+
+    def _channels(self, x: Value, w: Value, sums: list[Value]) -> list[Value]:
+        """One tap: every position's broadcast element times the vectors of one row of weights."""
+        f, n, spec = self.f, self.n, self.spec
+        starts, panels = [], [w]
+        for h in range(spec.heads):
+            head = f.gep(x, f.mul(n["head"], i64(h)))
+            starts += [f.gep(head, f.mul(n["place"], i64(r))) for r in range(0, self.rows, _GROUP)]
+            if h:
+                panels.append(f.gep(panels[-1], n["w_group"]))
+        loop = f.loop(i64(0), n["channels"], i64(1), [*panels, *starts, *sums])
+        values = loop.values
+        panels, rest = values[: spec.heads], values[spec.heads :]
+        starts, sums = rest[: len(starts)], rest[len(starts) :]
+        out = self._step(panels, starts, sums)
+        moved = [f.gep(p, n["w_row"]) for p in panels]
+        moved += [f.gep(s, i64(self.size)) for s in starts]
+        return f.end_loop(loop, [*moved, *out])[spec.heads + len(starts) :]
+
+    def _step(
+        self, panels: Sequence[Value], starts: Sequence[Value], sums: Sequence[Value]
+    ) -> list[Value]:
+        f, spec, out = self.f, self.spec, list(sums)
+        each = len(starts) // spec.heads
+        for h, panel in enumerate(panels):
+            right = [
+                f.load(f.gep(panel, i64(v * spec.lanes * self.size)), self.type, self.size)
+                for v in range(spec.vectors)
+            ]
+            for r in range(self.rows):
+                address = f.gep(starts[h * each + r // _GROUP], self.scaled[r % _GROUP])
+                left = f.splat(f.load(address, self.element, self.size), spec.lanes)
+                for v in range(spec.vectors):
+                    at = (r * spec.heads + h) * spec.vectors + v
+                    out[at] = multiply_add(f, left, right[v], out[at], host().has_fma)
+        return out
+
+
+class _Direct(Channelwise):
+    spec: DirectSpec
+    names = DIRECT_SLOTS
+
+    def __init__(self, spec: DirectSpec, module: Module, name: str) -> None:
+        super().__init__(spec, module, name)
+        self.lanes = spec.lanes
+        self.type = vector(spec.lanes, llvm_type(spec.accumulate))
+        self.tiles = [_TileOfPositions(module, spec, rows) for rows in spec.rows]
+        for tile in self.tiles:
+            tile.emit()
+
+    @property
+    def sums_of_tile(self) -> int:
+        return max(self.spec.rows) * self.spec.heads * self.spec.vectors
+
+    def start(self, x: Value, state: Any) -> tuple[Value, Value]:
+        """A task's blocks (of a group's or some groups' outputs), and its chunk of lines."""
+        f, kernel = self.f, self.kernel
+        self.state, self.weights = state, self.w
+        first = f.mul(f.op("urem", kernel.task, self.slot("spans")), self.slot("span"))
+        self.blocks = first, f.min(f.add(first, self.slot("span")), self.slot("blocks"))
+        scratch = kernel.pointer(self.names.index("scratch_base"))
+        self.scratch = f.gep(scratch, f.mul(kernel.worker, self.slot("scratch_stride")))
+        self.element_bytes = i64(self.size)
+        self.wide = f.mul(self.slot("channels"), i64(self.spec.heads))
+        self.pitch = f.mul(self.wide, self.element_bytes)  # bytes of a position of a copy
+        return x, f.op("udiv", kernel.task, self.slot("spans"))
+
+    def _line(self, source: Value, z: Value, y: Value, row: Value) -> None:
+        f = self.f
+        self.valid = [self._valid(0, z), self._valid(1, y)]
+        self.inside = self._inside()
+        block = f.loop(*self.blocks, i64(1))
+        panel = f.op("urem", block.index, self.slot("n_blocks"))
+        group = f.mul(f.op("udiv", block.index, self.slot("n_blocks")), i64(self.spec.heads))
+        self.column = f.mul(panel, i64(self.lanes * self.spec.vectors))
+        self.w = f.gep(self.weights, f.mul(group, self.slot("w_group")))
+        self.w = f.gep(self.w, f.mul(panel, self.slot("w_panel")))
+        groups = [f.add(group, i64(h)) for h in range(self.spec.heads)]
+        self.contexts = [self.spec.epilogue.batch(self.kernel, self.state, g) for g in groups]
+        self._tiles(f.gep(source, f.mul(group, self.slot("x_group"))), row)
+        f.end_loop(block)
+
+    def _tiles(self, source: Value, row: Value) -> None:
+        """One block of outputs, for all positions of a line."""
+        f, positions = self.f, self.counts[2]
+        begin, end = self.inside
+        large, small = self.tiles[0], self.tiles[-1]
+        rest = f.op("urem", positions, i64(large.rows))
+        short = f.op("and", f.icmp("sgt", rest, i64(0)), f.icmp("sle", rest, i64(small.rows)))
+        whole = f.select(short, f.sub(positions, rest), positions)
+        for tile, first, last in ((large, i64(0), whole), (small, whole, positions)):
+            loop = f.loop(first, last, i64(tile.rows))
+            there = f.icmp("ne", self.slot("lies"), i64(0))
+            there = f.op("and", there, f.icmp("sge", loop.index, begin))
+            behind = f.add(loop.index, i64(tile.rows))
+            there = f.op("and", there, f.icmp("sle", behind, end))
+            self._tile(tile, source, loop.index, there)
+            count = f.min(f.sub(positions, loop.index), i64(tile.rows))
+            self._store_tile(f.add(row, f.mul(loop.index, self.slot("x_rows"))), count)
+            f.end_loop(loop)
+
+    def _tile(self, tile: _TileOfPositions, source: Value, first: Value, there: Value) -> None:
+        """A tile of the input as it lies, or of a copy with zeros around the line."""
+        f = self.f
+        (z0, z1), (y0, y1) = self.valid
+        start, delta, _ = self.numbers["x"]
+        x = f.add(f.mul(first, self.steps[2]), start)
+        here = f.gep(source, f.mul(x, self.strides[2]))
+        here = f.gep(f.gep(here, self._offset(0, z0)), self._offset(1, y0))
+        if self.spec.dtype != self.spec.accumulate:
+            self._tile_of_copy(tile, here, x)
+            return
+        plain, edge, done = f.label("plain"), f.label("edge"), f.label("multiplied")
+        f.branch_if(there, plain, edge)
+        f.start(plain)
+        line = f.mul(self.numbers["y"][1], self.strides[1])
+        plane = f.mul(self.numbers["z"][1], self.strides[0])
+        self._call(tile, here, self.step, f.mul(delta, self.strides[2]), line, plane,
+                   self.slot("x_group"))  # fmt: skip
+        f.branch(done)
+        f.start(edge)
+        self._tile_of_copy(tile, here, x)
+        f.branch(done)
+        f.start(done)
+
+    def _call(
+        self, tile: _TileOfPositions, x: Value, place: Value, tap: Value, line: Value,
+        plane: Value, head: Value,
+    ) -> None:  # fmt: skip
+        f = self.f
+        (z0, z1), (y0, y1) = self.valid
+        taps, channels, row = self.numbers["x"][2], self.slot("channels"), self.slot("row")
+        w_line = f.mul(f.mul(row, channels), taps)
+        w_plane = f.mul(w_line, self.numbers["y"][2])
+        w = f.gep(self.w, f.add(f.mul(z0, w_plane), f.mul(y0, w_line)))
+        merged = f.icmp("ne", self.slot("merged"), i64(0))
+        run = f.select(merged, f.mul(taps, channels), channels)
+        taps = f.select(merged, i64(1), taps)
+        f.call(
+            tile.name, "void", x, w, self.buffer, place, tap, line, plane, f.sub(z1, z0),
+            f.sub(y1, y0), taps, run, head, row, w_line, w_plane, self.slot("w_group"),
+        )  # fmt: skip
+
+    def _tile_of_copy(self, tile: _TileOfPositions, here: Value, x: Value) -> None:
+        """Lines of what the tile sees, from place ``x`` on, side by side in scratch."""
+        f = self.f
+        (z0, z1), (y0, y1) = self.valid
+        _, delta, taps = self.numbers["x"]
+        seen = f.add(f.mul(self.steps[2], i64(tile.rows - 1)), f.mul(delta, f.sub(taps, i64(1))))
+        seen = f.add(seen, i64(1))
+        low = f.min(_larger(f, f.sub(i64(0), x), i64(0)), seen)
+        high = _larger(f, f.min(f.sub(self.sizes[2], x), seen), low)
+        line_bytes = f.mul(seen, self.pitch)
+        z = f.loop(z0, z1, i64(1), [here, self.scratch])
+        y = f.loop(y0, y1, i64(1), z.values)
+        source, target = y.values
+        self._clear(target, f.mul(low, self.wide))
+        inside = f.gep(target, f.mul(low, self.pitch))
+        self._copy(f.gep(source, f.mul(low, self.strides[2])), inside, f.sub(high, low))
+        behind = f.gep(target, f.mul(high, self.pitch))
+        self._clear(behind, f.mul(f.sub(seen, high), self.wide))
+        below = f.gep(source, f.mul(self.numbers["y"][1], self.strides[1]))
+        _, target = f.end_loop(y, [below, f.gep(target, line_bytes)])
+        f.end_loop(z, [f.gep(z.values[0], f.mul(self.numbers["z"][1], self.strides[0])), target])
+        plane = f.mul(line_bytes, f.sub(y1, y0))
+        head = f.mul(self.slot("channels"), self.element_bytes)
+        self._call(tile, self.scratch, f.mul(self.steps[2], self.pitch),
+                   f.mul(delta, self.pitch), line_bytes, plane, head)  # fmt: skip
+
+    def _clear(self, to: Value, length: Value) -> None:
+        f = self.f
+        loop = f.loop(i64(0), length, i64(self.lanes))
+        f.store(const(self.type, 0), f.gep(to, f.mul(loop.index, self.element_bytes)), self.size)
+        f.end_loop(loop)
+
+    def _copy(self, source: Value, target: Value, positions: Value) -> None:
+        """Positions with their channels: as one run where these lie together."""
+        f, size = self.f, self.element.size
+        together = f.icmp("eq", self.strides[2], f.mul(self.wide, i64(size)))
+        length = f.select(together, f.mul(self.wide, positions), self.wide)
+        positions = f.select(together, f.min(positions, i64(1)), positions)
+        loop = f.loop(i64(0), positions, i64(1), [source, target])
+        here, to = loop.values
+        run = f.loop(i64(0), length, i64(self.lanes))
+        left = f.sub(length, run.index)
+        from_ = f.gep(here, f.mul(run.index, i64(size)))
+        (value,) = self.element.load_run(f, from_, self.lanes, left)
+        f.store(value, f.gep(to, f.mul(run.index, self.element_bytes)), self.size)
+        f.end_loop(run)
+        f.end_loop(loop, [f.gep(here, self.strides[2]), f.gep(to, self.pitch)])
+
+    def _store_tile(self, row: Value, count: Value) -> None:
+        f, spec, bytes_ = self.f, self.spec, self.lanes * self.size
+        loop = f.loop(i64(0), count, i64(1), [row, self.buffer])
+        at, source = loop.values
+        for context in self.contexts:
+            for v in range(spec.vectors):
+                value = f.load(source, self.type, self.size)
+                source = f.gep(source, i64(bytes_))
+                self._store_vector(context, value, at, f.add(self.column, i64(v * self.lanes)))
+        f.end_loop(loop, [f.add(at, self.slot("x_rows")), source])
+
+    def _store_vector(self, context: Any, value: Value, row: Value, col: Value) -> None:
+        f, left = self.f, self.f.sub(self.slot("outputs"), col)
+        whole, part, done = f.label("whole"), f.label("part"), f.label("stored")
+        f.branch_if(f.icmp("sge", left, i64(self.lanes)), whole, part)
+        for label in (whole, part):
+            f.start(label)
+            mask = None if label is whole else first_lanes(f, left, self.lanes)
+            self.spec.epilogue.store(self.kernel, context, value, row, col, mask)
+            f.branch(done)
+        f.start(done)
+
+
+def _larger(f: Function, a: Value, b: Value) -> Value:
+    return f.select(f.icmp("sgt", a, b), a, b)

@@ -1,0 +1,142 @@
+"""From a convolution with few outputs a group to commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+from mlx.backend.llvm.abi import Command, Operand, Pointer
+from mlx.backend.llvm.convolution.direct import DirectSpec
+from mlx.backend.llvm.convolution.geometry import Phase, phases_of, places_of, runs_of
+from mlx.backend.llvm.convolution.lanes import Share
+from mlx.backend.llvm.convolution.patches import place_table, spatial, spatial_strides
+from mlx.backend.llvm.convolution.plan_channelwise import axes_table, rows_of_lines
+from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes
+from mlx.backend.llvm.gemm.elements import SIZES
+from mlx.backend.llvm.gemm.operand import Epilogue
+from mlx.backend.llvm.gemm.tile import Tile, tile_for
+from mlx.backend.llvm.target import host
+
+FEW = 128  # bytes of a group's outputs up to which no patches are packed
+_COPY = 1 << 20  # bytes of what a tile sees
+_TASK = 1 << 18  # multiplications of a task
+_WEIGHTS = 1 << 17  # bytes of weights that a task goes through for each line
+_LONGEST = 1 << 30
+
+
+def is_direct(primitive: Any, x: Operand, other: Operand, columns: int, accumulate: str) -> bool:
+    """Whether packing patches costs more than it saves, and what a tile sees fits the cache.
+
+    That is so for few outputs, and where many lines of taps lie outside the input.
+    """
+    wide = columns * SIZES[accumulate]
+    if accumulate == "complex64" or (x.dtype != accumulate and wide > FEW // 4):
+        return False
+    taps, channels = other.shape[1:-1], other.shape[-1]
+    seen = 14 * primitive.strides[-1] + (taps[-1] - 1) * primitive.dilation[-1]
+    if prod(taps[:-1]) * seen * 2 * channels * SIZES[accumulate] > _COPY:
+        return False
+    return wide <= FEW or (channels * 4 >= FEW and _outside(primitive, x, other))
+
+
+def _outside(primitive: Any, x: Operand, other: Operand) -> bool:
+    """Whether one in 32 lines of taps or more lies outside the input."""
+    kernel = other.shape[1:-1]
+    places = places_of(primitive, x.shape[1:-1], kernel)
+    here = all_of_them = 1
+    axes = zip(x.shape[1:-2], places, kernel, primitive.low, primitive.strides,
+               primitive.dilation, strict=False)  # fmt: skip
+    for size, count, taps, low, step, apart in axes:
+        before = -(-low // step)
+        behind = max((count - 1) * step - low + (taps - 1) * apart - size + 1, 0)
+        missing = (before + -(-behind // step)) * taps // 3
+        here, all_of_them = here * max(count * taps - missing, 0), all_of_them * count * taps
+    return max(primitive.spread) == 1 and 32 * here <= 31 * all_of_them
+
+
+def plan_direct(
+    primitive: Any, x: Operand, other: Operand, shape: tuple[int, ...], epilogue: Epilogue,
+    accumulate: str, scratch: Callable[[int], Pointer], workers: int,
+) -> list[Command]:  # fmt: skip
+    groups, _, columns = shape
+    kernel = other.shape[1:-1]
+    found = places_of(primitive, x.shape[1:-1], kernel)
+    tile, heads = _tile(accumulate, columns, groups)
+    out = []
+    for phase in phases_of(primitive, found, kernel):
+        runs = runs_of(phase, other.shape[-1], _LONGEST, False)
+        panel = panel_bytes(tile, sum(run.length for run in runs))
+        packed = scratch(groups * -(-columns // tile.cols) * panel)
+        if runs:
+            out.append(pack_weights(tile, other, runs, groups, packed))
+        places = spatial((0, *found, 0))
+        spec = DirectSpec(
+            x.dtype, accumulate, Share(1, 1), epilogue, _rows(phase.counts[2], tile, heads),
+            tile.lanes, tile.vectors, heads,
+        )  # fmt: skip
+        out.append(_product(spec, x, phase, places, (tile, panel, packed), shape, scratch, workers))
+    return out
+
+
+def _tile(accumulate: str, columns: int, groups: int) -> tuple[Tile, int]:
+    """The tile, narrow where columns are few, and how many groups it takes at once."""
+    tile = tile_for(accumulate)
+    lanes = tile.lanes
+    if host().vector_bytes == 64 and 2 * columns <= lanes:
+        lanes //= 2
+    vectors = 1 if columns <= lanes else 2
+    heads = 2 if vectors == 1 and groups % 2 == 0 else 1
+    return replace(tile, lanes=lanes, vectors=vectors), heads
+
+
+def _rows(positions: int, tile: Tile, heads: int) -> tuple[int, int]:
+    """Positions of a tile and of a last one: those that compute least behind the line's end."""
+    if host().vector_bytes < 64:
+        return (6, 3)
+    return (14, 7) if _computed(positions, 14) <= _computed(positions, 8) * 17 // 16 else (8, 4)
+
+
+def _computed(positions: int, rows: int) -> int:
+    rest, few = positions % rows, rows // 2
+    return positions - rest + (0 if rest == 0 else few if rest <= few else rows)
+
+
+def _product(
+    spec: DirectSpec, x: Operand, phase: Phase, places: tuple[int, int, int],
+    weights: tuple[Tile, int, Pointer], shape: tuple[int, ...],
+    scratch: Callable[[int], Pointer], workers: int,
+) -> Command:  # fmt: skip
+    tile, panel, packed = weights
+    groups, _, columns = shape
+    size, acc = SIZES[x.dtype], SIZES[spec.accumulate]
+    channels = x.shape[-1] // groups
+    strides = spatial_strides(x.strides, size)
+    n_blocks = -(-columns // tile.cols)
+    blocks = groups // spec.heads * n_blocks
+    lines = x.shape[0] * phase.counts[0] * phase.counts[1]
+    taps = prod(len(line.taps) for line in phase.axes)
+    work = max(phase.counts[2] * tile.cols * spec.heads * max(taps, 1) * channels, 1)
+    span = max(min(_WEIGHTS // (panel * spec.heads), blocks), 1)
+    spans = -(-blocks // span)
+    each = max(1, min(4 * _TASK // (work * span), -(-lines * spans // (4 * workers))))
+    along = phase.axes[2]
+    reach = along.taps[-1][1] - along.taps[0][1] if along.taps else 0
+    seen = (max(spec.rows) - 1) * along.stride + reach + 1
+    depth = len(phase.axes[0].taps) * len(phase.axes[1].taps)
+    copy = (depth * seen * channels * spec.heads + 2 * tile.lanes) * acc
+    copy = -(-copy // 4096) * 4096 + 256
+    merged = x.strides[-2] == channels and spec.heads == 1 and reach == len(along.taps) - 1
+    # In the order of DIRECT_SLOTS.
+    head = [
+        *x.pointer.consts, *packed.consts, columns, tile.b_row, lines, each,
+        *rows_of_lines(phase, places), channels, channels * size, panel, n_blocks * panel,
+        n_blocks, blocks, span, spans, int(merged), int(groups == spec.heads),
+        *scratch(copy * workers).consts, copy,
+    ]  # fmt: skip
+    item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
+    consts = [*head, *item, *axes_table(phase), *spec.epilogue.consts]
+    command = Command(spec, consts, spans * -(-lines // each))
+    command.flops = 2 * groups * lines * phase.counts[2] * columns * taps * channels
+    return command

@@ -1,0 +1,194 @@
+"""Depthwise convolutions whose taps of the last axis follow one another: they are code.
+
+An element of the input is loaded once for all positions of the block that see it.  Blocks that
+reach beyond the input branch around what is not there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlx.backend.llvm.convolution.channelwise import Channelwise, ChannelwiseSpec
+from mlx.backend.llvm.gemm.elements import first_lanes, multiply_add, prefetch
+from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.target import host
+from mlx.backend.llvm.values import Value, bits_of, const, i64, vector
+
+MOST_TAPS, MOST_STEP = 8, 2
+FEW = 4  # positions of a last block
+_GROUP = 4  # inputs that share a pointer
+
+
+@dataclass(frozen=True)
+class WindowsSpec(ChannelwiseSpec):
+    """A kernel for so many ``taps`` side by side, and ``together`` positions
+    ``step`` elements apart."""
+
+    taps: int
+    step: int
+    together: int
+
+    @property
+    def key(self) -> str:
+        return f"windows|{self.taps}|{self.step}|{self.together}|{super().key}"
+
+    def emit(self, module: Module, name: str) -> None:
+        _Windows(self, module, name).emit()
+
+
+class _Windows(Channelwise):
+    spec: WindowsSpec
+
+    def _line(self, source: Value, z: Value, y: Value, row: Value) -> None:
+        """Whole blocks of positions, and a last one of less; both inside the input or at its
+        edge."""
+        f, together, positions = self.f, self.spec.together, self.counts[2]
+        self.valid = [self._valid(0, z), self._valid(1, y)]
+        self.inside = self._inside()
+        few = FEW
+        rest = f.op("urem", positions, i64(together))
+        short = f.op("and", f.icmp("sgt", rest, i64(0)), f.icmp("sle", rest, i64(few)))
+        whole = f.select(short, f.sub(positions, rest), positions)
+        block = f.loop(i64(0), whole, i64(together))
+        first = block.index
+        begin, end = self.inside
+        there = f.icmp("sge", first, begin)
+        there = f.op("and", there, f.icmp("sle", f.add(first, i64(together)), end))
+        middle, edge, done = f.label("middle"), f.label("edge"), f.label("done")
+        f.branch_if(there, middle, edge)
+        f.start(middle)
+        self._window(source, row, first, together, False)
+        f.branch(done)
+        f.start(edge)
+        self._window(source, row, first, together, True)
+        f.branch(done)
+        f.start(done)
+        f.end_loop(block)
+        last = f.loop(whole, positions, i64(few))
+        self._window(source, row, last.index, few, True)
+        f.end_loop(last)
+
+    def _window(self, source: Value, row: Value, first: Value, count: int, edge: bool) -> None:
+        """All channels of ``count`` positions, of which those below the line's end are stored."""
+        f = self.f
+        at = f.mul(first, self.steps[2])
+        here = f.gep(source, f.mul(f.add(at, self.numbers["x"][0]), self.strides[2]))
+        to = f.add(row, f.mul(first, self.slot("x_rows")))
+        present = f.sub(self.counts[2], first) if edge else None
+        there = self._present(f.add(at, self.numbers["x"][0]), count) if edge else None
+        block = f.loop(i64(0), self.slot("outputs"), i64(self.lanes))
+        left = f.sub(self.slot("outputs"), block.index)
+        from_ = f.gep(here, f.mul(block.index, i64(self.element.size)))
+        weights = f.gep(self.w, f.mul(block.index, i64(self.size)))
+        self._fetch(from_, count)
+        sums = self._all_lines(from_, weights, left, count, there)
+        self._finish(sums, to, present, block.index, left)
+        f.end_loop(block)
+
+    def _fetch(self, source: Value, count: int) -> None:
+        """Ask for what the next line of positions sees here first."""
+        f = self.f
+        last = self._offset(1, f.sub(self.numbers["y"][2], i64(1)))
+        row = f.loop(i64(0), self.steps[1], i64(1), [f.gep(source, last)])
+        here = f.gep(row.values[0], self.strides[1])
+        for i in range(count * self.spec.step):
+            prefetch(f, f.gep(here, f.mul(self.strides[2], i64(i))), locality=2)
+        f.end_loop(row, [here])
+
+    def _inputs(self, count: int) -> int:
+        """Elements that ``count`` positions see."""
+        return (count - 1) * self.spec.step + self.spec.taps
+
+    def _present(self, start: Value, count: int) -> list[Value]:
+        """Which of the elements seen lie inside the input."""
+        f = self.f
+        places = [f.add(start, i64(i)) for i in range(self._inputs(count))]
+        return [f.icmp("ult", place, self.sizes[2]) for place in places]
+
+    def _all_lines(
+        self, source: Value, weights: Value, left: Value, count: int, there: list[Value] | None
+    ) -> list[Value]:
+        """The sums over all lines of taps inside the input."""
+        f = self.f
+        self.mask = first_lanes(f, left, self.lanes)
+        y_row = f.mul(self.slot("row"), i64(self.spec.taps))
+        z_row = f.mul(y_row, self.numbers["y"][2])
+        z = f.loop(*self.valid[0], i64(1), [const(self.type, 0)] * count)
+        plane = f.gep(source, self._offset(0, z.index))
+        y = f.loop(*self.valid[1], i64(1), z.values)
+        line = f.gep(plane, self._offset(1, y.index))
+        w = f.gep(weights, f.add(f.mul(z.index, z_row), f.mul(y.index, y_row)))
+        sums = self._one_line(line, w, y.values, there)
+        return f.end_loop(z, f.end_loop(y, sums))
+
+    def _one_line(
+        self, here: Value, w: Value, sums: list[Value], there: list[Value] | None
+    ) -> list[Value]:
+        """One line of taps: element by element, to all sums that it belongs to."""
+        f, factors = self.f, []
+        for _ in range(self.spec.taps):
+            factors.append(f.load(w, self.type, self.size))
+            w = f.gep(w, self.slot("row"))
+        for i in range(self._inputs(len(sums))):
+            if i and i % _GROUP == 0:
+                here = f.gep(here, f.mul(self.strides[2], i64(_GROUP)))
+            address = f.gep(here, f.mul(self.strides[2], i64(i % _GROUP)))
+            if there is None:
+                sums = self._one_element(i, address, factors, sums)
+                continue
+            before, inside, after = f.block, f.label("inside"), f.label("after")
+            f.branch_if(there[i], inside, after)
+            f.start(inside)
+            added = self._one_element(i, address, factors, sums)
+            inside = f.block
+            f.branch(after)
+            f.start(after)
+            pairs = zip(sums, added, strict=True)
+            sums = [a if a is b else f.phi(self.type, [(a, before), (b, inside)]) for a, b in pairs]
+        return sums
+
+    def _one_element(
+        self, i: int, address: Value, factors: list[Value], sums: list[Value]
+    ) -> list[Value]:
+        f, spec, out = self.f, self.spec, list(sums)
+        kind = vector(self.lanes, self.element.memory)
+        align = bits_of(self.element.memory) // 8
+        raw = f.masked_load(address, kind, self.mask, align, const(kind, 0))
+        value = self.element.widen(f, raw)
+        for tap, factor in enumerate(factors):
+            position, between = divmod(i - tap, spec.step)
+            if not between and 0 <= position < len(out):
+                out[position] = multiply_add(f, value, factor, out[position], host().has_fma)
+        return out
+
+    def _finish(
+        self, sums: list[Value], row: Value, present: Value | None, col: Value, left: Value
+    ) -> None:
+        """Whole vectors go where they shall lie, if nothing else is to be done with them."""
+        f = self.f
+        count = i64(len(sums)) if present is None else f.min(present, i64(len(sums)))
+        find = getattr(self.spec.epilogue, "destination", None)
+        place = find(self.kernel, self.context, self.spec.accumulate) if find else None
+        if place is None:
+            self._keep(sums)
+            self._store(row, count, col, left)
+            return
+        direct, other, done = f.label("direct"), f.label("other"), f.label("stored")
+        f.branch_if(f.icmp("sge", left, i64(self.lanes)), direct, other)
+        f.start(direct)
+        pointer, pitch = place
+        to = f.gep(f.gep(pointer, f.mul(row, pitch)), f.mul(col, i64(self.size)))
+        step = f.mul(pitch, self.slot("x_rows"))
+        for t, value in enumerate(sums):
+            if present is not None and t:
+                following = f.label("following")
+                f.branch_if(f.icmp("sgt", present, i64(t)), following, done)
+                f.start(following)
+            f.store(value, to, self.size)
+            to = f.gep(to, step)
+        f.branch(done)
+        f.start(other)
+        self._keep(sums)
+        self._store(row, count, col, left)
+        f.branch(done)
+        f.start(done)
