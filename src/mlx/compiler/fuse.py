@@ -111,8 +111,7 @@ class Fusion:
         """What to write out for a node: for a fold's element the view it is in, or the fold."""
         if node not in self.folds:
             return node
-        fold = self.folds[node]
-        *views, _, _ = self.operands[fold][0].chain
+        *views, _, _ = self.operands[fold := self.folds[node]][0].chain
         return views[-1] if views else fold
 
     def _operand_uses(self, node: Node) -> list[Use]:

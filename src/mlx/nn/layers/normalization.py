@@ -141,11 +141,9 @@ class GroupNorm(Module):
         rows = rows - self._over_group(mx.mean(rows, axis=1, keepdims=True))
         var = self._over_group(mx.mean(mx.square(rows), axis=1, keepdims=True))
         scale = mx.rsqrt(var + self.eps)
-        if "weight" in self:
-            rows = rows * (scale * self.weight) + self.bias
-        else:
-            rows = rows * scale
-        return rows.reshape(x.shape)
+        if "weight" not in self:
+            return (rows * scale).reshape(x.shape)
+        return (rows * (scale * self.weight) + self.bias).reshape(x.shape)
 
 
 class BatchNorm(Module):
