@@ -184,6 +184,13 @@ class Channelwise:
         sums = f.end_loop(x, [*moved, *sums])[2:]
         self._keep(f.end_loop(z, f.end_loop(y, sums)))
 
+    def in_whole_blocks(self, together: int, few: int) -> Value:
+        """Positions in blocks of ``together``: all, but for a rest that ``few`` are enough for."""
+        f, positions = self.f, self.counts[2]
+        rest = f.op("urem", positions, i64(together))
+        short = f.op("and", f.icmp("sgt", rest, i64(0)), f.icmp("sle", rest, i64(few)))
+        return f.select(short, f.sub(positions, rest), positions)
+
     def _keep(self, sums: list[Value]) -> None:
         for t, value in enumerate(sums):
             at = self.f.gep(self.buffer, i64(t * self.lanes * self.size))

@@ -168,9 +168,7 @@ class _Direct(Channelwise):
         f, positions = self.f, self.counts[2]
         begin, end = self.inside
         large, small = self.tiles[0], self.tiles[-1]
-        rest = f.op("urem", positions, i64(large.rows))
-        short = f.op("and", f.icmp("sgt", rest, i64(0)), f.icmp("sle", rest, i64(small.rows)))
-        whole = f.select(short, f.sub(positions, rest), positions)
+        whole = self.in_whole_blocks(large.rows, small.rows)
         for tile, first, last in ((large, i64(0), whole), (small, whole, positions)):
             loop = f.loop(first, last, i64(tile.rows))
             there = f.icmp("ne", self.slot("lies"), i64(0))

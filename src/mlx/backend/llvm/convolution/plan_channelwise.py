@@ -105,13 +105,14 @@ def _spec(
     follow = all(b == a + 1 for a, b in zip(places, places[1:], strict=False))
     few = 0 < len(places) <= MOST_TAPS and line.stride <= MOST_STEP
     if few and follow and share == Share(1, 1):
-        together = min(sizes, key=lambda each: _computed(line.count, each))
+        together = min(sizes, key=lambda each: computed(line.count, each, FEW))
         return WindowsSpec(dtype, accumulate, share, epilogue, len(places), line.stride, together)
     return ChannelwiseSpec(dtype, accumulate, share, epilogue)
 
 
-def _computed(positions: int, together: int) -> int:
-    """Positions that are computed, with those behind the line's end."""
+def computed(positions: int, together: int, few: int) -> int:
+    """Positions that are computed, with those behind the line's end: blocks of ``together``, and
+    a last one of ``few`` where these are enough."""
     rest = positions % together
-    last = 0 if rest == 0 else FEW if rest <= FEW else together
+    last = 0 if rest == 0 else few if rest <= few else together
     return positions - rest + last

@@ -12,7 +12,7 @@ from mlx.backend.llvm.convolution.direct import DirectSpec
 from mlx.backend.llvm.convolution.geometry import Phase, phases_of, places_of, runs_of
 from mlx.backend.llvm.convolution.lanes import Share
 from mlx.backend.llvm.convolution.patches import place_table, spatial, spatial_strides
-from mlx.backend.llvm.convolution.plan_channelwise import axes_table, rows_of_lines
+from mlx.backend.llvm.convolution.plan_channelwise import axes_table, computed, rows_of_lines
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue
@@ -95,12 +95,8 @@ def _rows(positions: int, tile: Tile, heads: int) -> tuple[int, int]:
     """Positions of a tile and of a last one: those that compute least behind the line's end."""
     if host().vector_bytes < 64:
         return (6, 3)
-    return (14, 7) if _computed(positions, 14) <= _computed(positions, 8) * 17 // 16 else (8, 4)
-
-
-def _computed(positions: int, rows: int) -> int:
-    rest, few = positions % rows, rows // 2
-    return positions - rest + (0 if rest == 0 else few if rest <= few else rows)
+    large, small = computed(positions, 14, 7), computed(positions, 8, 4)
+    return (14, 7) if large <= small * 17 // 16 else (8, 4)
 
 
 def _product(

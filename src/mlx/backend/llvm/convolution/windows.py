@@ -45,10 +45,7 @@ class _Windows(Channelwise):
         f, together, positions = self.f, self.spec.together, self.counts[2]
         self.valid = [self._valid(0, z), self._valid(1, y)]
         self.inside = self._inside()
-        few = FEW
-        rest = f.op("urem", positions, i64(together))
-        short = f.op("and", f.icmp("sgt", rest, i64(0)), f.icmp("sle", rest, i64(few)))
-        whole = f.select(short, f.sub(positions, rest), positions)
+        whole = self.in_whole_blocks(together, FEW)
         block = f.loop(i64(0), whole, i64(together))
         first = block.index
         begin, end = self.inside
@@ -64,8 +61,8 @@ class _Windows(Channelwise):
         f.branch(done)
         f.start(done)
         f.end_loop(block)
-        last = f.loop(whole, positions, i64(few))
-        self._window(source, row, last.index, few, True)
+        last = f.loop(whole, positions, i64(FEW))
+        self._window(source, row, last.index, FEW, True)
         f.end_loop(last)
 
     def _window(self, source: Value, row: Value, first: Value, count: int, edge: bool) -> None:

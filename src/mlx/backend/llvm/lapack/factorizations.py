@@ -10,7 +10,7 @@ from mlx.backend.llvm.lapack.routine import BLOCK, Routine, Sizes, finish
 from mlx.backend.llvm.lapack.small import cholesky_function, padded
 from mlx.backend.llvm.lapack.solvers import by_size, factored
 from mlx.backend.llvm.values import Value, const, i64
-from mlx.base.dtype import Dtype
+from mlx.base.dtype import Dtype, real_of
 from mlx.base.frozen import dataclass
 from mlx.compiler.sizes import most
 
@@ -39,7 +39,7 @@ class CholeskyRoutine(Routine):
 
             def factor() -> None:
                 info = c.checked("potrf", c.letter("U"), c.integer(n), a.start, c.leading(n))
-                finish(c, info, lambda: c.move(a, out, (n, n)))
+                finish(c, info, lambda: c.mover.copy(a, out, (n, n)))
 
             c.where_finite(c.mover.copy(x, a, (n, n), "lower"), factor, unknown)
 
@@ -49,7 +49,7 @@ class CholeskyRoutine(Routine):
 
             def factor() -> None:
                 info = c.f.call(name, "i64", a.start, n, lead)
-                finish(c, info, lambda: c.move(a, out, (n, n), "lower"))
+                finish(c, info, lambda: c.mover.copy(a, out, (n, n), "lower"))
 
             c.where_finite(c.mover.copy(x, a, (n, n), "lower"), factor, unknown)
 
@@ -163,7 +163,7 @@ class EighRoutine(Routine):
         return f"eigh {self.lower:d}"
 
     def sizes(self, m: int, n: int, k: int, dtype: Dtype) -> Sizes:
-        square, real = 2 * n * n + 6 * n + 1, dtype.size // (2 if dtype.is_complex else 1)
+        square, real = 2 * n * n + 6 * n + 1, real_of(dtype).size
         work = most(square, (BLOCK + 2) * n)
         whole = 5 * n + 3
         nbytes = [n * n * dtype.size, n * real, work * dtype.size, square * real, 4 * whole]
@@ -216,7 +216,7 @@ class SVDRoutine(Routine):
 
     def sizes(self, m: int, n: int, k: int, dtype: Dtype) -> Sizes:
         """``k`` is the number of singular values."""
-        large, real = most(m, n), dtype.size // (2 if dtype.is_complex else 1)
+        large, real = most(m, n), real_of(dtype).size
         left, right = (m, n) if self.full else (k, k)
         work = 4 * k * k + 7 * k + BLOCK * (m + n) + large
         reals = 5 * k * k + 5 * k + 2 * large * k + 2 * k * k + k

@@ -80,12 +80,6 @@ class Frame:
 
     # -- for routines --------------------------------------------------------------------
 
-    def move(
-        self, source: Matrix, target: Matrix, shape: tuple[Value, Value], triangle: str = ""
-    ) -> None:
-        """Copy a result, whatever it holds."""
-        self.mover.copy(source, target, shape, triangle)
-
     def is_small(self, *counts: Value) -> Value:
         """Whether a matrix with so many rows and columns is left to our own code."""
         small = const("i1", not self.dtype.is_complex)
@@ -149,7 +143,7 @@ class Frame:
         return f.cast("sext", f.load(info, "i32", 4), "i64")
 
     def where(
-        self, condition: Value, then: Callable[[], None], otherwise: Callable[[], None]
+        self, condition: Value, then: Callable[[], object], otherwise: Callable[[], object]
     ) -> None:
         f = self.f
         yes, no, done = f.label("yes"), f.label("no"), f.label("done")
