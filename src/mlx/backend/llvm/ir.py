@@ -267,6 +267,10 @@ class Function:
         """The smaller of two signed integers."""
         return self.select(self.icmp("slt", a, b), a, b)
 
+    def max(self, a: Value, b: Value) -> Value:
+        """The larger of two signed integers."""
+        return self.select(self.icmp("sgt", a, b), a, b)
+
     def alloca(self, type: str, count: int = 1, align: int = 64) -> Value:
         self._count += 1
         ref = f"%s{self._count}"

@@ -229,8 +229,8 @@ class _Direct(Channelwise):
         _, delta, taps = self.numbers["x"]
         seen = f.add(f.mul(self.steps[2], i64(tile.rows - 1)), f.mul(delta, f.sub(taps, i64(1))))
         seen = f.add(seen, i64(1))
-        low = f.min(_larger(f, f.sub(i64(0), x), i64(0)), seen)
-        high = _larger(f, f.min(f.sub(self.sizes[2], x), seen), low)
+        low = f.min(f.max(f.sub(i64(0), x), i64(0)), seen)
+        high = f.max(f.min(f.sub(self.sizes[2], x), seen), low)
         line_bytes = f.mul(seen, self.pitch)
         z = f.loop(z0, z1, i64(1), [here, self.scratch])
         y = f.loop(y0, y1, i64(1), z.values)
@@ -291,7 +291,3 @@ class _Direct(Channelwise):
             self.spec.epilogue.store(self.kernel, context, value, row, col, mask)
             f.branch(done)
         f.start(done)
-
-
-def _larger(f: Function, a: Value, b: Value) -> Value:
-    return f.select(f.icmp("sgt", a, b), a, b)

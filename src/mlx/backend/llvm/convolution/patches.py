@@ -87,7 +87,7 @@ class _Pack:
         line = f.loop(line0, line_end, i64(1), [target])
         (to,) = line.values
         start = f.mul(line.index, counts[2])
-        begin = f.sub(_larger(f, start, first), start)
+        begin = f.sub(f.max(start, first), start)
         count = f.sub(f.min(f.sub(end, start), counts[2]), begin)
         rest = f.op("udiv", line.index, counts[1])
         y, z = f.op("urem", line.index, counts[1]), f.op("urem", rest, counts[0])
@@ -138,15 +138,15 @@ class _Pack:
         room = f.sub(f.sub(self.sizes[2], taps), x)
         end = f.add(f.op("sdiv", room, step), i64(1))
         end = f.min(f.select(f.icmp("sge", room, i64(0)), end, i64(0)), positions)
-        end = f.select(there, _larger(f, end, begin), begin)
+        end = f.select(there, f.max(end, begin), begin)
         return begin, end
 
     def _clipped(self, x: Value, taps: Value, there: Value) -> tuple[Value, Value]:
         """The first tap inside the input, and the first one behind it."""
         f, zero = self.f, i64(0)
-        low = f.min(_larger(f, f.sub(zero, x), zero), taps)
-        high = f.min(_larger(f, f.sub(self.sizes[2], x), zero), taps)
-        return low, f.select(there, _larger(f, high, low), low)
+        low = f.min(f.max(f.sub(zero, x), zero), taps)
+        high = f.min(f.max(f.sub(self.sizes[2], x), zero), taps)
+        return low, f.select(there, f.max(high, low), low)
 
     def _clear(self, to: Value, length: Value) -> None:
         f = self.f
@@ -183,10 +183,6 @@ class _Pack:
 
     def _load_wide(self, f: Function, address: Value, lanes: int, left: Value | None) -> Value:
         return self.element.load_run(f, address, lanes, left)[0]
-
-
-def _larger(f: Function, a: Value, b: Value) -> Value:
-    return f.select(f.icmp("sgt", a, b), a, b)
 
 
 def spatial(values: Sequence[int]) -> Three:
