@@ -69,6 +69,11 @@ class Tile:
         return self.dots.together if self.dots else 2 if self.pairs else 1
 
     @property
+    def rate(self) -> float:
+        """Multiplications in the time of one of float32: a rule of thumb."""
+        return self.step * (8 if self.amx else 1) * 4 / self.itemsize / self.planes**2
+
+    @property
     def k_unit(self) -> int:
         """Elements along k that the micro-kernel takes at once."""
         return self.step * (self.lanes if self.amx else 1)
@@ -122,6 +127,11 @@ class Tile:
     def c_tile(self) -> int:
         """Elements of one tile of C."""
         return self.rows * self.cols * self.planes
+
+    @property
+    def least_rows(self) -> int:
+        """Rows of the smallest micro-kernel: blocks need not be whole tiles."""
+        return self.variants[0][0]
 
     @property
     def variants(self) -> list[tuple[int, int]]:
