@@ -13,6 +13,8 @@ from mlx.backend.llvm.gemm.halves import Halves
 from mlx.backend.llvm.gemm.pairs import Pairs, has_pairs
 from mlx.backend.llvm.target import Target, host
 
+LARGEST_GROUP = 128
+"""Elements along k that share a scale, where a quantized matrix is packed."""
 ROW, COLUMN = "row", "col"
 UNIT_ROW, UNIT_COL, GENERAL = "unitrow", "unitcol", "general"  # layouts of an operand
 
@@ -50,10 +52,10 @@ class Tile:
         and one of B lie in the first-level cache together.
 
         A processor that retires two vector FMAs a cycle waits for its second-level cache
-        otherwise (a fifth, on Emerald Rapids).
+        otherwise (a fifth, on Emerald Rapids).  Whole groups of quantized matrices fit.
         """
         fits = first_level() // ((self.rows + self.cols) * self.planes * self.itemsize)
-        fits -= fits % 32
+        fits -= fits % LARGEST_GROUP
         return self.depth if self.amx or fits < self.depth * 2 // 3 else min(fits, self.depth)
 
     @property
