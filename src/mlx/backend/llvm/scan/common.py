@@ -15,7 +15,6 @@ from mlx.base.frozen import dataclass
 WHOLE, TOTALS, PART = "whole", "totals", "part"
 """What a kernel does: whole rows; the totals of chunks; chunks whose totals are known."""
 
-
 @dataclass(frozen=True)
 class ScanSpec:
     primitive: Any
@@ -37,7 +36,7 @@ class ScanSpec:
 
 
 class Scan:
-    """What both kernels share: dtypes, the operation, its identity."""
+    """What all kernels share: dtypes, the operation, its identity."""
 
     def __init__(self, spec: ScanSpec, kernel: Kernel, lanes: int) -> None:
         self.spec, self.k, self.f = spec, kernel, kernel.f
