@@ -82,9 +82,7 @@ def _short(primitive: Any, dtype: str, view: Along, columns: int, workers: int) 
     group = 64 // accumulator(dtype_named(dtype)).size
     each = row * group * split_rows(-(-view.rows // group), row * group, workers)
     consts = [view.rows * row, each, *(c for v in view.views for c in v.pointer.consts)]
-    spec = ShortScanSpec(
-        primitive, dtype, 1, (True, True), size=int(view.size), columns=columns
-    )
+    spec = ShortScanSpec(primitive, dtype, 1, (True, True), size=int(view.size), columns=columns)
     return [Command(spec, consts, -(-(view.rows * row) // each))]
 
 

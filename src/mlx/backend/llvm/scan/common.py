@@ -15,6 +15,7 @@ from mlx.base.frozen import dataclass
 WHOLE, TOTALS, PART = "whole", "totals", "part"
 """What a kernel does: whole rows; the totals of chunks; chunks whose totals are known."""
 
+
 @dataclass(frozen=True)
 class ScanSpec:
     primitive: Any

@@ -1,7 +1,7 @@
 """Scans of many short rows: vectors of neighbours, whatever rows they belong to.
 
-A block is as many vectors as a row has elements, so that it holds whole rows and each vector's lanes
-have the same places in them in every block.
+A block is as many vectors as a row has elements, so that it holds whole rows and each vector's
+lanes have the same places in them in every block.
 """
 
 from __future__ import annotations
