@@ -81,12 +81,16 @@ def _singular_values(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
 
 @reference("Eig")
 def _eig(p: Any, node: Any, x: np.ndarray) -> Any:
-    return tuple(part.astype(np.complex64) for part in np.linalg.eig(x))
+    return tuple(_complex(part) for part in np.linalg.eig(x))
 
 
 @reference("Eigvals")
 def _eigvals(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
-    return np.linalg.eigvals(x).astype(np.complex64)
+    return _complex(np.linalg.eigvals(x))
+
+
+def _complex(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.result_type(x, np.complex64))
 
 
 @reference("Fourier")

@@ -10,7 +10,8 @@ order, is combined from the left.  Inside a chunk:
   Hillis and Steele 1986), and combine from the left with the fold of the earlier blocks;
 * elsewhere (:class:`ColumnScanSpec`), one element after the other.
 
-Scans of several operands (linear recurrences) go one element after the other without chunks.
+Scans of several operands (linear recurrences) go one element after the other without chunks
+(:class:`LineScanSpec` along the last axis).
 A reversed scan counts blocks and chunks from the end of the axis.
 """
 
@@ -25,8 +26,10 @@ from mlx.backend.llvm.along import Along, View, along, split_rows
 from mlx.backend.llvm.expressions import accumulator
 from mlx.backend.llvm.scan.columns import BLOCK, STRIDED_BLOCK, ColumnScanSpec
 from mlx.backend.llvm.scan.common import PART, TOTALS, WHOLE
+from mlx.backend.llvm.scan.lines import SIDE, LineScanSpec
 from mlx.backend.llvm.scan.rows import SUPER, RowScanSpec
 from mlx.backend.llvm.scan.short import MANY, MOST, ShortScanSpec
+from mlx.backend.llvm.target import host
 from mlx.base.dtype import dtype_named
 from mlx.compiler.nest import CHUNK
 
@@ -49,6 +52,8 @@ def plan_scan(
     size = dtype_named(out.dtype).size
     if len(inputs) == 1 and view.views[-1].step == size:
         return _by_blocks(primitive, out.dtype, view, 1, scratch, workers)
+    if view.views[-1].step == size:
+        return _lines(primitive, out.dtype, view, workers)
     if len(inputs) == 1 and view.depth and view.loops[-1] <= _few(out.dtype):
         columns = int(view.loops[-1])
         if view.views[-1].step == columns * size and view.views[-1].strides[-1] == size:
@@ -120,6 +125,15 @@ def _rows(
     return commands
 
 
+def _lines(primitive: Any, dtype: str, view: Along, workers: int) -> list[Command]:
+    tiles = -(-view.rows // SIDE)
+    each = split_rows(tiles, view.size * SIDE, workers)
+    width = dtype_named(dtype).size
+    units = tuple(bool(v.step == width) for v in view.views)
+    consts = [view.rows, each, view.size, *view.consts]
+    return [Command(LineScanSpec(primitive, dtype, view.depth, units), consts, -(-tiles // each))]
+
+
 def _streams(nbytes: int, result: View, *offsets: int) -> bool:
     """Whether to write around the caches: a large result, vectors aligned."""
     return caches.overflows(2 * nbytes) and all(
@@ -144,12 +158,16 @@ def _columns(primitive: Any, dtype: str, view: Along, scratch: Any, workers: int
     consts += [*strides, *scratch(each * workers).consts, each, *totals.consts]
     tasks = inner.rows * blocks * chunks
     modes = (TOTALS, PART) if chunks > 1 else (WHOLE,)
-    out = inner.views[-1]
+    out, single = inner.views[-1], columns <= host().lanes
     nbytes = view.rows * view.size * width
     stream = units[-1] and width == acc.size and _streams(nbytes, out, out.step, *out.strides)
     return [
         Command(
-            ColumnScanSpec(primitive, dtype, inner.depth, units, mode, stream=stream), consts, tasks
+            ColumnScanSpec(
+                primitive, dtype, inner.depth, units, mode, stream=stream, single=bool(single)
+            ),
+            consts,
+            tasks,
         )
         for mode in modes
     ]

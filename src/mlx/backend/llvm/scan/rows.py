@@ -282,7 +282,5 @@ class RowScan(BlockScan):
         if self.width > 1:
             columns = lane_consts(type, [r for _, r in places])
             offsets = f.add(offsets, f.mul(columns, f.splat(self.beside, lanes)))
-        addresses = f.emit(
-            f"getelementptr i8, ptr {pointer.ref}, {type} {offsets.ref}", vector(lanes, "ptr")
-        )
+        addresses = memory.moved(f, pointer, offsets)
         return Lane(self.acc, *memory.load_strided(e, addresses, self.dtype).parts)
