@@ -166,6 +166,14 @@ def moved(f: Function, base: Value, offsets: Value) -> Value:
     return f.emit(f"getelementptr i8, ptr {base.ref}, {offsets.type} {offsets.ref}", type)
 
 
+def moved_each(f: Function, addresses: Value, offsets: Value) -> Value:
+    """Addresses moved by bytes, the same for all or one a lane."""
+    return f.emit(
+        f"getelementptr i8, {addresses.type} {addresses.ref}, {offsets.type} {offsets.ref}",
+        addresses.type,
+    )
+
+
 def each_vector(e: LaneEmitter, count: Value, body: Callable[[Value, Value | None], None]) -> None:
     """Emit ``body(first, mask)`` for all of ``count`` elements, the last ones masked."""
     f, lanes = e.f, e.lanes

@@ -75,19 +75,24 @@ def _by_blocks(
         view, _, (beside, _) = view.without_last()
     width = dtype_named(dtype).size
     dense = view.views[0].step == columns * width and (columns == 1 or beside == width)
-    if dense and view.size * columns <= MOST and not dtype_named(dtype).is_complex:
-        row = view.size * columns * width
-        if view.rows * view.size * columns >= MANY and all(v.strides == (row,) for v in view.views):
-            return _short(primitive, dtype, view, columns, workers)
+    row = view.size * columns
+    if row <= MOST and view.rows * row >= MANY and not dtype_named(dtype).is_complex:
+        x, out = view.views
+        one = not x.step and not beside and not any(x.strides)
+        if out.strides == (row * width,) and (one or (dense and x.strides == out.strides)):
+            return _short(primitive, dtype, view, (columns, one), workers)
     return _rows(primitive, dtype, view, (columns, beside, dense), scratch, workers)
 
 
-def _short(primitive: Any, dtype: str, view: Along, columns: int, workers: int) -> list[Command]:
+def _short(
+    primitive: Any, dtype: str, view: Along, form: tuple[int, bool], workers: int
+) -> list[Command]:
+    columns, one = form
     row = view.size * columns
     group = 64 // accumulator(dtype_named(dtype)).size
     each = row * group * split_rows(-(-view.rows // group), row * group, workers)
     consts = [view.rows * row, each, *(c for v in view.views for c in v.pointer.consts)]
-    spec = ShortScanSpec(primitive, dtype, 1, (True, True), size=int(view.size), columns=columns)
+    spec = ShortScanSpec(primitive, dtype, 1, (not one, True), size=int(view.size), columns=columns)
     return [Command(spec, consts, -(-(view.rows * row) // each))]
 
 

@@ -78,9 +78,8 @@ class LineScan(Scan):
         self, operands: list[list[Value]], at: Value, mask: Value | None, carry: Lane
     ) -> Lane:
         """Scan one tile; the carries behind it.  What places beyond the end hold is not read."""
-        places = list(
-            zip(*(self._load(i, operands[i], at, mask) for i in range(len(operands) - 1)))
-        )
+        read = [self._load(i, pointers, at, mask) for i, pointers in enumerate(operands[:-1])]
+        places = list(zip(*read, strict=True))
         results: list[Lane] = [carry] * SIDE
         inclusive, behind = self.spec.primitive.inclusive, carry
         for place in reversed(range(SIDE)) if self.reverse else range(SIDE):

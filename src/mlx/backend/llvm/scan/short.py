@@ -9,6 +9,7 @@ from __future__ import annotations
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.scan.blocks import Block, BlockScan
 from mlx.backend.llvm.scan.common import ScanSpec
 from mlx.backend.llvm.values import i64, lane_consts, vector
@@ -22,7 +23,7 @@ MANY = 1 << 14
 
 @dataclass(frozen=True)
 class ShortScanSpec(ScanSpec):
-    """Rows of ``size`` places of ``columns`` elements, all side by side.
+    """Rows of ``size`` places of ``columns`` elements, all side by side, or x one number.
 
     Consts: elements, elements a task; base and offset of x and of the result.
     """
@@ -48,7 +49,10 @@ class ShortScan(BlockScan):
         self.row = self.spec.size * self.spec.columns
         count, each = k.const(0), k.const(1)
         pointers = k.pointer(2), k.pointer(4)
-        size = self.row * lanes
+        size, known = self.row * lanes, None
+        if not self.spec.units[0]:
+            one = memory.load_splat(self.e, pointers[0], self.dtype)
+            known = [Lane(self.acc, *one.parts)] * self.row
         first = f.mul(k.task, each)
         last = f.min(f.add(first, each), count)
         whole = f.sub(last, f.op("urem", f.sub(last, first), i64(size)))
@@ -59,9 +63,8 @@ class ShortScan(BlockScan):
                 memory.below(f, f.sub(left, i64(v * lanes)), lanes) for v in range(self.row)
             ]
             source, target = (f.gep(p, self.scaled(loop.index)) for p in pointers)
-            self.store_block(
-                self._scanned(self.load_block(source, self.row, masks)), target, masks, False
-            )
+            x = known or self.load_block(source, self.row, masks)
+            self.store_block(self._scanned(x), target, masks, False)
             f.end_loop(loop)
         f.ret()
 
