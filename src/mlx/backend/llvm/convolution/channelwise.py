@@ -8,7 +8,6 @@ input are left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.convolution.lanes import Share, lanes_for
@@ -64,8 +63,10 @@ class Channelwise:
     def sums_of_tile(self) -> int:
         return 8
 
-    def start(self, x: Value, state: Any) -> tuple[Value, Value]:
-        """Where a task's input starts, and its chunk of lines."""
+    def start(self, x: Value, slot: int) -> tuple[Value, Value]:
+        """Where a task's input starts, and its chunk of lines; the epilogue's consts start at
+        ``slot``."""
+        state = self.spec.epilogue.begin(self.kernel, slot)
         self.context = self.spec.epilogue.batch(self.kernel, state, i64(0))
         return x, self.kernel.task
 
@@ -82,8 +83,7 @@ class Channelwise:
         self.numbers = {name: axes[3 * i : 3 * i + 3] for i, name in enumerate("zyx")}
         self.buffer = f.alloca(self.type, self.sums_of_tile)
         self.step = f.mul(self.steps[2], self.strides[2])
-        state = self.spec.epilogue.begin(kernel, place + _PLACES + _AXES)
-        x, chunk = self.start(x, state)
+        x, chunk = self.start(x, place + _PLACES + _AXES)
         first = f.mul(chunk, self.slot("each"))
         last = f.min(f.add(first, self.slot("each")), self.slot("lines"))
         line = f.loop(first, last, i64(1))

@@ -135,10 +135,10 @@ class _Direct(Channelwise):
     def sums_of_tile(self) -> int:
         return max(self.spec.rows) * self.spec.heads * self.spec.vectors
 
-    def start(self, x: Value, state: Any) -> tuple[Value, Value]:
+    def start(self, x: Value, slot: int) -> tuple[Value, Value]:
         """A task's blocks (of a group's or some groups' outputs), and its chunk of lines."""
         f, kernel = self.f, self.kernel
-        self.state, self.weights = state, self.w
+        self.state, self.weights = self.spec.epilogue.begin(kernel, slot), self.w
         first = f.mul(f.op("urem", kernel.task, self.slot("spans")), self.slot("span"))
         self.blocks = first, f.min(f.add(first, self.slot("span")), self.slot("blocks"))
         scratch = kernel.pointer(self.names.index("scratch_base"))
