@@ -24,6 +24,7 @@ _COPY = 1 << 20  # bytes of what a tile sees
 _TASK = 1 << 18  # multiplications of a task
 _WEIGHTS = 1 << 17  # bytes of weights that a task goes through for each line
 _LONGEST = 1 << 30
+_MARGIN = 2  # most positions at one end of a line that have code of their own
 
 
 def is_direct(primitive: Any, x: Operand, other: Operand, columns: int, accumulate: str) -> bool:
@@ -74,7 +75,7 @@ def plan_direct(
         places = spatial((0, *found, 0))
         spec = DirectSpec(
             x.dtype, accumulate, Share(1, 1), epilogue, _rows(phase.counts[2], tile, heads),
-            tile.lanes, tile.vectors, heads,
+            tile.lanes, tile.vectors, heads, _margin(phase, x) if heads == 1 else 0,
         )  # fmt: skip
         out.append(_product(spec, x, phase, places, (tile, panel, packed), shape, scratch, workers))
     return out
@@ -97,6 +98,18 @@ def _rows(positions: int, tile: Tile, heads: int) -> tuple[int, int]:
         return (6, 3)
     large, small = computed(positions, 14, 7), computed(positions, 8, 4)
     return (14, 7) if large <= small * 17 // 16 else (8, 4)
+
+
+def _margin(phase: Phase, x: Operand) -> int:
+    """Positions that miss a tap at one end of a line, if they are few."""
+    line, size = phase.axes[2], x.shape[-2]
+    if not line.taps:
+        return 0
+    before = -(line.taps[0][1] // line.stride)
+    last = (line.count - 1) * line.stride + line.taps[-1][1]
+    behind = -((size - 1 - last) // line.stride)
+    missing = max(before, behind, 0)
+    return missing if missing <= _MARGIN else 0
 
 
 def _product(
