@@ -7,7 +7,9 @@ input are left out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.convolution.lanes import Share, lanes_for
@@ -215,17 +217,31 @@ class Channelwise:
         return out
 
     def _store(self, row: Value, count: Value, col: Value, left: Value) -> None:
+        """The buffer's sums: rows of one vector, of which ``left`` lanes are there."""
         f = self.f
-        whole, part, done = f.label("whole"), f.label("part"), f.label("stored")
-        f.branch_if(f.icmp("sge", left, i64(self.lanes)), whole, part)
-        for label, mask in ((whole, False), (part, True)):
-            f.start(label)
-            lanes = first_lanes(f, left, self.lanes) if mask else None
+
+        def rows(mask: Value | None) -> None:
             loop = f.loop(i64(0), count, i64(1), [row, self.buffer])
             at, source = loop.values
             value = f.load(source, self.type, self.size)
-            self.spec.epilogue.store(self.kernel, self.context, value, at, col, lanes)
+            self.spec.epilogue.store(self.kernel, self.context, value, at, col, mask)
             following = f.gep(source, i64(self.lanes * self.size))
             f.end_loop(loop, [f.add(at, self.slot("x_rows")), following])
+
+        self.whole_or_part(left, rows)
+
+    def whole_or_part(self, left: Value, store: Callable[[Value | None], None]) -> None:
+        """``store(None)`` of whole vectors, or with a mask of the ``left`` lanes that are there."""
+        f = self.f
+        whole, part, done = f.label("whole"), f.label("part"), f.label("stored")
+        f.branch_if(f.icmp("sge", left, i64(self.lanes)), whole, part)
+        for label in (whole, part):
+            f.start(label)
+            store(None if label is whole else first_lanes(f, left, self.lanes))
             f.branch(done)
         f.start(done)
+
+    def plain_place(self, context: Any) -> tuple[Value, Value] | None:
+        """Where the result lies and the bytes of a row, if sums are stored as they are."""
+        find = getattr(self.spec.epilogue, "destination", None)
+        return find(self.kernel, context, self.spec.accumulate) if find else None

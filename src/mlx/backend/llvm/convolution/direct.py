@@ -12,7 +12,7 @@ from typing import Any
 
 from mlx.backend.llvm.convolution.channelwise import SLOTS, Channelwise, ChannelwiseSpec
 from mlx.backend.llvm.convolution.direct_tile import TileOfPositions
-from mlx.backend.llvm.gemm.elements import first_lanes, llvm_type
+from mlx.backend.llvm.gemm.elements import llvm_type
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64, vector
 
@@ -34,12 +34,12 @@ class DirectSpec(ChannelwiseSpec):
     lanes: int
     vectors: int
     heads: int
-    margin: int
-    """Most positions that see a tap before a line, or behind it, and are left out there."""
+    missing: tuple[int, ...]
+    """Numbers of positions that miss a tap at an end of a line, and have code without them."""
 
     @property
     def key(self) -> str:
-        shape = f"{self.rows}|{self.lanes}x{self.vectors}x{self.heads}|{self.margin}"
+        shape = f"{self.rows}|{self.lanes}x{self.vectors}x{self.heads}|{self.missing}"
         return f"direct|{self.dtype}|{self.accumulate}|{shape}|{self.epilogue.key}"
 
     def emit(self, module: Module, name: str) -> None:
@@ -55,9 +55,9 @@ class _Direct(Channelwise):
         self.lanes = spec.lanes
         self.type = vector(spec.lanes, llvm_type(spec.accumulate))
         self.tiles = self.edges = [TileOfPositions(module, spec, rows) for rows in spec.rows]
-        if spec.margin:
-            self.edges = [TileOfPositions(module, spec, rows, spec.margin) for rows in spec.rows]
-        for tile in [*self.tiles, *(self.edges if spec.margin else ())]:
+        if spec.missing:
+            self.edges = [TileOfPositions(module, spec, rows, spec.missing) for rows in spec.rows]
+        for tile in [*self.tiles, *(self.edges if spec.missing else ())]:
             tile.emit()
 
     @property
@@ -104,9 +104,11 @@ class _Direct(Channelwise):
             there = f.op("and", there, f.icmp("sge", loop.index, begin))
             behind = f.add(loop.index, i64(tile.rows))
             there = f.op("and", there, f.icmp("sle", behind, end))
-            self._tile(tile, edge, source, loop.index, there)
             count = f.min(f.sub(positions, loop.index), i64(tile.rows))
-            self._store_tile(f.add(row, f.mul(loop.index, self.slot("x_rows"))), count)
+            here = f.add(row, f.mul(loop.index, self.slot("x_rows")))
+            stored = self._target(here, count, tile.rows)
+            self._tile(tile, edge, source, loop.index, there)
+            self._store_tile(here, f.select(stored, i64(0), count))
             f.end_loop(loop)
 
     def _tile(
@@ -128,9 +130,9 @@ class _Direct(Channelwise):
         self._as_it_lies(tile, here, x)
         f.branch(done)
         f.start(other)
-        if self.spec.margin:
+        if self.spec.missing:
             near = f.label("near")
-            f.branch_if(self._is_near(edge, x), near, copied)
+            f.branch_if(self._is_near(edge, first, x), near, copied)
             f.start(near)
             self._as_it_lies(edge, here, x)
             f.branch(done)
@@ -141,17 +143,19 @@ class _Direct(Channelwise):
         f.branch(done)
         f.start(done)
 
-    def _is_near(self, tile: TileOfPositions, x: Value) -> Value:
-        """Whether no more than the margin's positions miss a tap, which sees ``x`` or later,
-        and each tap only before the line or only behind it."""
+    def _is_near(self, tile: TileOfPositions, first: Value, x: Value) -> Value:
+        """Whether positions miss taps at the ends of the line as foreseen, each tap at one end:
+        the first position sees ``x`` or more."""
         f, step, size = self.f, self.steps[2], self.sizes[2]
         _, delta, taps = self.numbers["x"]
-        span, margin = f.mul(step, i64(tile.rows - 1)), f.mul(step, i64(tile.margin))
+        span = f.mul(step, i64(tile.rows - 1))
         last = f.add(f.add(x, span), f.mul(delta, f.sub(taps, i64(1))))
+        starts = f.icmp("eq", first, i64(0))
+        ends = f.icmp("eq", f.add(first, i64(tile.rows)), self.counts[2])
         near = f.icmp("ne", self.slot("lies"), i64(0))
         near = f.op("and", near, f.icmp("sgt", size, span))
-        near = f.op("and", near, f.icmp("sge", f.add(x, margin), i64(0)))
-        return f.op("and", near, f.icmp("slt", f.sub(last, margin), size))
+        near = f.op("and", near, f.op("or", starts, f.icmp("sge", x, i64(0))))
+        return f.op("and", near, f.op("or", ends, f.icmp("slt", last, size)))
 
     def _as_it_lies(self, tile: TileOfPositions, here: Value, x: Value) -> None:
         f = self.f
@@ -172,14 +176,14 @@ class _Direct(Channelwise):
         w_plane = f.mul(w_line, self.numbers["y"][2])
         w = f.gep(self.w, f.add(f.mul(z0, w_plane), f.mul(y0, w_line)))
         run = channels
-        if not tile.margin:
+        if not tile.missing:
             merged = f.icmp("ne", self.slot("merged"), i64(0))
             run = f.select(merged, f.mul(taps, channels), channels)
             taps = f.select(merged, i64(1), taps)
         f.call(
-            tile.name, "void", x, w, self.buffer, place, tap, line, plane, f.sub(z1, z0),
-            f.sub(y1, y0), taps, run, head, row, w_line, w_plane, self.slot("w_group"),
-            at, self.numbers["x"][1], self.steps[2], self.sizes[2],
+            tile.name, "void", x, w, self.out, self.out_pitch, place, tap, line, plane,
+            f.sub(z1, z0), f.sub(y1, y0), taps, run, head, row, w_line, w_plane,
+            self.slot("w_group"), at, self.numbers["x"][1], self.steps[2], self.sizes[2],
         )  # fmt: skip
 
     def _tile_of_copy(self, tile: TileOfPositions, here: Value, x: Value) -> None:
@@ -230,7 +234,27 @@ class _Direct(Channelwise):
         f.end_loop(run)
         f.end_loop(loop, [f.gep(here, self.strides[2]), f.gep(to, self.pitch)])
 
+    def _target(self, row: Value, count: Value, rows: int) -> Value:
+        """Whether a tile writes its sums where they shall lie: all there are, and plain ones.
+
+        ``out`` is where a tile stores, ``out_pitch`` the bytes between its positions.
+        """
+        f, spec = self.f, self.spec
+        cols, row_bytes = spec.vectors * self.lanes, spec.heads * spec.vectors * self.lanes
+        self.out, self.out_pitch = self.buffer, i64(row_bytes * self.size)
+        place = self.plain_place(self.contexts[0]) if spec.heads == 1 else None
+        if place is None:
+            return Value("false", "i1")
+        left = f.sub(self.slot("outputs"), self.column)
+        whole = f.op("and", f.icmp("sge", left, i64(cols)), f.icmp("eq", count, i64(rows)))
+        pointer, pitch = place
+        to = f.gep(f.gep(pointer, f.mul(row, pitch)), f.mul(self.column, self.element_bytes))
+        self.out = f.select(whole, to, self.out)
+        self.out_pitch = f.select(whole, f.mul(pitch, self.slot("x_rows")), self.out_pitch)
+        return whole
+
     def _store_tile(self, row: Value, count: Value) -> None:
+        """The buffer's sums, where the tile has left them there."""
         f, spec, bytes_ = self.f, self.spec, self.lanes * self.size
         loop = f.loop(i64(0), count, i64(1), [row, self.buffer])
         at, source = loop.values
@@ -242,12 +266,6 @@ class _Direct(Channelwise):
         f.end_loop(loop, [f.add(at, self.slot("x_rows")), source])
 
     def _store_vector(self, context: Any, value: Value, row: Value, col: Value) -> None:
-        f, left = self.f, self.f.sub(self.slot("outputs"), col)
-        whole, part, done = f.label("whole"), f.label("part"), f.label("stored")
-        f.branch_if(f.icmp("sge", left, i64(self.lanes)), whole, part)
-        for label in (whole, part):
-            f.start(label)
-            mask = None if label is whole else first_lanes(f, left, self.lanes)
-            self.spec.epilogue.store(self.kernel, context, value, row, col, mask)
-            f.branch(done)
-        f.start(done)
+        store = self.spec.epilogue.store
+        left = self.f.sub(self.slot("outputs"), col)
+        self.whole_or_part(left, lambda mask: store(self.kernel, context, value, row, col, mask))

@@ -1,7 +1,7 @@
 """A tile of a direct convolution: sums of neighbouring positions in registers over all taps.
 
 At the end of a line, taps that some positions see outside of it have loops without these
-positions: for each number that is missing before or behind, up to ``margin``.
+positions: for each number of them that is ``missing`` before or behind.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ _GROUP = 5  # rows that share a pointer: scaled pitches reach those between
 
 
 class TileOfPositions:
-    """``void tile(ptr x, ptr w, ptr sums, i64...)``: the sums of one tile, over all its taps."""
+    """``void tile(ptr x, ptr w, ptr out, i64...)``: the sums of one tile, over all its taps."""
 
-    numbers = ("place", "tap", "line", "plane", "planes", "lines", "taps", "channels", "head",
-               "w_row", "w_line", "w_plane", "w_group", "at", "delta", "step", "size")  # fmt: skip
-    """Bytes between what positions, taps, lines, planes see; how many of these, and channels;
-    bytes between groups, and between rows of weights and so on.  With a margin: the place in the
-    line that the first position sees, the distances of taps and positions, the line's size."""
+    numbers = ("pitch", "place", "tap", "line", "plane", "planes", "lines", "taps", "channels",
+               "head", "w_row", "w_line", "w_plane", "w_group", "at", "delta", "step",
+               "size")  # fmt: skip
+    """Bytes between positions of the result, and between what positions, taps, lines and planes
+    see; how many of these, and channels; bytes between groups, and between rows of weights and
+    so on.  To leave positions out: the place in the line that the first one sees, the distances
+    of taps and positions, the line's size."""
 
-    def __init__(self, module: Module, spec: Any, rows: int, margin: int = 0) -> None:
-        self.name = f"tile_{rows}_{margin}"
-        self.spec, self.rows, self.margin = spec, rows, margin
+    def __init__(self, module: Module, spec: Any, rows: int, missing: tuple[int, ...] = ()) -> None:
+        self.name = f"tile_{rows}_{len(missing)}"
+        self.spec, self.rows, self.missing = spec, rows, missing
         params = ["ptr noalias readonly", "ptr noalias readonly", "ptr noalias"]
         params += ["i64"] * len(self.numbers)
         self.f: Function = module.function(self.name, params, internal=True)
@@ -54,24 +56,27 @@ class TileOfPositions:
         moved = [f.gep(y.values[0], n["line"]), f.gep(y.values[1], n["w_line"])]
         sums = f.end_loop(y, [*moved, *sums])[2:]
         moved = [f.gep(z.values[0], n["plane"]), f.gep(z.values[1], n["w_plane"])]
+        each = self.spec.heads * self.spec.vectors
         for i, value in enumerate(f.end_loop(z, [*moved, *sums])[2:]):
-            f.store(value, f.gep(out, i64(i * self.spec.lanes * self.size)), self.size)
+            if i and i % each == 0:
+                out = f.gep(out, n["pitch"])
+            f.store(value, f.gep(out, i64(i % each * self.spec.lanes * self.size)), self.size)
         f.ret()
 
     def _tap(self, x: Value, w: Value, sums: list[Value], at: Value) -> list[Value]:
         """One tap, for the positions that see it inside the line."""
         everything = range(self.rows)
-        if not self.margin:
+        if not self.missing:
             return self._channels(x, w, sums, everything)
         f, n = self.f, self.n
         before = f.op("sdiv", f.sub(f.sub(n["step"], at), i64(1)), n["step"])
         room = f.op("sdiv", f.sub(f.sub(n["size"], i64(1)), at), n["step"])
         behind = f.sub(i64(self.rows - 1), room)
         done, found = f.label("done"), []
-        for k in range(1, self.margin + 1):
-            for missing, rows in ((before, everything[k:]), (behind, everything[:-k])):
+        for k in self.missing:
+            for number, rows in ((before, everything[k:]), (behind, everything[:-k])):
                 here, other = f.label("some"), f.label("other")
-                f.branch_if(f.icmp("eq", missing, i64(k)), here, other)
+                f.branch_if(f.icmp("eq", number, i64(k)), here, other)
                 f.start(here)
                 found.append((self._channels(x, w, sums, rows), f.block))
                 f.branch(done)
