@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +12,7 @@ from mlx.graph.node import Node, Shape, ancestors, next_serial
 KEPT = 4096
 PATIENCE = 8
 """Repetitions after which code is written for them."""
+MANY = 16
 
 
 def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]:
@@ -31,11 +32,35 @@ def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]
 
         names = ", ".join([f"x{i}" for i in range(count)])
         types = ", ".join([f"x{i}.shape, x{i}.dtype" for i in range(count)])
-        code = f"lambda {names}, *arguments: chain({types}, *arguments).repeat({names})"
-        recorded: Callable[..., Node] = eval(code, {"chain": chain})
-        return recorded
+        code = (
+            f"def recorded({names}, *arguments):\n"
+            f"    try:\n        found = chain({types}, *arguments)\n"
+            "    except TypeError:\n        found = None\n"  # what has no hash is wrong, mostly
+            f"    return found.repeat({names}) if found else make({names}, *arguments)\n"
+        )
+        known: dict[str, Any] = {"chain": chain, "make": make}
+        exec(code, known)
+        return known["recorded"]
 
     return decorate
+
+
+def by_types_of_all(make: Callable[..., Node]) -> Callable[..., Node]:
+    """As :func:`by_types` for ``make(nodes, *arguments)`` with any number of nodes; many are
+    not worth it."""
+    variants: dict[int, Callable[..., Node]] = {}
+
+    def recorded(nodes: Sequence[Node], *arguments: Any) -> Node:
+        count = len(nodes)
+        if not 0 < count <= MANY:
+            return make(nodes, *arguments)
+        variant = variants.get(count)
+        if variant is None:
+            variant = by_types(count)(lambda *given: make(given[:count], *given[count:]))
+            variants[count] = variant
+        return variant(*nodes, *arguments)
+
+    return recorded
 
 
 class _Chain:
