@@ -5,6 +5,7 @@ import pytest
 
 from mlx.base import dtype as dt
 from mlx.primitives.scans import CumMax, CumMin, CumProd, CumSum, LogCumSumExp, Recurrence
+from mlx.primitives.views import Transpose
 from mlx.runtime import team
 from tests.kernels.arrays import VIEWS, computed, leaf, numbers
 
@@ -117,3 +118,35 @@ def test_recurrence(shape, axis, reverse):
 def test_no_elements():
     assert computed(CumSum(0)(leaf(np.zeros((0, 3), np.float32)))).shape == (0, 3)
     assert computed(CumSum(1)(leaf(np.zeros((2, 0), np.float32)))).shape == (2, 0)
+
+
+@pytest.mark.parametrize("reverse, inclusive", DIRECTIONS)
+@pytest.mark.parametrize(
+    "shape, axis",
+    [((5003, 7), 1), ((3001, 5, 3), 1), ((2100, 2, 8), 1), ((70_001, 3), 0), ((7, 33, 5), 1),
+     ((200, 16), 0), ((200, 20), 0)],
+)  # fmt: skip
+def test_few_neighbours(shape, axis, reverse, inclusive):
+    """Few columns and many short rows, as they lie and turned: the same bits."""
+    x = np.random.default_rng(5).standard_normal(shape).astype(np.float32)
+    for make in (CumSum, CumMax, LogCumSumExp):
+        check(make, leaf(x), axis, reverse, inclusive)
+        plain = computed(make(axis, reverse, inclusive)(leaf(x)))
+        last = leaf(np.ascontiguousarray(np.moveaxis(x, 0, -1)))
+        turned = Transpose((x.ndim - 1, *range(x.ndim - 1)))(last)
+        assert np.array_equal(computed(make(axis, reverse, inclusive)(turned)), plain)
+
+
+@pytest.mark.parametrize("shape, axis", [((9, 21), 1), ((21, 9), 0), ((1, 40), 1), ((40, 18), 0)])
+@pytest.mark.parametrize("reverse, inclusive", DIRECTIONS)
+def test_recurrences(shape, axis, reverse, inclusive):
+    rng = np.random.default_rng(6)
+    a, b = (rng.standard_normal(shape) for _ in range(2))
+    got = computed(Recurrence(axis, reverse, inclusive)(leaf(a), leaf(b)))
+    a, b = (np.moveaxis(v, axis, 0) for v in (a, b))
+    want, carry = np.empty_like(a), np.zeros(a.shape[1:])
+    for i in reversed(range(len(a))) if reverse else range(len(a)):
+        following = a[i] * carry + b[i]
+        want[i] = following if inclusive else carry
+        carry = following
+    assert np.allclose(np.moveaxis(got, axis, 0), want, 1e-12, 1e-12)

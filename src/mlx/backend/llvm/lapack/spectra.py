@@ -101,8 +101,9 @@ class SVDRoutine(Routine):
 
     def emit(self, c: Frame, operands: list[Matrix]) -> None:
         (x, *rest), m, n, k, one = operands, c.m, c.n, c.size, i64(1)
-        u, values, vh = rest if len(rest) == 3 else (None, *rest, None)
+        values, bases = rest[len(rest) // 2], rest[::2] if len(rest) == 3 else []
         _, left, right = c.numbers
+        shapes = (m, left), (right, n)
         a, s = c.packed(0, n), c.packed(3, k, c.reals.dtype)
         u_own, vh_own = c.packed(1, left), c.packed(2, n)
         seen = c.mover.copy(x, a, (m, n))
@@ -111,17 +112,15 @@ class SVDRoutine(Routine):
             info = self._call(c, [a, s, u_own, vh_own])
 
             def store() -> None:
-                if u and vh:
-                    c.mover.copy(u_own, u, (m, left))
-                    c.mover.copy(vh_own, vh, (right, n))
+                for own, basis, shape in zip((u_own, vh_own), bases, shapes, strict=False):
+                    c.mover.copy(own, basis, shape)
                 c.reals.copy(s, values, (one, k))
 
             finish(c, info, store)
 
         def unknown() -> None:
-            if u and vh:
-                c.mover.fill(u, (m, left), nan, nan)
-                c.mover.fill(vh, (right, n), nan, nan)
+            for basis, shape in zip(bases, shapes, strict=False):
+                c.mover.fill(basis, shape, nan, nan)
             c.reals.fill(values, (one, k), nan, nan)
 
         c.where_finite(seen, factor, unknown)

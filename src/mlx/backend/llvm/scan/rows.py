@@ -267,8 +267,10 @@ class RowScan(BlockScan):
         if self.spec.units[0]:
             start = self.f.gep(pointer, self.scaled(self.f.mul(at, i64(self.width))))
             return self.load_block(start, self.width, masks)
-        masks_or = masks or [None] * self.width
-        return [self._gathered(pointer, at, v, mask) for v, mask in enumerate(masks_or)]
+        return [
+            self._gathered(pointer, at, v, None if masks is None else masks[v])
+            for v in range(self.width)
+        ]
 
     def _gathered(self, pointer: Value, at: Value, number: int, mask: Value | None) -> Lane:
         """Vector ``number`` of a block whose elements lie apart."""

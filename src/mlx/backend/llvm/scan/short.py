@@ -59,9 +59,10 @@ class ShortScan(BlockScan):
         for begin, end in ((first, whole), (whole, last)):
             loop = f.loop(begin, end, i64(size))
             left = f.sub(last, loop.index) if begin is whole else None
-            masks = left and [
-                memory.below(f, f.sub(left, i64(v * lanes)), lanes) for v in range(self.row)
-            ]
+            masks = None
+            if left is not None:
+                ends = [f.sub(left, i64(v * lanes)) for v in range(self.row)]
+                masks = [memory.below(f, end, lanes) for end in ends]
             source, target = (f.gep(p, self.scaled(loop.index)) for p in pointers)
             x = known or self.load_block(source, self.row, masks)
             self.store_block(self._scanned(x), target, masks, False)

@@ -55,7 +55,10 @@ def _network(record: Record, view: Along, scratch: Any, workers: int) -> list[Co
     consts = [rows, each, n, len(pairs) // 2, *view.consts]
     consts += [*scratch(nbytes * workers).consts, nbytes, *pairs]
     x, out = view.views
-    layouts = network.layout(x, record.dtype.size), network.layout(out, record.result_size)
+    layouts = (
+        network.layout(x, n, record.dtype.size),
+        network.layout(out, n, record.result_size),
+    )
     return [Command(NetworkSpec(record, view.depth, layouts), consts, -(-groups // each))]
 
 

@@ -52,9 +52,13 @@ ALONG, ACROSS, APART = "along", "across", "apart"
 """Which elements are neighbours in memory: those of a row, those of a column, none."""
 
 
-def layout(view: View, size: int) -> str:
-    """Of an operand whose elements have a size in bytes."""
-    if view.step == size:
+TILED = 6
+"""Elements from which a row is read and written in tiles."""
+
+
+def layout(view: View, n: int, size: int) -> str:
+    """Of an operand's rows of n elements of a size in bytes."""
+    if view.step == size and n >= TILED:
         return ALONG
     return ACROSS if view.strides == (size,) else APART
 
