@@ -81,7 +81,6 @@ def compile(  # noqa: A001 (MLX's name)
 
 
 _pending: weakref.WeakKeyDictionary[Node, Undo] = weakref.WeakKeyDictionary()
-_picks = tuple(Pick(i) for i in range(4096))
 
 
 class _Entry:
@@ -93,10 +92,7 @@ class _Entry:
         self._primitive = CompiledCall(graph, _undo)
         self._types = graph.types
         self._effects = effects
-        self._results = [
-            (_picks[i] if i < len(_picks) else Pick(i), shape, dtype)
-            for i, (shape, dtype) in enumerate(graph.types)
-        ]
+        self._results = [(Pick(i), shape, dtype) for i, (shape, dtype) in enumerate(graph.types)]
         self._constants, self._shapes, self._dtypes = found.constants, found.shapes, found.dtypes
         self._exact = all(c == c and c != 0 for c in found.constants)
         effects.seal({i: at for at, i in enumerate(used)})

@@ -238,7 +238,8 @@ def randint(
     key: array | None = None,
     stream: Any = None,
 ) -> array:
-    """Uniform integers in [low, high); the bounds broadcast to ``shape``.
+    """Uniform integers in [low, high); the bounds broadcast to ``shape``.  Where no integer is
+    at least ``low`` and less than ``high``, it is ``low``.
 
     >>> mx.random.randint(0, 10, (3,), key=mx.random.key(7))
     array([2, 4, 4], dtype=int32)
@@ -249,7 +250,12 @@ def randint(
     bounds = [operand("random.randint", b) for b in (low, high)]
     sizes = _sizes("random.randint", shape, *bounds)
     source = key_node(key)
-    return wrap(uniform_node(bounds, sizes, dt.float32, source, _floor_to(kind)))
+    low_number, high_number = bounds
+    if type(low_number) is type(high_number) is int and low_number < high_number:
+        return wrap(uniform_node(bounds, sizes, dt.float32, source, _floor_to(kind)))
+    least, most = (fitted(b, sizes, dt.float32) for b in bounds)
+    drawn = uniform_node([least, most], sizes, dt.float32, source)
+    return wrap(_floor_to(kind)(Maximum()(Minimum()(drawn, most - 1.0), least)))
 
 
 def bernoulli(
