@@ -137,6 +137,19 @@ def _undo(call: Node) -> None:
         own.undo(call.inputs)
 
 
+_made: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked child: the threads that were tracing are gone, and never let go."""
+    for compiled in list(_made):
+        compiled._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class Compiled:
     """A compiled function."""
 
@@ -150,6 +163,7 @@ class Compiled:
         self._kept: OrderedDict[_Entry, Pattern] = OrderedDict()
         self._usage = Usage()
         self._lock = threading.RLock()
+        _made.add(self)
         self.traces = 0
 
     def __get__(self, instance: Any, owner: type) -> Any:

@@ -21,16 +21,16 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
+from mlx.base.locks import lock
 from mlx.graph.node import Node, Shape, record
 
 _tokens: dict[Any, int] = {}
-_token_lock = threading.Lock()
+_token_lock = lock()
 _classes: dict[type, tuple[Callable[[Any], Any], dict[Any, int]]] = {}
 
 
