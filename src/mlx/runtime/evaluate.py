@@ -159,8 +159,9 @@ def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
         order.clear()
         order, _, finished = _collect([n for n in roots if n.data is None])
     for piece in pieces(order):
+        _settle(piece)  # outputs of a node that an earlier piece computed whole
         inner = {source for node in piece for source in node.inputs}
-        last = [node for node in piece if node not in inner]
+        last = [node for node in piece if node.data is None and node not in inner]
         piece.clear()
         del inner
         _evaluate_region(describe(last, _ALL), asynchronous)
