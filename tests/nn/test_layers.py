@@ -110,7 +110,7 @@ def y_nonzero_index(y):
         (lambda: nn.InstanceNorm(3), (2, 3)),
         (lambda: nn.GroupNorm(3, 4), (1, 2, 4)),
         (lambda: nn.MaxPool2d(2), (2, 2, 2)),
-        (lambda: nn.MaxPool2d(3), (1, 2, 2, 1)),
+        (lambda: nn.MaxPool2d(4, stride=1), (1, 2, 2, 1)),
         (lambda: nn.Upsample(2), (2, 3)),
         (lambda: nn.Upsample((2, 3)), (1, 4, 1)),
         (lambda: nn.Upsample(0.1), (1, 4, 1)),
@@ -168,3 +168,10 @@ def test_half_precision_is_kept():
         layer = make()
         layer.set_dtype(mx.float16)
         assert layer(x).dtype == mx.float16
+
+
+def test_windows_larger_than_the_input_have_no_place():
+    """By less than a stride the result is empty, as in MLX."""
+    assert nn.MaxPool2d(4)(mx.ones((1, 3, 3, 2))).shape == (1, 0, 0, 2)
+    assert nn.AvgPool1d(4)(mx.ones((1, 3, 2))).shape == (1, 0, 2)
+    assert nn.MaxPool2d((2, 5))(mx.ones((1, 4, 3, 2))).shape == (1, 2, 0, 2)

@@ -91,3 +91,11 @@ def test_moments_of_a_correlated_normal() -> None:
 def test_bad_input_raises(error: type[Exception], call: Any) -> None:
     with pytest.raises(error, match=r"\[random"):
         call()
+
+
+def test_randint_without_an_integer_in_range_gives_the_lower_bound() -> None:
+    assert mx.random.randint(10, 0, (4,)).tolist() == [10] * 4
+    assert mx.random.randint(5, 5, (2,), dtype=mx.uint8).tolist() == [5, 5]
+    low, high = mx.array([10, 3]), mx.array([0, 5])
+    drawn = mx.random.randint(low, high, (50, 2))
+    assert drawn[:, 0].tolist() == [10] * 50 and set(drawn[:, 1].tolist()) <= {3, 4}

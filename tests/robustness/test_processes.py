@@ -74,6 +74,40 @@ print(codes)
 """
 
 
+FORK_WHILE_TRACING = """
+import os, signal, threading
+import mlx.core as mx
+inside, go_on = threading.Event(), threading.Event()
+def f(x):
+    if threading.current_thread() is not threading.main_thread():
+        inside.set()
+        go_on.wait()
+    return x + mx.random.uniform(shape=(1,)) * 0
+traced = mx.compile(f)
+thread = threading.Thread(target=lambda: traced(mx.ones(1)))
+thread.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    os._exit(0 if traced(mx.ones(2)).tolist() == [1, 1] else 3)
+print(os.waitpid(child, 0)[1])
+go_on.set()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork_while_another_thread_traces() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK_WHILE_TRACING],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.stdout.split() == ["0"], done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_fork_while_other_threads_evaluate() -> None:
     done = subprocess.run(

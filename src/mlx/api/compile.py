@@ -82,7 +82,6 @@ def compile(  # noqa: A001 (MLX's name)
 
 
 _pending: weakref.WeakKeyDictionary[Node, Undo] = weakref.WeakKeyDictionary()
-_picks = tuple(Pick(i) for i in range(4096))
 
 
 class _Entry:
@@ -97,10 +96,7 @@ class _Entry:
         self._primitive = CompiledCall(graph, _undo)
         self._types = graph.types
         self._effects = effects
-        self._results = [
-            (_picks[i] if i < len(_picks) else Pick(i), shape, dtype)
-            for i, (shape, dtype) in enumerate(graph.types)
-        ]
+        self._results = [(Pick(i), shape, dtype) for i, (shape, dtype) in enumerate(graph.types)]
         self._constants, self._shapes, self._dtypes = found.constants, found.shapes, found.dtypes
         self._exact = all(c == c and c != 0 for c in found.constants)
         effects.seal({i: at for at, i in enumerate(used)})
@@ -150,6 +146,19 @@ def _undo(call: Node) -> None:
         own.undo(call.inputs)
 
 
+_made: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked child: the threads that were tracing are gone, and never let go."""
+    for compiled in list(_made):
+        compiled._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class Compiled:
     """A compiled function."""
 
@@ -163,6 +172,7 @@ class Compiled:
         self._kept: OrderedDict[_Entry, Pattern] = OrderedDict()
         self._usage = Usage()
         self._lock = threading.RLock()
+        _made.add(self)
         self.traces = 0
 
     def __get__(self, instance: Any, owner: type) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import json
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,6 +26,7 @@ from mlx.graph.trace import Trace, placeholder
 from mlx.ops import random
 from mlx.runtime import io
 
+json = LazyModule("json")
 pathlib = LazyModule("pathlib")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,10 +11,13 @@ from mlx.api.portable import FORMAT, described_inputs, rebuilt
 from mlx.api.sizes import evaluated
 from mlx.array import array, wrap
 from mlx.array.values import value_node
+from mlx.base.lazy import LazyModule
 from mlx.graph.node import Node
 from mlx.graph.trace import Trace
 from mlx.runtime import io
 from mlx.transforms.replay import substitute
+
+json = LazyModule("json")
 
 KEPT = 64
 

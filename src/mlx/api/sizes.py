@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from math import isclose, prod
 from typing import Any
+
+from mlx.base.lazy import LazyModule
+
+fractions = LazyModule("fractions")
 
 Shapes = Sequence[tuple[int, ...]]
 Group = tuple[tuple[int, int], ...]
@@ -113,10 +116,10 @@ def _merge(sizes: list[Sequence[int]], values: list[Any]) -> Any:
 
 def _sum(sizes: list[Sequence[int]], values: list[Any]) -> Any:
     """A constant and a multiple of each size, from its first sample."""
-    terms, constant = [], Fraction(values[0])
+    terms, constant = [], fractions.Fraction(values[0])
     for i, size in enumerate(sizes[0]):
         sample = 1 + i * len(_FRESH)
-        slope = Fraction(values[sample] - values[0]) / (sizes[sample][i] - size)
+        slope = fractions.Fraction(values[sample] - values[0]) / (sizes[sample][i] - size)
         if slope:
             terms.append([float(slope), i])
             constant -= slope * size

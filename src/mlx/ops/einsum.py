@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base.dtype import promote
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node
 from mlx.ops.chains import by_types_of_all
 from mlx.ops.operands import array_node
@@ -24,7 +24,7 @@ from mlx.primitives.views import reshape, transpose
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Term:
     """An operand with one letter an axis."""
 

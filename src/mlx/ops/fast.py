@@ -54,12 +54,12 @@ def _normal(nodes: Sequence[Node], name: str, what: tuple[str, ...], eps: float)
 
 
 def _normalised(name: str, x: array, weight: Any, bias: Any, eps: float) -> array:
-    nodes, what = [_float_node(name, x)], ()
+    nodes, what = [_float_node(name, x)], list[str]()
     for parameter, given in (("weight", weight), ("bias", bias)):
         if given is not None:
             nodes.append(array_node(name, given))
-            what += (parameter,)
-    return wrap(_normal(nodes, name, what, number(name, "eps", eps)))
+            what.append(parameter)
+    return wrap(_normal(nodes, name, tuple(what), number(name, "eps", eps)))
 
 
 def layer_norm(

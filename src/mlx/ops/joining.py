@@ -103,8 +103,8 @@ def stack(arrays: Sequence[array], axis: int = 0, *, stream: Any = None) -> arra
 
 @by_types_of_all
 def _stacked(nodes: Sequence[Node], axis: int) -> Node:
-    shape = nodes[0].shape
-    if any(x.shape != shape for x in nodes):
+    shape, *others = dict.fromkeys([x.shape for x in nodes])
+    if others:
         raise ValueError(
             f"[stack] All arrays must have the same shape, got {[x.shape for x in nodes]}."
         )
@@ -374,16 +374,12 @@ def meshgrid(
     order = list(range(count))
     if indexing == "xy" and count > 1:
         order[:2] = 1, 0
-    shape: Shape = tuple(x.size for _, x in sorted(zip(order, nodes, strict=True), key=_first))
+    shape: Shape = tuple(nodes[order.index(i)].size for i in range(count))
     out = []
     for at, x in zip(order, nodes, strict=True):
         line = views.reshape(x, tuple(x.size if i == at else 1 for i in range(count)))
         out.append(wrap(line if sparse else fitted(line, shape, x.dtype)))
     return tuple(out)
-
-
-def _first(pair: tuple[int, Node]) -> int:
-    return pair[0]
 
 
 def diag(a: array, /, k: int = 0, *, stream: Any = None) -> array:

@@ -10,13 +10,13 @@ scale an 8-bit float).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, promote
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.ops.fp8 import LARGEST, decode, encode, masked
 from mlx.ops.operands import array_node, dtype_of, fitted

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.locks import lock
 from mlx.graph.node import Node, Shape
 from mlx.ops.chains import by_types
 from mlx.ops.operands import (
@@ -45,7 +45,7 @@ from mlx.primitives.transcendental import Erf, ErfInv, Log, Log1p
 from mlx.primitives.views import Concatenate, reshape
 
 Sizes = int | Sequence[int]
-_lock = threading.Lock()
+_lock = lock()
 _BELOW_ONE = {
     d: float(np.nextafter(d.numpy.type(1), d.numpy.type(0))) for d in dt.ALL if d.is_float
 }
@@ -238,7 +238,7 @@ def randint(
     key: array | None = None,
     stream: Any = None,
 ) -> array:
-    """Uniform integers in [low, high); the bounds broadcast to ``shape``.
+    """Uniform integers in [low, high), ``low`` if none is; the bounds broadcast to ``shape``.
 
     >>> mx.random.randint(0, 10, (3,), key=mx.random.key(7))
     array([2, 4, 4], dtype=int32)
@@ -249,7 +249,11 @@ def randint(
     bounds = [operand("random.randint", b) for b in (low, high)]
     sizes = _sizes("random.randint", shape, *bounds)
     source = key_node(key)
-    return wrap(uniform_node(bounds, sizes, dt.float32, source, _floor_to(kind)))
+    if type(bounds[0]) is type(bounds[1]) is int and bounds[0] < bounds[1]:
+        return wrap(uniform_node(bounds, sizes, dt.float32, source, _floor_to(kind)))
+    least, most = (fitted(b, sizes, dt.float32) for b in bounds)
+    drawn = uniform_node([least, most], sizes, dt.float32, source)
+    return wrap(_floor_to(kind)(Maximum()(Minimum()(drawn, most - 1.0), least)))
 
 
 def bernoulli(
@@ -270,7 +274,7 @@ def bernoulli(
     wide = dt.promote(node.dtype, dt.float32)
     if node.size == 1:
         return wrap(_below(key_node(key), reshape(node, ()), sizes, wide))
-    unit = _unit(sizes, key_node(key), dt.float32, lambda u: u)
+    unit = _unit(sizes, key_node(key), dt.float32, _itself)
     return wrap(cast(unit, wide) < fitted(node, sizes, wide))
 
 
@@ -344,7 +348,7 @@ def truncated_normal(
     sizes = least if shape is None else _sizes(name, shape, *bounds)
     low, high = (fitted(b, sizes, kind) for b in bounds)
     ends = [Erf()(b * (1 / _ROOT_2)) for b in (low, high)]
-    unit = _unit(sizes, key_node(key), kind, lambda u: u)
+    unit = _unit(sizes, key_node(key), kind, _itself)
     out = ErfInv()(ends[0] + unit * (ends[1] - ends[0])) * _ROOT_2
     return wrap(Minimum()(Maximum()(out, low), high))
 

@@ -99,25 +99,32 @@ def _meeting(a: Shape, b: Shape) -> tuple[Shape, Broadcast | None, Broadcast | N
     return shape, first, second
 
 
+def _beside(value: Any, node: Node) -> Node | None:
+    """A Python number as a node of another's type; None where that takes more thought."""
+    dtype = node.dtype
+    if dtype.is_inexact:
+        if type(value) in _NUMBERS:
+            return Node(constant(float(value)), (), node.shape, dtype)
+    elif type(value) is int and value in _SMALL and dtype.is_integer:
+        return Node(constant(value), (), node.shape, dtype)
+    return None
+
+
 def binary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any, Any], array]:
     """A function that records ``primitive`` of two operands, promoted and broadcast."""
     compute, direct = _tables(primitive, rule)
 
     def record(a: Any, b: Any) -> array:
+        x: Node | None
         if type(a) is array:
             x = a._node
-            if type(b) is array:
-                y = b._node
-            elif type(b) in _NUMBERS and x.dtype.is_inexact:
-                y = Node(constant(float(b)), (), x.shape, x.dtype)
-            elif type(b) is int and b in _SMALL and x.dtype.is_integer:
-                y = Node(constant(b), (), x.shape, x.dtype)
-            else:
-                return general(a, b)
-        elif type(b) is array and type(a) in _NUMBERS and b._node.dtype.is_inexact:
+            y = b._node if type(b) is array else _beside(b, x)
+        elif type(b) is array:
             y = b._node
-            x = Node(constant(float(a)), (), y.shape, y.dtype)
+            x = _beside(a, y)
         else:
+            return general(a, b)
+        if x is None or y is None:
             return general(a, b)
         dtype, shape = x.dtype, x.shape
         result = direct[dtype.index]

@@ -11,11 +11,11 @@ Further derivatives are compositions of matrix products: quadratic in the length
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Pick, Primitive, full_like, iota, zeros_like
 from mlx.primitives.bitwise import BitwiseInvert, BitwiseOr

@@ -21,15 +21,16 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
+from mlx.base.locks import lock
 from mlx.graph.node import Node, Shape, record
 
 _tokens: dict[Any, int] = {}
-_token_lock = threading.Lock()
+_token_lock = lock()
 _classes: dict[type, tuple[Callable[[Any], Any], dict[Any, int]]] = {}
 
 
@@ -181,7 +182,7 @@ LITERALS = frozenset({0, 1, -1, 2, 0.5})
 _RUN_TIME_NUMBER = _tokens.setdefault("run-time number", len(_tokens))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Full(Source):
     """The same number everywhere."""
 
@@ -215,7 +216,7 @@ class Full(Source):
         raise AssertionError("a source has no inputs to batch")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Iota(Source):
     """The index along one axis."""
 
@@ -231,11 +232,12 @@ def iota(shape: Shape, axis: int, dtype: Dtype) -> Node:
     return Node(Iota(axis), (), shape, dtype)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Pick(Primitive):
     """One output of a node that has several."""
 
     family = "pick"
+    shared = True
     index: int
 
     def infer(self, node: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]

@@ -8,11 +8,11 @@ derivative, so any order of derivatives is made of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from mlx.base.dtype import Dtype
+from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full, full
 from mlx.primitives.contraction import Contraction

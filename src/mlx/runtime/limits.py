@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from mlx.base.frozen import dataclass
 from mlx.base.lazy import LazyModule
 from mlx.runtime import team
 

@@ -12,10 +12,10 @@ import sys
 import time
 from array import array as words
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mlx.base.frozen import dataclass
 from mlx.base.lazy import LazyModule
 from mlx.runtime import team
 from mlx.runtime.limits import limits
@@ -64,7 +64,6 @@ class KernelTime:
 HEAD = ("kernel", "kind", "tasks", "us", "MB", "GB/s", "GFLOP/s", "of limit")
 
 
-@dataclass
 class Explanation:
     """The kernels that an evaluation ran; prints as a table, slowest kinds last.
 
@@ -73,8 +72,9 @@ class Explanation:
         arena_bytes: temporary memory of each program.
     """
 
-    kernels: list[KernelTime] = field(default_factory=list)
-    arena_bytes: list[int] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.kernels: list[KernelTime] = []
+        self.arena_bytes: list[int] = []
 
     @property
     def seconds(self) -> float:
@@ -129,7 +129,8 @@ def timed(program: Executable) -> Callable[[Any, words[int]], int]:
 
 
 def _run_timed(program: Executable, segment: Any, bases: words[int]) -> int:
-    found = Explanation([], [program.arena_bytes])
+    found = Explanation()
+    found.arena_bytes.append(program.arena_bytes)
     status = 0
     for command in _commands_of(program, segment):
         code = programs.kernel(command.spec)

@@ -18,12 +18,14 @@ Size = tuple[int, ...]
 
 
 def window_counts(positions: Sequence[int], kernel: Size, stride: Size) -> list[int]:
-    """How many windows fit, for each axis.  Raises ValueError where none does."""
-    if any(k > n for k, n in zip(kernel, positions, strict=True)):
+    """How many windows fit, for each axis; none where the window is larger by less than a step.
+    Raises ValueError where it is larger by more."""
+    counts = [(n - k) // s + 1 for n, k, s in zip(positions, kernel, stride, strict=True)]
+    if min(counts) < 0:
         raise ValueError(
             f"[pool] The window {kernel} is larger than the padded input {tuple(positions)}."
         )
-    return [(n - k) // s + 1 for n, k, s in zip(positions, kernel, stride, strict=True)]
+    return counts
 
 
 def window_slices(x: mx.array, kernel: Size, stride: Size) -> list[mx.array]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
-from mlx.nn.layers._windows import window_max, window_mean
+from mlx.nn.layers._windows import window_counts, window_max, window_mean
 from mlx.nn.layers.base import Module
 
 Size = int | tuple[int, ...]
@@ -71,6 +71,9 @@ class _Pool(Module):
         fits = all(n % k == 0 for n, k in zip(x.shape[1:-1], kernel, strict=True))
         if kernel == stride and fits:
             return type(self)._reduce(_tiles(x, kernel), axis=-2)
+        counts = window_counts(x.shape[1:-1], kernel, stride)
+        if 0 in counts:
+            return mx.zeros((x.shape[0], *counts, x.shape[-1]), x.dtype)
         return type(self)._fold(kernel, stride)(x)
 
 
@@ -89,7 +92,8 @@ class _Pool3d(_Pool):
 class MaxPool1d(_Pool1d):
     """Maximum over windows of ``(N, L, C)``; `stride` defaults to `kernel_size`.
 
-    Raises ValueError for settings of another length or a window larger than the input.
+    A window larger than the input has no place in it: the result is empty.  Raises ValueError
+    for settings of another length, or where the window is larger by more than a stride.
 
     >>> nn.MaxPool1d(2)(mx.arange(4).reshape(1, 4, 1)).tolist()
     [[[1], [3]]]

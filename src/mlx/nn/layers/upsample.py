@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Literal
 
 import mlx.core as mx
@@ -49,7 +48,13 @@ def _nearest(size: int, target: int) -> list[int]:
     if target < size:
         return [i * size // target for i in range(target)]
     # The nearest centre, of two equally near the even one.
-    return [round(Fraction((2 * i + 1) * size - target, 2 * target)) for i in range(target)]
+    return [_rounded((2 * i + 1) * size - target, 2 * target) for i in range(target)]
+
+
+def _rounded(numerator: int, denominator: int) -> int:
+    """The integer nearest to a fraction, of two the even one."""
+    whole, rest = divmod(2 * numerator + denominator, 2 * denominator)
+    return whole - (rest == 0 and whole % 2)
 
 
 def _triangle(distance: mx.array) -> mx.array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Mapping
 from math import prod
@@ -12,7 +11,10 @@ import numpy as np
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import LazyModule
 from mlx.runtime.io.streams import Stored, fill, name_of, new_stored, remaining, write_array
+
+json = LazyModule("json")
 
 LONGEST_HEADER = 100_000_000
 """The format's own limit."""
