@@ -32,6 +32,37 @@ def test_three_axes(axes):
     assert np.array_equal(computed(plus(x, x)), 2 * a.transpose(axes))
 
 
+@pytest.mark.parametrize("axes", [(2, 1, 0), (1, 2, 0), (2, 0, 1)])
+def test_rows_follow_lines_of_memory(axes):
+    """Large enough to have its loops in another order; with an operand that lies along the rows."""
+    a = np.random.default_rng(5).standard_normal((37, 60, 81)).astype(np.float32)
+    b = np.random.default_rng(6).standard_normal([a.shape[i] for i in axes]).astype(np.float32)
+    got = computed(plus(transpose(leaf(a), axes), leaf(b)))
+    assert np.array_equal(got, a.transpose(axes) + b)
+
+
+def test_four_axes_reversed():
+    a = np.random.default_rng(7).standard_normal((20, 9, 33, 40)).astype(np.float32)
+    x = transpose(leaf(a), (3, 2, 1, 0))
+    assert np.array_equal(computed(plus(x, x)), 2 * a.T)
+
+
+@pytest.mark.parametrize("dtype", [dt.int8, dt.float16, dt.float32, dt.int64], ids=str)
+@pytest.mark.parametrize("shape", [(300, 4096), (90, 1024)])
+def test_lines_that_share_sets_of_the_cache(dtype, shape):
+    a = numbers(np.random.default_rng(8), shape, dtype, False)
+    x = transpose(leaf(a, dtype), (1, 0))
+    plain = leaf(np.ascontiguousarray(a.T), dtype)
+    assert np.array_equal(computed(plus(x, x)), computed(plus(plain, plain)))
+
+
+def test_rows_in_another_order_are_reduced_alike():
+    a = np.random.default_rng(9).standard_normal((40, 50, 90)).astype(np.float32)
+    x = transpose(leaf(a), (2, 1, 0))
+    plain = leaf(np.ascontiguousarray(a.T))
+    assert np.array_equal(computed(Sum(2)(x)), computed(Sum(2)(plain)))
+
+
 def test_a_slice_and_two_operands():
     a, b = np.random.default_rng(2).standard_normal((2, 90, 75)).astype(np.float32)
     part = Slice((3, 5), (1, 1), (80, 61))(leaf(a))

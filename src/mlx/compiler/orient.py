@@ -23,7 +23,7 @@ from mlx.compiler.nest import (
     Nest,
     Reduce,
 )
-from mlx.compiler.runs import SPARSE, is_interleaved
+from mlx.compiler.runs import FULL, SPARSE, is_interleaved
 
 SHORT, FEW = 8, 16
 """Most turns of a loop that is unrolled: of a map, and where something is reduced."""
@@ -43,6 +43,7 @@ def oriented(nest: Nest) -> Nest:
         return nest
     if nest.split or not nest.outer or prod(nest.outer) * nest.inner < MANY:
         return nest
+    nest = _along_lines(nest)
     reduces = any(isinstance(e, Reduce) for e in nest.values)
     if 2 <= nest.inner <= (FEW if reduces else SHORT):
         return without_short_loops(nest)
@@ -57,6 +58,32 @@ def without_short_loops(nest: Nest) -> Nest:
     while found is not None and found.outer and (found is nest or found.inner <= SHORT):
         found = _unrolled(found, len(found.outer), whole=found.outer[-1] >= LONG)
     return nest if found is None or found.inner <= SHORT else found
+
+
+def _along_lines(nest: Nest) -> Nest:
+    """The nest with rows in such an order that operands which lie across them are read by whole
+    lines of memory: those that share lines follow each other."""
+    stored = {a for _, a in nest.stores}
+    across = [
+        a.outer
+        for n, a in enumerate(nest.accesses)
+        if n not in stored and a.buffer >= 0 and not -1 <= a.inner <= FULL
+    ]
+    if not across or any(outer[-1] == 1 for outer in across):
+        return nest
+    loops = zip(nest.outer, *across, strict=True)
+    near = [d for d, (size, *strides) in enumerate(loops) if size >= LONG and 1 in strides]
+    return _with_last(nest, near[-1]) if near else nest
+
+
+def _with_last(nest: Nest, loop: int) -> Nest:
+    """The nest with another last outer loop."""
+
+    def moved(outer: tuple[int, ...]) -> tuple[int, ...]:
+        return (*outer[:loop], *outer[loop + 1 :], outer[loop])
+
+    accesses = [replace(a, outer=moved(a.outer)) for a in nest.accesses]
+    return replace(nest, outer=moved(nest.outer), accesses=accesses)
 
 
 # -- reductions over an outer axis ---------------------------------------------------------

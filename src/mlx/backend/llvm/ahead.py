@@ -1,7 +1,8 @@
 """Fetching the next rows from memory while this row is computed.
 
 A row is read in its first pass; in the others the memory would rest.  The pass with the most
-instructions asks for what the first pass of a following row will read.
+instructions asks for what the first pass of a following row will read; where several results leave
+the caches, which keeps memory busy in more passes than one, all later passes share the asking.
 """
 
 from __future__ import annotations
@@ -15,24 +16,25 @@ from mlx.compiler.nest import Apply, Load, Reduce
 
 LONGEST = 1 << 18
 """Bytes of a row (of one operand) beyond which the next one would drive it out of the cache."""
+LINE = 64
 _CALL = 12
 
 
-def fetching_pass(s: Structure) -> int:
-    """The pass that asks for the next row; -1 where one pass does everything, or where several
-    results that leave the caches keep memory busy (measured: a loss of a tenth)."""
-    around = sum(s.accesses[a].kind == "stream" for _, a in s.stores)
-    if s.passes < 2 or s.depth == 0 or s.split or around > 1:
-        return -1
+def fetching_passes(s: Structure) -> list[int]:
+    """The passes that ask for the next row; none where one pass does everything."""
+    if s.passes < 2 or s.depth == 0 or s.split:
+        return []
+    if sum(s.accesses[a].kind == "stream" for _, a in s.stores) > 1:
+        return list(range(1, s.passes))
     costs = [0] * s.passes
     for v, e in enumerate(s.values):
         if s.spaces[v] == FULL and isinstance(e, Apply) and s.levels[v] < s.passes:
             costs[s.levels[v]] += 1 if getattr(e.primitive, "cheap", False) else _CALL
-    return costs.index(max(costs))
+    return [costs.index(max(costs))]
 
 
 def fetched(s: Structure) -> list[int]:
-    """The operands, another row of each every time, that passes before that one read."""
+    """The operands, another row of each every time, that passes before those read."""
     first: dict[int, int] = {}
     for v, e in enumerate(s.values):
         level = s.levels[v] - isinstance(e, Reduce)
@@ -40,7 +42,8 @@ def fetched(s: Structure) -> list[int]:
             load = s.values[o]
             if isinstance(load, Load):
                 first[load.access] = min(level, first.get(load.access, level))
-    before = [a for a, level in sorted(first.items()) if level < fetching_pass(s)]
+    earliest = min(fetching_passes(s), default=0)
+    before = [a for a, level in sorted(first.items()) if level < earliest]
     return [a for a in before if s.accesses[a].kind == "unit" and s.accesses[a].moves[-1]]
 
 
@@ -51,9 +54,11 @@ def distance(f: Function, s: Structure, access: int, inner: Value, step: Value) 
     return f.select(short, step, i64(0))
 
 
-def fetch(f: Function, s: Structure, access: int, row: Value, j: Value, lanes: int) -> None:
-    """Ask for the lines of a step of the inner loop, in a row of an operand."""
+def fetch(
+    f: Function, s: Structure, access: int, row: Value, j: Value, lanes: int, share: slice
+) -> None:
+    """Ask for a share of the lines of a step of the inner loop, in a row of an operand."""
     size = dtype_named(s.accesses[access].dtype).size
     at = f.gep(row, f.mul(j, i64(size)))
-    for line in range(0, lanes * size, 64):
+    for line in range(0, lanes * size, LINE)[share]:
         memory.prefetch(f, f.gep(at, i64(line)), 2)

@@ -67,9 +67,9 @@ class Frame:
     def _prepare_steps(self) -> None:
         """What the inner loop adds: distances to rows ahead, and the lanes of positions."""
         f, s, k = self.f, self.s, self.k
-        self.fetching = ahead.fetching_pass(s)
+        self.fetching = ahead.fetching_passes(s)
         self.distances: dict[int, Value] = {}
-        for access in ahead.fetched(s) if self.fetching >= 0 else ():
+        for access in ahead.fetched(s):
             step = f.mul(self._stride(access, s.depth - 1), i64(self.following))
             self.distances[access] = ahead.distance(f, s, access, k.const(INNER), step)
         self.steps = {

@@ -137,7 +137,8 @@ class _Lowering:
         spec = StagedSpec(structure) if staged else RowsSpec(structure)
         chunk, rows_each = self._tasks(nest, rows, bool(reduces))
         if staged:
-            chunk = chunk if reduces else min(chunk, staging.CHUNK)
+            if not reduces:
+                chunk, rows_each = self._staged_tasks(nest, rows, staged)
             rows_each = -(-rows_each // staging.BLOCK) * staging.BLOCK
         chunks = max(1, -(-nest.inner // chunk))
         consts = [rows, nest.inner, rows_each, chunk, chunks]
@@ -201,6 +202,13 @@ class _Lowering:
             return inner, -(-rows // wanted)
         pieces = -(-wanted // rows)
         return -(-inner // pieces // 1024) * 1024 or 1024, 1
+
+    def _staged_tasks(self, nest: Nest, rows: int, staged: list[int]) -> tuple[int, int]:
+        """The same for a map of operands that lie across the rows: many rows of a narrow chunk."""
+        chunk = staging.chunk(nest, staged)
+        wanted = most(1, least(rows * nest.inner // TASK_ELEMENTS, 16 * self.workers))
+        pieces = -(-wanted // -(-nest.inner // chunk))
+        return chunk, -(-rows // pieces)
 
     def _tail_consts(self, nest: Nest, spec: RowsSpec) -> list[int]:
         """Outer sizes, arguments and accesses."""

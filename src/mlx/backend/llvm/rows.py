@@ -163,10 +163,8 @@ class RowsKernel(Frame):
         """One step of the inner loop: what this pass stores, keeps and folds."""
         s = self.s
         known: dict[int, Lane] = {}
-        if number == self.fetching and mask is None:
-            for access, distance in self.distances.items():
-                row = self.f.gep(self.pointers[access], distance)
-                ahead.fetch(self.f, s, access, row, j, self.spec.lanes)
+        if number in self.fetching and mask is None:
+            self._fetch(slice(self.fetching.index(number), None, len(self.fetching)), j)
         for v in s.scratch:
             if s.levels[v] == number:
                 self._spill(v, self._value(v, number, j, mask, known), j, mask)
@@ -180,6 +178,12 @@ class RowsKernel(Frame):
         self._store_all(made, j, mask)
         triples = zip(wanted, totals, lanes, strict=True)
         return [fold(self.e, e, total, lane, mask) for e, total, lane in triples]
+
+    def _fetch(self, share: slice, j: Value) -> None:
+        """Ask for this pass's share of the lines of the next row."""
+        for access, distance in self.distances.items():
+            row = self.f.gep(self.pointers[access], distance)
+            ahead.fetch(self.f, self.s, access, row, j, self.spec.lanes, share)
 
     def _store_pass(self, value: int) -> int:
         """A row value that fills a whole row is stored in the last pass."""

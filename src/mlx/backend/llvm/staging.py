@@ -16,13 +16,16 @@ from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.dtype import dtype_named
 from mlx.base.frozen import dataclass
-from mlx.compiler.nest import Load
+from mlx.compiler.nest import Load, Nest
+from mlx.compiler.sizes import Number, least
 
 BLOCK = 16
 """Rows of a block, and the most elements of a tile's side."""
 CHUNK = 256
 """Inner elements of a task that reduces nothing: so many lines of the next block, asked for
 while one is transposed, are still in the second cache when their turn comes."""
+NARROW, ALIASED = 64, 4096
+"""The same where lines lie such bytes apart, and so share few sets of the cache."""
 STAGED_BYTES = 1 << 20
 """Most scratch of a worker."""
 
@@ -47,6 +50,19 @@ class StagedSpec(RowsSpec):
 def row_bytes(inner: int, size: int) -> int:
     """Of a staged row: whole tiles, and off the powers of two that share cache sets."""
     return -(-inner // BLOCK) * BLOCK * size + 64
+
+
+def chunk(nest: Nest, staged: list[int]) -> Number:
+    """Inner elements of a task of a map.  Other operands are best read in long pieces, and a
+    result written in pieces of more than a line."""
+    stored = {a for _, a in nest.stores}
+    others = [a for n, a in enumerate(nest.accesses) if n not in stored and n not in staged]
+    narrow = all(a.buffer < 0 or a.inner == 0 for a in others) and all(
+        size > 1 and a.inner * size % ALIASED == 0
+        for a in (nest.accesses[n] for n in staged)
+        if (size := a.dtype.size)  # type: ignore[union-attr]
+    )
+    return least(nest.inner, NARROW if narrow else CHUNK)
 
 
 class _Staged(RowsKernel):
