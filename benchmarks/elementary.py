@@ -1,10 +1,10 @@
 """Elementary functions: ns an element from the L1 cache, against NumPy, and the largest error.
 
-    python benchmarks/elementary.py                     the table
-    python benchmarks/elementary.py --floats 1 exp      errors of exp at every float32
-    python benchmarks/elementary.py --floats 61 exp     at every 61st (odd: all low bits)
+    python benchmarks/elementary.py           the table
+    python benchmarks/elementary.py exp       of exp alone
 
-The error is in ulps, over a sample, against NumPy's long double (float32: double).
+The error is in ulps, over a sample, against NumPy's long double (float32: double); see
+``benchmarks.accuracy`` for all float32 arguments.
 """
 
 from __future__ import annotations
@@ -86,25 +86,7 @@ def measure(name: str, dtype: type) -> str:
     )
 
 
-def many_floats(name: str, stride: int) -> None:
-    """The largest error over every float32, or some of them, a chunk at a time."""
-    most, where, chunk = -1.0, 0.0, stride << 18
-    for start in range(stride // 2, 1 << 32, chunk):
-        x = np.arange(start, min(start + chunk, 1 << 32), stride, dtype=np.uint32)
-        x = x.view(np.float32)
-        with np.errstate(all="ignore"):
-            found = errors(apply(TABLE[name], x)[0], truth(name, x))
-        i = int(np.argmax(found))
-        if found[i] > most:
-            most, where = float(found[i]), float(x[i])
-    print(f"{name}: {most:.3f} ulp at {where!r}", flush=True)
-
-
 def main() -> None:
-    if "--floats" in sys.argv:
-        for name in sys.argv[3:]:
-            many_floats(name, int(sys.argv[2]))
-        return
     print(f"{'':10} {'':8} {'ns':>8} {'NumPy':>8} {'ratio':>7} {'ulp':>8} {'compile':>8} ms")
     with np.errstate(all="ignore"):
         for name in sys.argv[1:] or TABLE:

@@ -29,6 +29,41 @@ def test_error_is_at_most_two_ulp(name: str, dtype: type) -> None:
     assert error <= LIMIT, (error, where)
 
 
+# Where `python -m benchmarks.accuracy` found the largest error of each function in float32.
+WORST = {
+    "exp": "-0x1.76ffac0000000p+2",
+    "expm1": "0x1.0feb1c0000000p+4",
+    "log": "0x1.922fbe0000000p+0",
+    "log2": "0x1.69e6ca0000000p+0",
+    "log10": "0x1.55263c0000000p+0",
+    "log1p": "0x1.a8a0c60000000p-2",
+    "sigmoid": "-0x1.8f36760000000p+2",
+    "sin": "0x1.61c1e00000000p+11",
+    "cos": "0x1.391c9c0000000p+10",
+    "tan": "0x1.b3736c0000000p+119",
+    "arcsin": "0x1.006c2e0000000p-1",
+    "arccos": "0x1.368c480000000p-1",
+    "arctan": "0x1.d624060000000p-2",
+    "sinh": "0x1.6e25d60000000p+0",
+    "cosh": "0x1.227dc80000000p+2",
+    "tanh": "0x1.137d3e0000000p+2",
+    "arcsinh": "0x1.1e5dae0000000p+0",
+    "arccosh": "0x1.07f6f80000000p+0",
+    "arctanh": "0x1.c083d00000000p-3",
+    "erf": "0x1.8295e60000000p-3",
+    "erfinv": "0x1.ac8b9a0000000p-1",
+    "sqrt": "0x1.fffffe0000000p-125",
+    "rsqrt": "0x1.0195660000000p-126",
+}
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_error_at_the_worst_float(name: str) -> None:
+    x = np.array([float.fromhex(WORST[name])], np.float32)
+    error, where = worst(apply(TABLE[name], x)[0], UNARY[name], x)
+    assert error <= LIMIT, (error, where)
+
+
 SPECIAL = {
     "exp": [(0.0, 1), (-0.0, 1), (INF, INF), (-INF, 0.0), (1e30, INF), (-1e30, 0.0)],
     "exp2": [(0.0, 1), (3.0, 8), (-2.0, 0.25), (INF, INF), (-INF, 0.0)],

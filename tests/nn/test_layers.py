@@ -162,6 +162,25 @@ def test_half_precision_is_rounded_once(name, dtype):
     assert mx.array_equal(function(x), exact).item()
 
 
+def test_mish_and_its_gradient_over_the_whole_range():
+    x = np.concatenate([np.linspace(-80, 100, 4001), [-1e-30, 0.0, 1e-30, 3e38, np.inf]])
+    x = x.astype(np.float32).astype(np.float64)
+    e = np.exp(np.minimum(x, 40.0))
+    ratio = (e * (e + 2)) / (e * (e + 2) + 2)
+    with np.errstate(over="ignore"):
+        slope = 4 * e * (e + 1) / (e * (e + 2) + 2) ** 2
+    slope = np.where(x > 30, 0.0, slope)
+    found = mx.array(x, dtype=mx.float32)
+    gradient = mx.grad(lambda v: nn.mish(v).sum())(found)
+    np.testing.assert_allclose(np.array(nn.mish(found)), x * ratio, rtol=2e-6)
+    finite = np.isfinite(x)
+    want = ratio + np.where(finite, x, 0) * slope
+    np.testing.assert_allclose(np.array(gradient)[finite], want[finite], rtol=1e-5, atol=4e-6)
+    wide = mx.array(x[finite], dtype=mx.float64)
+    np.testing.assert_allclose(np.array(nn.mish(wide)), (x * ratio)[finite], rtol=1e-14)
+    assert mx.isnan(nn.mish(mx.array(np.nan))).item()
+
+
 def test_half_precision_is_kept():
     x = mx.ones((2, 4, 8), dtype=mx.float16)
     for make in (lambda: nn.Linear(8, 8), lambda: nn.LayerNorm(8), lambda: nn.RMSNorm(8), nn.GELU):

@@ -30,7 +30,7 @@ class LaneEmitter(Registers):
             return Lane(d, f.op("or", a.v, b.v))
         if d.is_complex:
             return Lane(d, f.add(a.v, b.v), f.add(a.im, b.im))
-        return self.rounded(f.add(a.v, b.v), d)
+        return self.rounded(f.add(a.v, b.v), d, computed=True)
 
     def sub(self, a: Lane, b: Lane) -> Lane:
         f, d = self.f, a.dtype
@@ -38,7 +38,7 @@ class LaneEmitter(Registers):
             return Lane(d, f.op("xor", a.v, b.v))
         if d.is_complex:
             return Lane(d, f.sub(a.v, b.v), f.sub(a.im, b.im))
-        return self.rounded(f.sub(a.v, b.v), d)
+        return self.rounded(f.sub(a.v, b.v), d, computed=True)
 
     def mul(self, a: Lane, b: Lane) -> Lane:
         f, d = self.f, a.dtype
@@ -47,17 +47,17 @@ class LaneEmitter(Registers):
         if d.is_complex:
             re = f.sub(f.mul(a.v, b.v), f.mul(a.im, b.im))
             return Lane(d, re, f.add(f.mul(a.v, b.im), f.mul(a.im, b.v)))
-        return self.rounded(f.mul(a.v, b.v), d)
+        return self.rounded(f.mul(a.v, b.v), d, computed=True)
 
     def div(self, a: Lane, b: Lane) -> Lane:
         f, d = self.f, a.dtype
         if d.is_complex:
             return self._pair(d, elementary.complex_div(f, a.v, a.im, b.v, b.im))
-        return self.rounded(f.fdiv(a.v, b.v), d)
+        return self.rounded(f.fdiv(a.v, b.v), d, computed=True)
 
     def fma(self, a: Lane, b: Lane, c: Lane) -> Lane:
         """a * b + c, rounded once."""
-        return self.rounded(self.f.fma(a.v, b.v, c.v), a.dtype)
+        return self.rounded(self.f.fma(a.v, b.v, c.v), a.dtype, computed=True)
 
     def neg(self, a: Lane) -> Lane:
         if a.dtype is dt.bool_:
@@ -234,7 +234,7 @@ class LaneEmitter(Registers):
     def _float_remainder(self, a: Lane, b: Lane) -> Lane:
         """C's fmod, through float64 for the narrow types where one division suffices."""
         f = self.f
-        return self.rounded(elementary.fmod(f, a.v, b.v), a.dtype)
+        return self.rounded(elementary.fmod(f, a.v, b.v), a.dtype, computed=True)
 
     # -- conversion --------------------------------------------------------------------
 
@@ -358,8 +358,8 @@ class LaneEmitter(Registers):
             return self._pair(d, getattr(elementary, f"complex_{name}")(self.f, *flat))
         values = [a.v for a in args]
         if name in _NATIVE:
-            return self.rounded(self.f.intrinsic(_NATIVE[name], *values), d)
-        return self.rounded(elementary.TABLE[name](self.f, *values), d)
+            return self.rounded(self.f.intrinsic(_NATIVE[name], *values), d, computed=True)
+        return self.rounded(elementary.TABLE[name](self.f, *values), d, computed=True)
 
 
 _NATIVE = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "rint"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlx.backend.llvm.half import narrow_half, widen_half
 from mlx.backend.llvm.ir import Function
-from mlx.backend.llvm.values import Value, const, element_of, vector
+from mlx.backend.llvm.values import Value, const, element_of, lanes_of, vector
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 
@@ -64,25 +64,45 @@ class Registers:
             return Lane(dtype, const(type, 1 if value else 0))
         return Lane(dtype, const(type, int(value)))
 
-    def rounded(self, x: Value, dtype: Dtype) -> Lane:
-        """A float32 result as the dtype it was computed for."""
+    def rounded(self, x: Value, dtype: Dtype, computed: bool = False) -> Lane:
+        """A float32 result as the dtype it was computed for.
+
+        ``computed`` says that it follows from numbers of that dtype, not from any float32.
+        """
         if dtype is dt.float16:
             return Lane(dtype, widen_half(self.f, narrow_half(self.f, x)))
         if dtype is dt.bfloat16:
-            return Lane(dtype, self._bfloat(x))
+            return Lane(dtype, self._bfloat_of_computed(x) if computed else self._bfloat(x))
         return Lane(dtype, x)
 
     def _bfloat(self, x: Value) -> Value:
         """Round to nearest even at 8 bits of significand; NaN stays NaN."""
         f = self.f
         bits = f.cast("bitcast", x, "i32")
+        quiet = f.op("and", f.op("or", bits, const(bits.type, 0x400000)), const(bits.type, -65536))
+        quiet = f.cast("bitcast", quiet, "float")
+        return f.select(f.fcmp("uno", x, x), quiet, self._bfloat_of_computed(x))
+
+    def _bfloat_of_computed(self, x: Value) -> Value:
+        """The same where every NaN is a quiet one of 8 bits or the processor's own: the sum
+        neither carries out of those nor makes them infinite."""
+        f = self.f
+        bits = f.cast("bitcast", x, "i32")
         odd = f.op("and", f.op("lshr", bits, const(bits.type, 16)), const(bits.type, 1))
         up = f.add(f.add(bits, const(bits.type, 0x7FFF)), odd)
-        kept = f.op("and", up, const(bits.type, -65536))
-        quiet = f.op("and", f.op("or", bits, const(bits.type, 0x400000)), const(bits.type, -65536))
-        return f.cast("bitcast", f.select(f.fcmp("uno", x, x), quiet, kept), "float")
+        return f.cast("bitcast", f.op("and", up, const(bits.type, -65536)), "float")
 
     # -- memory ------------------------------------------------------------------------
+
+    def _upper_halves(self, x: Value) -> Value:
+        """The upper i16 of each float: one shuffle of two registers, where a shift and a
+        truncation of each were five."""
+        f, n = self.f, self.lanes
+        if not lanes_of(x.type):
+            bits = f.op("lshr", f.cast("bitcast", x, "i32"), const("i32", 16))
+            return f.cast("trunc", bits, "i16")
+        halves = f.bitcast(x, vector(2 * n, "i16"))
+        return f.shuffle(halves, None, range(1, 2 * n, 2))
 
     def from_memory(self, raw: Value, dtype: Dtype) -> Lane:
         """A loaded vector (of MEMORY elements) in its register form; complex: interleaved."""
@@ -109,8 +129,7 @@ class Registers:
         if d is dt.float16:
             return narrow_half(f, x.v)
         if d is dt.bfloat16:
-            bits = f.op("lshr", f.cast("bitcast", x.v, "i32"), const(vector(self.lanes, "i32"), 16))
-            return f.cast("trunc", bits, "i16")
+            return self._upper_halves(x.v)
         if d.is_complex:
             order = [i // 2 + (i % 2) * self.lanes for i in range(2 * self.lanes)]
             return f.shuffle(x.v, x.im, order)

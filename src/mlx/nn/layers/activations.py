@@ -94,7 +94,10 @@ def silu(x: mx.array) -> mx.array:
 def mish(x: mx.array) -> mx.array:
     """``x * tanh(softplus(x))`` (Misra 2019)."""
     wide = widen(x)
-    return narrow(wide * mx.tanh(softplus(wide)), x)
+    # tanh(log(1 + e)) = n / (n + 2) with n = (1 + e)^2 - 1; from x = 20 on it is 1
+    e = mx.exp(mx.minimum(wide, 20.0))
+    n = e * (e + 2)
+    return narrow(wide * (n / (n + 2)), x)
 
 
 def gelu(x: mx.array) -> mx.array:

@@ -176,19 +176,60 @@ def _sum(pair: tuple[Number, Number]) -> Number:
 
 
 @routine()
-def sin(x: Number) -> Number:
-    """Sine."""
+def far_sin(x: Number) -> Number:
+    """Sine of any argument."""
     r = _reduce(x)
     y = where(_is_odd(r.quadrant), _sum(_cos_terms(r)), _sum(_sin_terms(r)))
     return where(x.equals(0.0), x, _finish(x, y, r.quadrant))
 
 
 @routine()
-def cos(x: Number) -> Number:
-    """Cosine."""
+def far_cos(x: Number) -> Number:
+    """Cosine of any argument."""
     r = _reduce(x)
     y = where(_is_odd(r.quadrant), _sum(_sin_terms(r)), _sum(_cos_terms(r)))
     return _finish(x, y, r.quadrant + 1)
+
+
+def _near(x: Number) -> tuple[Number, Number, Number]:
+    """Of moderate floats: sine and cosine of what multiples of pi/2 leave, and the quadrant.
+
+    The first step is exact, the others are off by half an ulp of their result: no second part
+    is needed for 2 ulp.
+    """
+    shifted = fma(x, _TWO_OVER_PI, _SHIFT[FLOAT])
+    n = shifted - _SHIFT[FLOAT]
+    r = x
+    for part in _PARTS[FLOAT]:
+        r = fma(n, -part, r)
+    z = r * r
+    sine = fma(polynomial(z, table("SIN", z)), z * r, r)
+    return sine, polynomial(z, (1.0, -0.5, *table("COS", z))), shifted.bits()
+
+
+def _turned(y: Number, quadrant: Number) -> Number:
+    return (y.bits() ^ _sign_of(quadrant, FLOAT)).as_float(FLOAT)
+
+
+@routine(FLOAT)
+def sin(x: Number) -> Number:
+    """Sine."""
+    if x.element == DOUBLE:
+        return far_sin.of(x)
+    sine, cosine, quadrant = _near(x)
+    y = _turned(where(_is_odd(quadrant), cosine, sine), quadrant)
+    y = where(x.equals(0.0), x, y)
+    return repair(fabs(x) > _MODERATE[FLOAT], [y], lambda: [far_sin.of(x)])[0]
+
+
+@routine(FLOAT)
+def cos(x: Number) -> Number:
+    """Cosine."""
+    if x.element == DOUBLE:
+        return far_cos.of(x)
+    sine, cosine, quadrant = _near(x)
+    y = _turned(where(_is_odd(quadrant), sine, cosine), quadrant + 1)
+    return repair(fabs(x) > _MODERATE[FLOAT], [y], lambda: [far_cos.of(x)])[0]
 
 
 @routine(results=2)
