@@ -179,3 +179,40 @@ def test_blocks_of_k_are_whole_groups(monkeypatch: pytest.MonkeyPatch, first_lev
         for pairs in (False, True):
             form = tile.Tile("float32", lanes, rows, 2, 1, 384, True, 4, pairs=pairs)
             assert form.block_depth * form.step % tile.LARGEST_GROUP == 0
+
+
+@pytest.mark.parametrize("mode", ["mxfp4", "nvfp4", "mxfp8"])
+@pytest.mark.parametrize(
+    ("rows", "outputs", "k"), [(1, 37, 96), (2, 5, 160), (7, 8, 640), (40, 33, 928)]
+)
+@pytest.mark.parametrize("flip", [True, False])
+def test_modes_of_small_floats(mode: str, rows: int, outputs: int, k: int, flip: bool) -> None:
+    """Sums of exact elements, with few rows and with many."""
+    outputs = outputs if flip else 64
+    w = mx.array(normal(*((outputs, k) if flip else (k, outputs)), seed=1))
+    parts = mx.quantize(w, mode=mode)
+    wide = np.array(mx.dequantize(*parts, mode=mode, dtype=mx.float32)).astype(np.float64)
+    x, wide = normal(rows, k), wide.T if flip else wide
+    got = np.array(mx.quantized_matmul(mx.array(x), *parts, transpose=flip, mode=mode))
+    assert np.all(np.abs(got - x @ wide) <= 2e-6 * (np.abs(x) @ np.abs(wide)) + 1e-6)
+
+
+def test_small_floats_that_are_not_numbers_and_the_smallest_scale() -> None:
+    """127 and 255 of E4M3 are NaN; a scale of 0 is 2^-127."""
+    codes = np.full((3, 32), 0x38, np.uint8)  # ones
+    codes[1, 3], codes[2, 7] = 127, 255
+    words, x = mx.array(codes.view(np.uint32)), mx.ones((1, 32))
+    got = mx.quantized_matmul(x, words, mx.array(np.uint8([[127], [127], [0]])), mode="mxfp8")
+    assert got[0, 0] == 32 and np.isnan(np.array(got[0, 1:])).all()
+    got = mx.quantized_matmul(x, words[:1], mx.array(np.uint8([[0]])), mode="mxfp8")
+    assert got.item() == 2.0**-122
+
+
+@pytest.mark.parametrize("mode", ["mxfp4", "mxfp8"])
+def test_gradient_through_small_floats(mode: str) -> None:
+    parts = mx.quantize(mx.array(normal(6, 64, seed=1)), mode=mode)
+    dense = mx.dequantize(*parts, mode=mode, dtype=mx.float32)
+    x = mx.array(normal(3, 64))
+    got = mx.grad(lambda x: (mx.quantized_matmul(x, *parts, mode=mode) ** 2).sum())(x)
+    want = mx.grad(lambda x: ((x @ dense.T) ** 2).sum())(x)
+    np.testing.assert_allclose(np.array(got), np.array(want), rtol=1e-4, atol=1e-4)

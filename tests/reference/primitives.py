@@ -365,11 +365,17 @@ def _threefry_words(key0: int, key1: int, a: int, b: int) -> tuple[int, int]:
 
 
 @reference("QuantizedMatMul")
-def _quantized(p: Any, node: Any, x: Any, w: Any, scales: Any, biases: Any) -> np.ndarray:
+def _quantized(p: Any, node: Any, x: Any, w: Any, scales: Any, *biases: Any) -> np.ndarray:
     stream = (w[..., None] >> np.arange(32, dtype=np.uint32)) & np.uint32(1)
     bits = stream.reshape(*scales.shape, p.group, p.bits)
     grouped = (bits << np.arange(p.bits, dtype=np.uint32)).sum(-1)
-    dense = grouped * scales[..., None] + biases[..., None]
+    if p.mode == "affine":
+        dense = grouped * scales[..., None] + biases[0][..., None]
+    else:
+        numbers = _small_floats(2, 1) if p.bits == 4 else _small_floats(4, 3)
+        powers = np.exp2(scales.astype(np.float64) - 127)
+        factors = _small_floats(4, 3)[scales] if p.mode == "nvfp4" else powers
+        dense = (numbers[grouped] * factors[..., None]).astype(x.dtype)
     dense = dense.reshape(*w.shape[:-1], w.shape[-1] * 32 // p.bits)
     return x @ (dense.swapaxes(-1, -2) if p.transposed else dense)
 
@@ -417,3 +423,12 @@ def _correlation(p: Any, node: Any, x: Any, y: Any) -> np.ndarray:
         pair = (z.reshape(count, *z.shape[-2:]) for z in (left, right))
         out[(slice(None), slice(None), *tap)] = np.einsum("ngc,ngo->goc", *pair)
     return out.reshape(node.shape)
+
+
+def _small_floats(exponent: int, fraction: int) -> np.ndarray:
+    """Every float of so many bits and a sign, in the order of their codes."""
+    codes = np.arange(2 ** (exponent + fraction))
+    field, rest = codes >> fraction, codes % 2**fraction / 2**fraction
+    bias = 2 ** (exponent - 1) - 1
+    sizes = np.where(field == 0, 2.0 * rest, 1 + rest) * np.exp2(field - bias)
+    return np.concatenate([sizes, -sizes])

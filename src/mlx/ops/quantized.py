@@ -78,14 +78,15 @@ def _product(
         )
     dtype = promote(x.dtype, scales.dtype) if biases else x.dtype
     x = cast(x, dtype)
-    if biases and dtype in _KERNEL_DTYPES and scales.dtype in _KERNEL_DTYPES:
+    fitting = scales.dtype in (_KERNEL_DTYPES if biases else (dt.uint8,))
+    if dtype in _KERNEL_DTYPES and fitting and global_scale is None:
         return _by_kernel(x, parts, form, flip)
     right = cast(values_of(parts, form, global_scale), dtype)
     return product(x, _flipped(right) if flip else right)
 
 
 def _by_kernel(x: Node, parts: list[Node], form: Format, flip: bool) -> Node:
-    primitive = QuantizedMatMul(form.group, form.bits, flip)
+    primitive = QuantizedMatMul(form.group, form.bits, flip, form.mode)
     *_, rows, words = parts[0].shape
     outputs = rows if flip else words * 32 // form.bits
     if parts[0].ndim == 2:

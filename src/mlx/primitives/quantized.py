@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mlx.base import dtype as dt
@@ -22,8 +23,9 @@ class QuantizedMatMul(Primitive):
     """``x[..., m, k] @ w[..., n, k].T``, with equal leading (batch) axes; ``x @ w`` where w is not
     ``transposed``.
 
-    Element j of a row of w is ``scales[g] * code[j] + biases[g]`` with ``g = j // group``;
-    codes of ``bits`` bits are packed into uint32, lowest bits first.  The result has the dtype
+    Element j of a row of w is ``scales[g] * code[j] + biases[g]`` with ``g = j // group``; in
+    modes other than ``affine`` codes and scales are small floats, and there are no biases.  Codes
+    of ``bits`` bits are packed into uint32, lowest bits first.  The result has the dtype
     of x, and sums are kept in float32.  With few rows of x elements of w are not rounded, and
     scales are multiplied to sums of codes times x, so an infinity in x gives NaN; with more,
     elements are rounded to bfloat16 where x is.
@@ -33,8 +35,9 @@ class QuantizedMatMul(Primitive):
     group: int
     bits: int
     transposed: bool = True
+    mode: str = "affine"
 
-    def infer(self, x: Node, w: Node, scales: Node, biases: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+    def infer(self, x: Node, w: Node, scales: Node, *biases: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         *lead, rows, words = w.shape
         along = words * 32 // self.bits
         n, k = (rows, along) if self.transposed else (along, rows)
@@ -42,23 +45,23 @@ class QuantizedMatMul(Primitive):
             x.shape[:-2] == tuple(lead)
             and x.shape[-1] == k
             and scales.shape == (*lead, rows, along // self.group)
-            and biases.shape == scales.shape
-            and biases.dtype is scales.dtype
+            and len(biases) == (self.mode == "affine")
+            and all(b.shape == scales.shape and b.dtype is scales.dtype for b in biases)
             and w.dtype is dt.uint32
             and along % self.group == 0
         )
         if not fits:
-            raise ValueError(f"[quantized_matmul] operands do not fit: {[x, w, scales, biases]}.")
+            raise ValueError(f"[quantized_matmul] operands do not fit: {[x, w, scales, *biases]}.")
         return (*x.shape[:-1], n), x.dtype
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
-        x, w, scales, biases = node.inputs
+        x, w, scales, *biases = node.inputs
         (cotangent,) = cotangents
         for_x = for_scales = for_biases = None
         if wanted[0]:
-            other = QuantizedMatMul(self.group, self.bits, not self.transposed)
-            for_x = other(cotangent, w, scales, biases)
-        if wanted[2] or wanted[3]:
+            other = replace(self, transposed=not self.transposed)
+            for_x = other(cotangent, w, scales, *biases)
+        if biases and (wanted[2] or wanted[3]):
             wide = dt.float32 if x.dtype.size == 2 else x.dtype
             of_rows, along = (cotangent, x) if self.transposed else (x, cotangent)
             outer = MatMul()(adjoint(cast(of_rows, wide)), cast(along, wide))
@@ -66,18 +69,19 @@ class QuantizedMatMul(Primitive):
             codes = cast(reshape(unpack(w, self.bits), grouped.shape), wide)
             total = Sum(scales.ndim)
             for_scales = cast(total(grouped * codes), scales.dtype)
-            for_biases = cast(total(grouped), biases.dtype)
-        return [for_x, None, for_scales, for_biases]
+            for_biases = cast(total(grouped), biases[0].dtype)
+        return [for_x, None, for_scales, for_biases][: len(node.inputs)]
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
-        x, w, scales, biases = node.inputs
-        of_x, _, of_scales, of_biases = tangents
+        x, w, scales, *biases = node.inputs
+        of_x, _, of_scales, *rest = tangents
+        of_biases = rest[0] if rest else None
         parts = []
         if of_x is not None:
-            parts.append(self(of_x, w, scales, biases))
-        if of_scales is not None or of_biases is not None:
+            parts.append(self(of_x, w, scales, *biases))
+        if biases and (of_scales is not None or of_biases is not None):
             moved = zeros_like(scales) if of_scales is None else of_scales
-            shifted = zeros_like(biases) if of_biases is None else of_biases
+            shifted = zeros_like(biases[0]) if of_biases is None else of_biases
             parts.append(self(x, w, moved, shifted))
         return [parts[0] + parts[1] if len(parts) == 2 else parts[0] if parts else None]
 

@@ -1,13 +1,14 @@
 """Products with quantized matrices, dequantized in registers.
 
-``y[m, n] = sum over k of x[m, k] * w[n, k]`` where a row of w is words of packed codes.  A
-vector of 16 words is a *chunk*.  x is first laid out in panels: for each chunk and each
-position j of a code in its word, the 16 elements of x that meet the codes j of the 16 words;
-behind them the sums of x over groups.  So a row of w is read once, as it lies.
+``y[m, n] = sum over k of x[m, k] * w[n, k]`` where a row of w is *units* of packed codes: words,
+or the fewest words that hold whole codes (3 words are 32 codes of 3 bits).  16 units are a
+*chunk*.  x is first laid out in panels: for each chunk and each position j of a code in its unit,
+the 16 elements of x that meet the codes j of the 16 units; behind them the sums of x over groups.
+So a row of w is read once, as it lies.
 
-The order of a sum depends on k, bits and group only: lane l takes words l, 16 + l, ...; of a
-word the sum t of x times code, one FMA a code in their order, then ``sum = fma(t, scale, sum)``.
-After the words it takes groups l, 16 + l, ...: ``sum = fma(x over the group, bias, sum)``.
+The order of a sum depends on k, bits and group only: lane l takes units l, 16 + l, ...; of a
+unit the sum t of x times code, one FMA a code in their order, then ``sum = fma(t, scale, sum)``.
+After the units it takes groups l, 16 + l, ...: ``sum = fma(x over the group, bias, sum)``.
 Then the upper half of the lanes is added to the lower half until one is left.  It is the same
 on every target with FMA and on any number of threads; but a bfloat16 x meets codes of 2 or 4
 bits in pairs where the processor has the dot product of those (see ``gemm.pairs``).
@@ -35,9 +36,9 @@ from mlx.backend.llvm.gemm.operand import (
     round_up,
 )
 from mlx.backend.llvm.gemm.pairs import dot_pairs, has_pairs
-from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.quantized_blocks import plan_blocks
-from mlx.backend.llvm.quantized_matrix import Coding
+from mlx.backend.llvm.quantized_coding import Coding
 from mlx.backend.llvm.quantized_panels import (
     FLOATS,
     LANES,
@@ -52,11 +53,9 @@ from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.frozen import dataclass
 
 _HALVES = vector(2 * LANES, "i16")
-WORD_BITS = (2, 4, 8)
-"""Widths that divide a word."""
 SLOTS = (
     "w_base", "w_offset", "s_base", "s_offset", "b_base", "b_offset", "x_base", "x_offset",
-    "outputs", "rows", "panels", "panel", "words", "chunks", "groups", "w_row", "w_k", "s_row",
+    "outputs", "rows", "panels", "panel", "units", "chunks", "groups", "w_row", "w_k", "s_row",
     "s_k", "b_row", "b_k", "block", "blocks", "table", "dims",
 )  # fmt: skip
 
@@ -68,9 +67,7 @@ class ProductSpec:
     ``units``: whether words, scales and biases have unit stride along k.
     """
 
-    bits: int
-    group: int
-    scales: str
+    coding: Coding
     units: tuple[bool, bool, bool]
     columns: int
     together: int
@@ -82,14 +79,14 @@ class ProductSpec:
         kind = "pairs " if self.pairs else ""
         units = "".join("01"[u] for u in self.units)
         return (
-            f"quantized {self.bits} {self.group} {self.scales} {units} {self.columns} "
+            f"quantized {self.coding.key} {units} {self.columns} "
             f"{self.together} {kind}{self.epilogue.key}"
         )
 
     @property
     def lanes_each(self) -> int:
-        """Words of a group."""
-        return self.group * self.bits // 32
+        """Units of a group."""
+        return self.coding.group // self.coding.codes
 
     def emit(self, module: Module, name: str) -> None:
         _Product(self, Kernel(module, name)).emit()
@@ -110,10 +107,11 @@ class _Product(Named):
     def __init__(self, spec: ProductSpec, kernel: Kernel) -> None:
         super().__init__(kernel)
         self.spec = spec
-        self.per = 32 // spec.bits
+        self.coding = spec.coding
+        self.per = spec.coding.codes
         self.fused = host().has_fma
-        self.scale = Element(spec.scales, "float32")
-        self.chunk = i64(chunk_bytes(spec.columns, spec.bits, spec.pairs))
+        self.scale = spec.coding.scale
+        self.chunk = i64(chunk_bytes(spec.columns, self.per, spec.pairs))
 
     def emit(self) -> None:
         f, spec, epilogue = self.f, self.spec, self.spec.epilogue
@@ -148,10 +146,12 @@ class _Product(Named):
         """For each row, then each column, the sum."""
         f = self.f
         sums = [const(FLOATS, 0)] * (len(rows) * self.spec.columns)
-        whole = f.op("lshr", self.slot("words"), i64(4))
+        whole = f.op("lshr", self.slot("units"), i64(4))
         for start, stop, part in ((i64(0), whole, False), (whole, self.slot("chunks"), True)):
             loop = f.loop(start, stop, i64(1), sums)
             sums = f.end_loop(loop, self._chunk(rows, panel, loop.index, loop.values, part))
+        if not self.coding.biased:
+            return [self._fold(s) for s in sums]
         behind = f.gep(panel, f.mul(self.slot("chunks"), self.chunk))
         loop = f.loop(i64(0), self.slot("groups"), i64(LANES), sums)
         sums = f.end_loop(loop, self._biases(rows, behind, loop.index, loop.values))
@@ -160,12 +160,12 @@ class _Product(Named):
     def _chunk(
         self, rows: list[_Row], panel: Value, chunk: Value, sums: list[Value], part: bool
     ) -> list[Value]:
-        """One vector of words of each row; ``part``: only the words that are there."""
+        """A vector of units of each row; ``part``: only the units that are there."""
         f, columns = self.f, self.spec.columns
         x = f.gep(panel, f.mul(chunk, self.chunk))
         words = [self._words(row, chunk, part) for row in rows]
         if self.spec.pairs:
-            totals = self._in_pairs(words, x)
+            totals = self._in_pairs([only for (only,) in words], x)
         else:
             totals = self._one_by_one([self._codes(w) for w in words], x)
         scales = [self._scales(row.scales, chunk, part) for row in rows]
@@ -175,7 +175,7 @@ class _Product(Named):
         ]
 
     def _one_by_one(self, words: list[Iterator[Value]], x: Value) -> list[Value]:
-        """For each row, then each column: the sums of x times code within words."""
+        """For each row, then each column: the sums of x times code within units."""
         f = self.f
         totals: list[Value] = []
         for j in range(self.per):
@@ -192,14 +192,14 @@ class _Product(Named):
         return totals
 
     def _in_pairs(self, words: list[Value], x: Value) -> list[Value]:
-        """The same for codes of 2 or 4 bits, two at a time.
+        """The same for codes of 1, 2 or 4 bits, two at a time.
 
         Of a 16-bit index a permutation reads the low 5 bits: a code, and bits that the table
         makes irrelevant.
         """
-        f, bits, name = self.f, self.spec.bits, "llvm.x86.avx512.permvar.hi.512"
+        f, bits, name = self.f, self.coding.bits, "llvm.x86.avx512.permvar.hi.512"
         f.module.declare(name, _HALVES, [_HALVES, _HALVES])
-        table = lane_consts(_HALVES, [_bfloat16_bits(i % 2**bits) for i in range(32)])
+        table = lane_consts(_HALVES, [_bfloat16_bits(n) for n in self.coding.table * 2])
         totals = [const(FLOATS, 0)] * (len(words) * self.spec.columns)
         for j in range(self.per // 2):
             xs = [f.bitcast(value, WORDS) for value in self._load_x(x, j)]
@@ -228,35 +228,42 @@ class _Product(Named):
             for c in range(columns)
         ]
 
-    def _words(self, row: _Row, chunk: Value, part: bool) -> Value:
-        f, element = self.f, Element("uint32", "int32")
+    def _words(self, row: _Row, chunk: Value, part: bool) -> list[Value]:
+        """The words of 16 units, those that come first in their units first."""
+        f, element, each = self.f, Element("uint32", "int32"), self.coding.words
         first = f.mul(chunk, i64(LANES))
-        left = f.sub(self.slot("words"), first) if part else None
-        address = f.gep(row.words, f.mul(first, self.slot("w_k")))
+        left = f.sub(self.slot("units"), first) if part else None
+        step = f.mul(self.slot("w_k"), i64(each))
+        address = f.gep(row.words, f.mul(first, step))
         if not self.spec.units[0]:
-            stride = self.slot("w_k")
-            return element.load_strided(f, address, stride, LANES, left or i64(LANES))[0]
+            starts = [f.gep(address, f.mul(self.slot("w_k"), i64(w))) for w in range(each)]
+            some = left or i64(LANES)
+            return [element.load_strided(f, at, step, LANES, some)[0] for at in starts]
         ahead = f.mul(self.slot("w_row"), i64(2 * self.spec.together))
-        prefetch(f, f.gep(address, ahead), locality=2)  # the first level is full of x
-        return element.load_run(f, address, LANES, left)[0]
+        lines = [f.gep(address, i64(VECTOR * w)) for w in range(each)]
+        there = f.mul(left, i64(each)) if left is not None else None
+        loaded = []
+        for w, line in enumerate(lines):
+            prefetch(f, f.gep(line, ahead), locality=2)  # the first level is full of x
+            count = f.sub(there, i64(LANES * w)) if there is not None else None
+            loaded += element.load_run(f, line, LANES, count)
+        return _every(f, loaded) if each > 1 else loaded
 
-    def _codes(self, words: Value) -> Iterator[Value]:
-        """The codes of each word as floats, lowest first."""
-        f, bits = self.f, self.spec.bits
-        permuted = bits == 4 and host().avx512
+    def _codes(self, words: list[Value]) -> Iterator[Value]:
+        """The codes of each unit as floats, lowest first."""
+        f, coding = self.f, self.coding
+        permuted = coding.bits <= 4 and host().avx512
         for j in range(self.per):
-            code = f.op("lshr", words, const(WORDS, bits * j)) if j else words
+            code = coding.code(f, words, j, clean=not permuted)
             if permuted:  # from a table: a permutation reads the low 4 bits of an index only
                 name = "llvm.x86.avx512.permvar.sf.512"
                 f.module.declare(name, FLOATS, [FLOATS, WORDS])
-                yield f.call(name, FLOATS, lane_consts(FLOATS, range(16)), code)
-                continue
-            if j < self.per - 1:
-                code = f.op("and", code, const(WORDS, 2**bits - 1))
-            yield f.cast("sitofp", code, "float")
+                yield f.call(name, FLOATS, lane_consts(FLOATS, coding.table), code)
+            else:
+                yield coding.number(f, code)
 
     def _scales(self, start: Value, chunk: Value, part: bool) -> Value:
-        """For each word of a chunk, the scale of its group."""
+        """For each unit of a chunk, the scale of its group."""
         f, each = self.f, self.spec.lanes_each
         count = max(1, LANES // each)
         shared = max(1, each // LANES)
@@ -297,20 +304,37 @@ class _Product(Named):
             self.spec.epilogue.store(self.k, self.context, line, at, col, mask)
 
 
-def _bfloat16_bits(number: int) -> int:
-    """A small integer as bfloat16."""
+def _every(f: Function, vectors: list[Value]) -> list[Value]:
+    """Lanes of n vectors in a row -> the n vectors of every n-th of them."""
+    n, out = len(vectors), []
+    for start in range(n):
+        sources = [divmod(lane * n + start, LANES) for lane in range(LANES)]
+        value = vectors[0]
+        for v, other in enumerate(vectors[1:], 1):
+            picked = [
+                LANES + at if source == v else at if v == 1 else lane
+                for lane, (source, at) in enumerate(sources)
+            ]
+            value = f.shuffle(value, other, picked)
+        out.append(value)
+    return out
+
+
+def _bfloat16_bits(number: float) -> int:
+    """A number of few bits as bfloat16."""
     return struct.unpack("<I", struct.pack("<f", number))[0] >> 16
 
 
-def _few_rows(bits: int, dtype: str) -> int:
+def _few_rows(coding: Coding, dtype: str) -> int:
     """Rows of x up to which codes are multiplied in registers, not packed first (measured)."""
-    return 8 if bits == 8 and dtype == "bfloat16" else 16
+    slow = coding.words > 1 or coding.mode == "mxfp8"
+    return 8 if slow or (coding.bits == 8 and dtype == "bfloat16") else 16
 
 
-def _shape_of_tile(rows: int) -> tuple[int, int]:
-    """(rows of x, rows of w) that the accumulators of a kernel are for."""
+def _shape_of_tile(rows: int, words: int) -> tuple[int, int]:
+    """(rows of x, rows of w) that the accumulators of a kernel are for; ``words`` of a unit."""
     if host().avx512:
-        return (rows if rows <= 2 else 4), 4 if rows == 1 else 2
+        return (rows if rows <= 2 else 4), 4 if rows == words == 1 else 2
     return (1, 2) if rows == 1 else (2, 1)
 
 
@@ -328,7 +352,9 @@ def plan_quantized(
     workers: int,
 ) -> list[Command]:
     """Commands of QuantizedMatMul."""
-    x, w, scales, biases = inputs
+    x, w, scales, *rest = inputs
+    biases = rest[0] if rest else scales  # or nothing that is read
+    inputs = [x, w, scales, biases]
     (out,) = outputs
     *batch, m, n = out.shape
     items = prod(batch)
@@ -336,27 +362,25 @@ def plan_quantized(
         return []
     epilogue, units = _storing(out), tuple(o.strides[-1] == 1 for o in (w, scales, biases))
     transposed, bits, group = primitive.transposed, primitive.bits, primitive.group
-    if not (transposed and bits in WORD_BITS and m <= _few_rows(bits, x.dtype) and w.shape[-1]):
-        coding = Coding(bits, group, scales.dtype, transposed, units[0])
+    coding = Coding(bits, group, scales.dtype, transposed, units[0], primitive.mode)
+    if not (transposed and m <= _few_rows(coding, x.dtype) and w.shape[-1]):
         return [plan_blocks(coding, inputs, out, epilogue, scratch, workers)]
-    columns, together = _shape_of_tile(m)
+    columns, together = _shape_of_tile(m, coding.words)
     words = w.shape[-1]
-    chunks, panels = -(-words // LANES), -(-m // columns)
+    along = words // coding.words
+    chunks, panels = -(-along // LANES), -(-m // columns)
     sums = -(-scales.shape[-1] // LANES) * columns * VECTOR
-    pairs = x.dtype == "bfloat16" and bits <= 4 and has_pairs(host())
-    panel = chunks * chunk_bytes(columns, primitive.bits, pairs) + sums
+    pairs = x.dtype == "bfloat16" and bits in (1, 2, 4) and has_pairs(host())
+    panel = chunks * chunk_bytes(columns, coding.codes, pairs) + sums
     packed = scratch(items * panels * panel)
-    pack = pack_rows(primitive, x, (words, columns, panels * columns, panel), packed, pairs)
-    spec = ProductSpec(
-        bits, group, scales.dtype, units,  # type: ignore[arg-type]
-        columns, together, pairs, epilogue,
-    )  # fmt: skip
+    pack = pack_rows(coding, x, (along, columns, panels * columns, panel), packed, pairs)
+    spec = ProductSpec(coding, units, columns, together, pairs, epilogue)  # type: ignore[arg-type]
     block = round_up(max(-(-n * items // (8 * workers)), 16384 // max(words, 1), 8), together)
     blocks = -(-n // block)
     strides = [tuple(s * SIZES[o.dtype] for s in o.strides) for o in (w, scales, biases)]
     head = [
         *w.pointer.consts, *scales.pointer.consts, *biases.pointer.consts, *packed.consts,
-        n, m, panels, panel, words, chunks, scales.shape[-1],
+        n, m, panels, panel, along, chunks, scales.shape[-1],
         *[s for of in strides for s in of[-2:]], block, blocks,
     ]  # fmt: skip
     extra, table = epilogue.consts, batch_table(batch, *[of[:-2] for of in strides])

@@ -18,7 +18,8 @@ from mlx.backend.llvm.gemm.operand import Matrix, Product, StoreEpilogue, batch_
 from mlx.backend.llvm.gemm.plan import BlockedProblem, Strip, geometry
 from mlx.backend.llvm.gemm.tile import GENERAL, tile_of_product
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.quantized_matrix import RUN, Coding, pack_quantized
+from mlx.backend.llvm.quantized_coding import Coding
+from mlx.backend.llvm.quantized_matrix import RUN, pack_quantized
 from mlx.backend.llvm.values import Value, i64
 from mlx.base.frozen import dataclass
 

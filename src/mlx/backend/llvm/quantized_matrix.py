@@ -1,8 +1,7 @@
 """Panels of a quantized matrix: what the blocked product packs where B is one.
 
-An element is ``code * scale + bias`` in float32 (one FMA), rounded to bfloat16 where panels hold
-pairs of those.  Codes of any width below 9 lie in *units*: the fewest whole words that hold
-whole codes.  Vectors of a panel run over columns of B.
+An element is ``code * scale + bias`` in float32 (one FMA; or without bias one product), rounded
+to bfloat16 where panels hold pairs of those.  Vectors of a panel run over columns of B.
 
 * ``outputs`` rows (the matrix is transposed in the product): a column of B is a row of words, so
   blocks of words are turned in registers first; then each word of a vector belongs to a column.
@@ -12,13 +11,11 @@ whole codes.  Vectors of a panel run over columns of B.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import gcd
-
 from mlx.backend.llvm.gemm.elements import Element, multiply_add, transpose
 from mlx.backend.llvm.gemm.pairs import join
 from mlx.backend.llvm.gemm.tile import Tile
 from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.quantized_coding import Coding
 from mlx.backend.llvm.registers import Registers
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
@@ -27,35 +24,6 @@ from mlx.base import dtype as dt
 RUN = 32
 """Columns that are unpacked at once where a row of B is a row of words: whole words."""
 _WORD = Element("uint32", "int32")
-
-
-@dataclass(frozen=True)
-class Coding:
-    """How a matrix is quantized: bits of a code, codes of a group, dtype of scales and biases.
-
-    ``outputs``: a row of words is a column of B.  ``unit``: words have unit stride along it.
-    """
-
-    bits: int
-    group: int
-    scales: str
-    outputs: bool
-    unit: bool
-
-    @property
-    def key(self) -> str:
-        form = "n" if self.outputs else "k"
-        return f"{self.bits}_{self.group}_{self.scales}_{form}_{int(self.unit)}"
-
-    @property
-    def words(self) -> int:
-        """Words of a unit."""
-        return self.bits // gcd(self.bits, 32)
-
-    @property
-    def codes(self) -> int:
-        """Codes of a unit."""
-        return 32 * self.words // self.bits
 
 
 def pack_quantized(module: Module, tile: Tile, coding: Coding) -> str:
@@ -82,7 +50,7 @@ class _Panels:
         self.lanes = tile.lanes
         self.floats = vector(self.lanes, "float")
         self.ints = vector(self.lanes, "i32")
-        self.scale = Element(coding.scales, "float32")
+        self.scale = coding.scale
         self.words, self.scales, self.biases = (f.params[n : n + 3] for n in (0, 3, 6))
         self.first, self.cols, self.depth, self.target, self.pitch = f.params[9:]
 
@@ -90,8 +58,10 @@ class _Panels:
         raise NotImplementedError
 
     def values(self, codes: Value, scale: Value, bias: Value) -> Value:
-        f = self.f
-        return multiply_add(f, f.cast("sitofp", codes, "float"), scale, bias, self.tile.fused)
+        f, numbers = self.f, self.coding.number(self.f, codes)
+        if not self.coding.biased:
+            return f.mul(numbers, scale)
+        return multiply_add(f, numbers, scale, bias, self.tile.fused)
 
     def put(self, rows: list[Value], address: Value) -> None:
         """Store rows of one element of a panel along k: one, or a pair."""
@@ -168,27 +138,13 @@ class _Turned(_Panels):
         here, to = unit.values
         words = [f.load(f.gep(here, i64(w * size)), self.ints, size) for w in range(coding.words)]
         for j in range(0, coding.codes, step):
-            rows = [self.values(self._code(words, i), *factors) for i in range(j, j + step)]
+            rows = [self.values(coding.code(f, words, i), *factors) for i in range(j, j + step)]
             self.put(rows, f.gep(to, i64(j // step * tile.b_row)))
         following = [i64(coding.words * size), i64(coding.codes // step * tile.b_row)]
         here, to = f.end_loop(
             unit, [f.gep(p, by) for p, by in zip((here, to), following, strict=True)]
         )
         return here, to
-
-    def _code(self, words: list[Value], j: int) -> Value:
-        """Code j of a unit."""
-        f, bits = self.f, self.coding.bits
-        word, shift = divmod(j * bits, 32)
-        value = words[word]
-        if shift:
-            value = f.op("lshr", value, const(self.ints, shift))
-        if shift + bits > 32:
-            rest = f.op("shl", words[word + 1], const(self.ints, 32 - shift))
-            value = f.op("or", value, rest)
-        if shift + bits == 32:
-            return value
-        return f.op("and", value, const(self.ints, 2**bits - 1))
 
 
 class _Straight(_Panels):
@@ -202,13 +158,15 @@ class _Straight(_Panels):
         group = f.op("udiv", f.add(self.first, block.index), i64(coding.group))
         word = f.mul(f.op("lshr", block.index, i64(5)), i64(coding.bits))
         inside = [f.mul(n, p[2]) for n, p in zip((word, group, group), parts, strict=True)]
-        rows = [
-            self._row([
-                f.gep(start, f.add(offset, f.mul(p[1], i64(r))))
+        last, left = f.sub(self.depth, i64(1)), f.sub(self.cols, block.index)
+        rows = []
+        for r in range(tile.step):  # behind the last row, that one again
+            down = f.min(i64(r), f.sub(last, k.index))
+            places = [
+                f.gep(start, f.add(offset, f.mul(p[1], down)))
                 for start, offset, p in zip(k.values, inside, parts, strict=True)
-            ])
-            for r in range(tile.step)
-        ]  # fmt: skip
+            ]
+            rows.append(self._row(places, left))
         down = f.mul(f.op("udiv", k.index, i64(tile.step)), i64(tile.b_row))
         for n, pair in enumerate(zip(*rows, strict=True)):
             column = self.column(f.add(block.index, i64(n * self.lanes)))
@@ -221,13 +179,21 @@ class _Straight(_Panels):
         f.end_loop(k, moved)
         f.ret()
 
-    def _row(self, places: list[Value]) -> list[Value]:
-        """RUN elements of a row, by vectors."""
-        f, bits, lanes = self.f, self.coding.bits, self.lanes
+    def _row(self, places: list[Value], cols: Value) -> list[Value]:
+        """RUN elements of a row, by vectors; only ``cols`` need be there."""
+        f, bits, lanes, group = self.f, self.coding.bits, self.lanes, self.coding.group
         words, *rest = places
         count = None if bits == 8 else i64(bits)
+        if group < RUN:  # else whole runs are there
+            count = f.min(i64(bits), f.op("lshr", f.mul(cols, i64(bits)), i64(5)))
         run = _WORD.along(f, words, self.words[2], 8, count, self.coding.unit)[0]
-        factors = [f.splat(self._scalar(place), lanes) for place in rest]
+        factors = []  # of each group
+        for start in range(0, RUN, group):
+            there = f.icmp("slt", i64(start), cols)
+            further = [f.select(there, p[2], i64(0)) for p in (self.scales, self.biases)]
+            steps = further if start else [i64(0)] * 2
+            found = [self._scalar(f.gep(p, by)) for p, by in zip(rest, steps, strict=True)]
+            factors.append([f.splat(value, lanes) for value in found])
         halves = f.bitcast(run, vector(16, "i16"))
         out = []
         for start in range(0, RUN, lanes):
@@ -236,7 +202,7 @@ class _Straight(_Panels):
             shifts = lane_consts(self.ints, [b % 16 for b in at])
             shifted = f.op("lshr", f.bitcast(picked, self.ints), shifts)
             codes = f.op("and", shifted, const(self.ints, 2**bits - 1))
-            out.append(self.values(codes, *factors))
+            out.append(self.values(codes, *factors[start // group]))
         return out
 
     def _scalar(self, place: Value) -> Value:

@@ -1,8 +1,9 @@
 """Panels: x as products with quantized matrices read it.
 
-For each chunk of 16 words and each position j of a code in its word, the 16 elements of x that
-meet the codes j of the 16 words; behind all chunks the sums of x over groups.  A panel holds
-``columns`` rows of x, vector by vector; it is float32, with zeros behind the ends of x.
+For each chunk of 16 units (see ``Coding``) and each position j of a code in its unit, the 16
+elements of x that meet the codes j of the 16 units; behind all chunks the sums of x over groups.
+A panel holds ``columns`` rows of x, vector by vector; it is float32, with zeros behind the ends
+of x.
 
 With ``pairs`` the elements are pairs of bfloat16 instead: what meets code j and what meets code
 j + half the codes of a word, for dot-product instructions.
@@ -11,13 +12,13 @@ j + half the codes of a word, for dot-product instructions.
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
 from mlx.backend.llvm.gemm.elements import SIZES, Element
 from mlx.backend.llvm.gemm.operand import batch_offsets, batch_table
 from mlx.backend.llvm.gemm.pairs import join
 from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.quantized_coding import Coding
 from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.frozen import dataclass
 
@@ -29,14 +30,14 @@ VECTOR = LANES * 4
 SEGMENT = 32
 """Chunks that one task lays out."""
 PACK_SLOTS = (
-    "x_base", "x_offset", "out_base", "out_offset", "x_row", "x_k", "rows", "padded", "words",
+    "x_base", "x_offset", "out_base", "out_offset", "x_row", "x_k", "rows", "padded", "units",
     "chunks", "segments", "groups", "panel", "table", "dims",
 )  # fmt: skip
 
 
-def chunk_bytes(columns: int, bits: int, pairs: bool) -> int:
-    """Bytes of one chunk of a panel."""
-    return columns * (32 // bits) * VECTOR // (2 if pairs else 1)
+def chunk_bytes(columns: int, codes: int, pairs: bool) -> int:
+    """Bytes of one chunk of a panel: ``codes`` are those of a unit."""
+    return columns * codes * VECTOR // (2 if pairs else 1)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class PackSpec:
     """Lays x out in panels of ``columns`` rows, float32, zeros behind its ends."""
 
     dtype: str
-    bits: int
+    codes: int
     group: int
     columns: int
     pairs: bool
@@ -52,7 +53,7 @@ class PackSpec:
     @property
     def key(self) -> str:
         kind = " pairs" if self.pairs else ""
-        return f"quantized_pack {self.dtype} {self.bits} {self.group} {self.columns}{kind}"
+        return f"quantized_pack {self.dtype} {self.codes} {self.group} {self.columns}{kind}"
 
     def emit(self, module: Module, name: str) -> None:
         _Pack(self, Kernel(module, name)).emit()
@@ -87,7 +88,7 @@ class _Pack(Named):
     def __init__(self, spec: PackSpec, kernel: Kernel) -> None:
         super().__init__(kernel)
         self.spec = spec
-        self.per = 32 // spec.bits
+        self.per = spec.codes
         self.x = Element(spec.dtype, "float32")
 
     def emit(self) -> None:
@@ -101,24 +102,24 @@ class _Pack(Named):
         out = f.gep(out, f.mul(panel, self.slot("panel")))
         out = f.gep(out, f.mul(column, i64(VECTOR)))
         there = f.icmp("slt", row, self.slot("rows"))
-        self.chunk = i64(chunk_bytes(columns, self.spec.bits, self.spec.pairs))
+        self.chunk = i64(chunk_bytes(columns, self.per, self.spec.pairs))
         behind = f.gep(out, f.mul(self.slot("chunks"), self.chunk))
-        self._codes(x, out, segment, f.select(there, self.slot("words"), i64(0)))
+        self._codes(x, out, segment, f.select(there, self.slot("units"), i64(0)))
         # one more segment sums over groups
         mine = f.icmp("eq", segment, self.slot("segments"))
         count = f.select(mine, self.slot("groups"), i64(0))
         self._sums(x, behind, count, f.select(there, count, i64(0)))
         f.ret()
 
-    def _codes(self, x: Value, out: Value, segment: Value, words: Value) -> None:
+    def _codes(self, x: Value, out: Value, segment: Value, units: Value) -> None:
         """What meets the codes, for the chunks of one segment."""
         f, columns = self.f, self.spec.columns
         first = f.mul(segment, i64(SEGMENT))
         last = f.min(f.add(first, i64(SEGMENT)), self.slot("chunks"))
         apart = f.mul(self.slot("x_k"), i64(self.per))
         loop = f.loop(first, last, i64(1))
-        word = f.mul(loop.index, i64(LANES))
-        here, left = f.gep(x, f.mul(word, apart)), f.sub(words, word)
+        unit = f.mul(loop.index, i64(LANES))
+        here, left = f.gep(x, f.mul(unit, apart)), f.sub(units, unit)
         there = f.gep(out, f.mul(loop.index, self.chunk))
         half = self.per // 2
         for _ in range(half if self.spec.pairs else self.per):
@@ -147,20 +148,21 @@ class _Pack(Named):
 
 
 def pack_rows(
-    primitive: Any, x: Operand, sizes: tuple[int, int, int, int], packed: Pointer, pairs: bool
+    coding: Coding, x: Operand, sizes: tuple[int, int, int, int], packed: Pointer, pairs: bool
 ) -> Command:
-    """Lay x out; ``sizes``: words of a row of w, rows of x a panel, rows of x with those that
+    """Lay x out; ``sizes``: units of a row of w, rows of x a panel, rows of x with those that
     fill the last panel, bytes of a panel."""
-    words, columns, padded, panel = sizes
+    units, columns, padded, panel = sizes
     *batch, m, k = x.shape
     size = SIZES[x.dtype]
     *lead, row, step = (s * size for s in x.strides)
-    chunks = -(-words // LANES)
+    chunks = -(-units // LANES)
+    groups = k // coding.group if coding.biased else 0
     segments = -(-chunks // SEGMENT)
     consts = [
-        *x.pointer.consts, *packed.consts, row, step, m, padded, words, chunks, segments,
-        k // primitive.group, panel, len(PACK_SLOTS), len(batch), *batch_table(batch, lead),
+        *x.pointer.consts, *packed.consts, row, step, m, padded, units, chunks, segments,
+        groups, panel, len(PACK_SLOTS), len(batch), *batch_table(batch, lead),
     ]  # fmt: skip
-    spec = PackSpec(x.dtype, primitive.bits, primitive.group, columns, pairs)
+    spec = PackSpec(x.dtype, coding.codes, coding.group, columns, pairs)
     tasks = prod(batch) * padded * (segments + 1)
     return Command(spec, consts, tasks, "quantized pack", prod(x.shape) * size)

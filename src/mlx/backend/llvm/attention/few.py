@@ -14,7 +14,8 @@ from mlx.backend.llvm.attention.blocks import SHARED_SLOTS, TRUE, Blocks
 from mlx.backend.llvm.attention.moves import store_rows
 from mlx.backend.llvm.attention.product import product
 from mlx.backend.llvm.attention.tile import KEYS, Tile, tile_for
-from mlx.backend.llvm.gemm.elements import Element, first_lanes, multiply_add
+from mlx.backend.llvm.gemm.elements import Element, first_lanes, multiply_add, prefetch
+from mlx.backend.llvm.gemm.pack import whole_or_part
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.quantized_panels import Named
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
@@ -31,12 +32,14 @@ JOIN_SLOTS = (
 )  # fmt: skip
 
 
-def dots(module: Module, tile: Tile, dtype: str) -> str:
+def dots(module: Module, tile: Tile, dtype: str, ahead: bool = False) -> str:
     """``void dots(ptr k, i64 row, i64 keys, i64 size, ptr q, ptr out)``: the inner products of
     rows of k with q (which ends in zeros), vector by vector of keys.
+
+    ``ahead``: ask for the rows a block of keys further on, for memory doesn't guess them.
     """
     element = Element(dtype, tile.accumulate)
-    name = f"dots_{dtype}"
+    name = f"dots_{dtype}" + "_ahead" * ahead
     if not module.has(name):
         params = [
             "ptr noalias readonly",
@@ -54,7 +57,8 @@ def dots(module: Module, tile: Tile, dtype: str) -> str:
         lines = [
             f.gep(k, f.mul(f.min(f.add(group.index, i64(i)), last), row)) for i in range(lanes)
         ]
-        sums = _along_features(f, tile, element, lines, size, q)
+        further = f.mul(row, i64(KEYS)) if ahead else None
+        sums = _along_features(f, tile, element, lines, size, q, further)
         place = f.gep(out, f.mul(group.index, i64(tile.itemsize)))
         f.store(_sums_of_lanes(f, sums), place, tile.itemsize)
         f.end_loop(group)
@@ -63,8 +67,9 @@ def dots(module: Module, tile: Tile, dtype: str) -> str:
 
 
 def _along_features(
-    f: Function, tile: Tile, element: Element, lines: list[Value], size: Value, q: Value
-) -> list[Value]:
+    f: Function, tile: Tile, element: Element, lines: list[Value], size: Value, q: Value,
+    further: Value | None,
+) -> list[Value]:  # fmt: skip
     """For each line the products with q, element by element, added up by lane."""
     sums = [const(tile.type, 0)] * len(lines)
     whole = f.sub(size, f.op("urem", size, i64(tile.lanes)))
@@ -76,7 +81,10 @@ def _along_features(
         right = f.load(here, tile.type, tile.itemsize)
         added = []
         for line, total in zip(lines, loop.values, strict=True):
-            (value,) = element.load_run(f, f.gep(line, at), tile.lanes, left)
+            here = f.gep(line, at)
+            if further is not None:
+                prefetch(f, f.gep(here, further), locality=2)
+            (value,) = element.load_run(f, here, tile.lanes, left)
             added.append(multiply_add(f, value, right, total, tile.fused))
         sums = f.end_loop(loop, added)
     return sums
@@ -139,9 +147,9 @@ class _Few(Blocks):
         self.spec = spec
         self.row = i64(KEYS * self.tile.itemsize)
         in_place = spec.dtype if "k" in spec.units else self.tile.accumulate
-        self.dots = dots(module, self.tile, in_place)
+        self.dots = {a: dots(module, self.tile, in_place, a) for a in (False, True)}
         b_dtype = spec.dtype if spec.direct else self.tile.accumulate
-        self.add_values = product(module, self.tile, spec.together, b_dtype)
+        self.add_values = product(module, self.tile, spec.together, b_dtype, ahead=KEYS)
 
     def emit(self) -> None:
         f = self.f
@@ -194,7 +202,11 @@ class _Few(Blocks):
         loop = f.loop(i64(0), self.slot("rows"), i64(1))
         line = f.gep(scores, f.mul(loop.index, self.row))
         q = f.gep(self.region("q"), f.mul(loop.index, self.slot("size_bytes")))
-        f.call(self.dots, "void", k, row, keys, self.slot("size"), q, line)
+
+        def score(ahead: bool) -> None:
+            f.call(self.dots[ahead], "void", k, row, keys, self.slot("size"), q, line)
+
+        whole_or_part(f, f.icmp("eq", loop.index, i64(0)), score)
         self._softmax(loop.index, line, key, keys)
         f.end_loop(loop)
         row = self.slot("v_t")

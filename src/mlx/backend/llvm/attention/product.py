@@ -13,7 +13,7 @@ With ``pairs`` the elements of A and B are pairs of bfloat16 along k, and ``dept
 from __future__ import annotations
 
 from mlx.backend.llvm.attention.tile import Tile
-from mlx.backend.llvm.gemm.elements import Element, multiply_add
+from mlx.backend.llvm.gemm.elements import Element, multiply_add, prefetch
 from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, const, i64
@@ -28,17 +28,19 @@ _PARAMS = [
 
 
 def product(
-    module: Module, tile: Tile, rows: int = 0, b_dtype: str = "", pairs: bool = False
-) -> str:
+    module: Module, tile: Tile, rows: int = 0, b_dtype: str = "", pairs: bool = False,
+    ahead: int = 0,
+) -> str:  # fmt: skip
     """Write the function if it is not there; returns its name.
 
-    ``rows`` of a register tile, by default the tile's; B may be of another dtype.
+    ``rows`` of a register tile, by default the tile's; B may be of another dtype.  ``ahead``: how
+    many rows of B further on memory is asked for, where B doesn't lie in cache.
     """
     rows = rows or tile.rows
     element = PAIRS if pairs else Element(b_dtype or tile.accumulate, tile.accumulate)
-    name = f"product_{rows}_{element.dtype}"
+    name = f"product_{rows}_{element.dtype}_{ahead}"
     if not module.has(name):
-        parts = [_columns(module, tile, rows, vectors, element) for vectors in (2, 1)]
+        parts = [_columns(module, tile, rows, vectors, element, ahead) for vectors in (2, 1)]
         f = module.function(name, _PARAMS, internal=True)
         a, row, step, count, b, b_row, cols, depth, c, c_row, more = f.params
         whole = f.sub(cols, f.op("urem", cols, i64(2 * tile.lanes)))
@@ -53,20 +55,24 @@ def product(
     return name
 
 
-def _columns(module: Module, tile: Tile, rows: int, vectors: int, element: Element) -> str:
+def _columns(
+    module: Module, tile: Tile, rows: int, vectors: int, element: Element, ahead: int
+) -> str:
     """All rows of ``vectors`` vectors of columns."""
-    name = f"columns_{rows}x{vectors}_{element.dtype}"
+    name = f"columns_{rows}x{vectors}_{element.dtype}_{ahead}"
     if not module.has(name):
         params = [p for i, p in enumerate(_PARAMS) if i != 6]
         f = module.function(name, params, internal=True)
-        _Columns(f, tile, rows, vectors, element).emit()
+        _Columns(f, tile, rows, vectors, element, ahead).emit()
     return name
 
 
 class _Columns:
-    def __init__(self, f: Function, tile: Tile, rows: int, vectors: int, element: Element) -> None:
+    def __init__(
+        self, f: Function, tile: Tile, rows: int, vectors: int, element: Element, ahead: int
+    ) -> None:
         self.f, self.tile, self.rows, self.vectors = f, tile, rows, vectors
-        self.element = element
+        self.element, self.ahead = element, ahead
 
     def emit(self) -> None:
         f, rows = self.f, self.rows
@@ -103,6 +109,10 @@ class _Columns:
         pairs = element is PAIRS
         loop = f.loop(i64(0), self.depth, i64(1), [*sums, a, b])
         *sums, a, b = loop.values
+        if self.ahead:
+            further = f.gep(b, f.mul(self.b_row, i64(self.ahead)))
+            for line in range(0, self.vectors * tile.lanes * element.size, 64):
+                prefetch(f, f.gep(further, i64(line)), locality=2)
         right = [
             element.load_run(f, f.gep(b, i64(v * tile.lanes * element.size)), tile.lanes)[0]
             for v in range(self.vectors)
