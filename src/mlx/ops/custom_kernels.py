@@ -43,9 +43,15 @@ class MetalKernel:
         return f"MetalKernel({self.name!r})"
 
 
-def _check_names(what: str, names: Any) -> None:
-    if isinstance(names, str) or not all(isinstance(n, str) for n in names):
-        raise TypeError(f"[metal_kernel] {what} must be a sequence of names, got {names!r}.")
+def _check(function: str, texts: dict[str, Any], names: dict[str, Any]) -> None:
+    """Raise TypeError for what is no text, or no sequence of texts."""
+    for what, text in texts.items():
+        if not isinstance(text, str):
+            raise TypeError(f"[{function}] {what} must be a string, got {text!r}.")
+    for what, given in names.items():
+        several = isinstance(given, Sequence) and not isinstance(given, str)
+        if not several or not all(isinstance(name, str) for name in given):
+            raise TypeError(f"[{function}] {what} must be a sequence of names, got {given!r}.")
 
 
 def metal_kernel(
@@ -63,11 +69,8 @@ def metal_kernel(
     >>> mx.fast.metal_kernel("copy", ["x"], ["y"], "y[0] = x[0];")
     MetalKernel('copy')
     """
-    _check_names("input_names", input_names)
-    _check_names("output_names", output_names)
-    for what, text in (("name", name), ("source", source), ("header", header)):
-        if not isinstance(text, str):
-            raise TypeError(f"[metal_kernel] {what} must be a string, got {text!r}.")
+    texts = {"name": name, "source": source, "header": header}
+    _check("metal_kernel", texts, {"input_names": input_names, "output_names": output_names})
     if not output_names:
         raise ValueError("[metal_kernel] Must specify at least one output.")
     return MetalKernel(name)
@@ -83,9 +86,12 @@ def cuda_kernel(
     shared_memory: int = 0,
 ) -> NoReturn:
     """Raises RuntimeError: there is no CUDA device for the kernel."""
+    texts = {"name": name, "source": source, "header": header}
+    _check("cuda_kernel", texts, {"input_names": input_names, "output_names": output_names})
     raise RuntimeError(f"[cuda_kernel] No CUDA device to run {name!r} on.")
 
 
 def precompiled_cuda_kernel(*, name: str, **arguments: Any) -> NoReturn:
     """Raises RuntimeError: there is no CUDA device for the kernel."""
+    _check("precompiled_cuda_kernel", {"name": name}, {})
     raise RuntimeError(f"[precompiled_cuda_kernel] No CUDA device to run {name!r} on.")

@@ -5,21 +5,11 @@ Lines of positions are cut into chunks whose number depends on sizes alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
-from typing import Any
 
-from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
-from mlx.backend.llvm.convolution.correlate import ChunkSumSpec
-from mlx.backend.llvm.convolution.geometry import Phase, Three, phases_of
-from mlx.backend.llvm.convolution.lanes import Share, lanes_for, row_bytes
-from mlx.backend.llvm.convolution.patches import (
-    place_table,
-    position_stride,
-    spatial,
-    spatial_strides,
-)
+from mlx.backend.llvm.abi import Kernel
+from mlx.backend.llvm.convolution.geometry import Phase, Three
+from mlx.backend.llvm.convolution.lanes import Share, lanes_for
 from mlx.backend.llvm.gemm.elements import SIZES, Element, llvm_type, multiply_add
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.target import host
@@ -29,12 +19,10 @@ SLOTS = (
     "x_base", "x_offset", "y_base", "y_offset", "sums_base", "sums_offset", "outputs", "row",
     "rows", "lines", "each", "blocks", "y_place", "sets", "taps",
 )  # fmt: skip
-PLACE = len(SLOTS)
-_PLACES = 13
+PLACE, PLACES = len(SLOTS), 13
 TAP = 4  # numbers of a tap: offset in bytes, and its place
 BOUNDS = 6  # and of a set before its taps: least and greatest place along each axis
 _MOST = 9  # sums in registers
-_CHUNKS, _LEAST = 64, 4096  # most chunks, and their least positions
 
 
 @dataclass(frozen=True)
@@ -74,7 +62,7 @@ class _ChannelSums:
         f, kernel, size = self.f, self.kernel, SIZES[self.spec.accumulate]
         for name in SLOTS:
             self.slot(name)
-        numbers = [kernel.const(PLACE + i) for i in range(_PLACES)]
+        numbers = [kernel.const(PLACE + i) for i in range(PLACES)]
         self.sizes, self.counts, self.steps = numbers[:3], numbers[3:6], numbers[6:9]
         self.item, *self.strides = numbers[9:]
         self.step = f.mul(self.steps[2], self.strides[2])
@@ -180,46 +168,8 @@ class _ChannelSums:
         return f.select(there, self.left, i64(0))
 
 
-def plan_sums(
-    primitive: Any,
-    x: Operand,
-    y: Operand,
-    share: Share,
-    epilogue: Any,
-    accumulate: str,
-    scratch: Callable[[int], Pointer],
-) -> list[Command]:
-    """The commands of a correlation whose groups are lanes."""
-    (phase,) = phases_of(primitive, y.shape[1:-1], primitive.kernel)
-    size, outputs = SIZES[x.dtype], y.shape[-1]
-    taps, sets, together, table = _taps(phase, share, spatial_strides(x.strides, size))
-    lines = prod(y.shape[:-2])
-    chunks = max(min(_CHUNKS, lines, prod(y.shape[:-1]) // _LEAST), 1)
-    each = max(-(-lines // chunks), 1)
-    chunks = max(-(-lines // each), 1)
-    row, rows = row_bytes(outputs, accumulate), sets * together * share.inputs
-    sums = scratch(chunks * rows * row)
-    blocks = -(-outputs // lanes_for(accumulate))
-    # In the order of SLOTS.
-    head = [
-        *x.pointer.consts, *y.pointer.consts, *sums.consts, outputs, row, rows, lines, each,
-        blocks, position_stride(y) * size, sets,
-        PLACE + _PLACES,
-    ]  # fmt: skip
-    strides = spatial_strides(x.strides, size)
-    item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
-    spec = ChannelSumsSpec(x.dtype, accumulate, share, together)
-    product = Command(spec, [*head, *item, *table], blocks * chunks)
-    product.flops = 2 * prod(y.shape) * taps * share.inputs
-    swapped = epilogue.swapped()
-    count = taps * share.inputs
-    consts = [*sums.consts, chunks, count, outputs, row, rows * row, *swapped.consts]
-    total = Command(ChunkSumSpec(accumulate, swapped), consts, count, "chunk sum")
-    return [product, total]
-
-
-def _taps(phase: Phase, share: Share, strides: Three) -> tuple[int, int, int, list[int]]:
-    """Taps, sets of them, taps in a set, and the table of sets; a last set repeats a tap."""
+def sets_of_taps(phase: Phase, share: Share, strides: Three) -> tuple[int, int, list[int]]:
+    """Sets of taps, taps in a set, and the table of sets; a last set repeats a tap."""
     a, b, c = ([at for _, at in line.taps] for line in phase.axes)
     taps = [(i, j, k) for i in a for j in b for k in c]
     most = max(_MOST // share.inputs, 1)
@@ -234,4 +184,4 @@ def _taps(phase: Phase, share: Share, strides: Three) -> tuple[int, int, int, li
             table += [min(t[axis] for t in chosen), max(t[axis] for t in chosen)]
         for at in chosen:
             table += [sum(p * s for p, s in zip(at, strides, strict=True)), *at]
-    return len(taps), sets, together, table
+    return sets, together, table

@@ -7,6 +7,7 @@ input are left out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +65,10 @@ class Channelwise:
     def sums_of_tile(self) -> int:
         return 8
 
-    def start(self, x: Value, state: Any) -> tuple[Value, Value]:
-        """Where a task's input starts, and its chunk of lines."""
+    def start(self, x: Value, slot: int) -> tuple[Value, Value]:
+        """Where a task's input starts, and its chunk of lines; the epilogue's consts start at
+        ``slot``."""
+        state = self.spec.epilogue.begin(self.kernel, slot)
         self.context = self.spec.epilogue.batch(self.kernel, state, i64(0))
         return x, self.kernel.task
 
@@ -82,8 +85,7 @@ class Channelwise:
         self.numbers = {name: axes[3 * i : 3 * i + 3] for i, name in enumerate("zyx")}
         self.buffer = f.alloca(self.type, self.sums_of_tile)
         self.step = f.mul(self.steps[2], self.strides[2])
-        state = self.spec.epilogue.begin(kernel, place + _PLACES + _AXES)
-        x, chunk = self.start(x, state)
+        x, chunk = self.start(x, place + _PLACES + _AXES)
         first = f.mul(chunk, self.slot("each"))
         last = f.min(f.add(first, self.slot("each")), self.slot("lines"))
         line = f.loop(first, last, i64(1))
@@ -215,17 +217,31 @@ class Channelwise:
         return out
 
     def _store(self, row: Value, count: Value, col: Value, left: Value) -> None:
+        """The buffer's sums: rows of one vector, of which ``left`` lanes are there."""
         f = self.f
-        whole, part, done = f.label("whole"), f.label("part"), f.label("stored")
-        f.branch_if(f.icmp("sge", left, i64(self.lanes)), whole, part)
-        for label, mask in ((whole, False), (part, True)):
-            f.start(label)
-            lanes = first_lanes(f, left, self.lanes) if mask else None
+
+        def rows(mask: Value | None) -> None:
             loop = f.loop(i64(0), count, i64(1), [row, self.buffer])
             at, source = loop.values
             value = f.load(source, self.type, self.size)
-            self.spec.epilogue.store(self.kernel, self.context, value, at, col, lanes)
+            self.spec.epilogue.store(self.kernel, self.context, value, at, col, mask)
             following = f.gep(source, i64(self.lanes * self.size))
             f.end_loop(loop, [f.add(at, self.slot("x_rows")), following])
+
+        self.whole_or_part(left, rows)
+
+    def whole_or_part(self, left: Value, store: Callable[[Value | None], None]) -> None:
+        """``store(None)`` of whole vectors, or with a mask of the ``left`` lanes that are there."""
+        f = self.f
+        whole, part, done = f.label("whole"), f.label("part"), f.label("stored")
+        f.branch_if(f.icmp("sge", left, i64(self.lanes)), whole, part)
+        for label in (whole, part):
+            f.start(label)
+            store(None if label is whole else first_lanes(f, left, self.lanes))
             f.branch(done)
         f.start(done)
+
+    def plain_place(self, context: Any) -> tuple[Value, Value] | None:
+        """Where the result lies and the bytes of a row, if sums are stored as they are."""
+        find = getattr(self.spec.epilogue, "destination", None)
+        return find(self.kernel, context, self.spec.accumulate) if find else None

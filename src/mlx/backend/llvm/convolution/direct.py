@@ -7,14 +7,13 @@ see what lies before or behind a line, their part of it is copied first, with ze
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.convolution.channelwise import SLOTS, Channelwise, ChannelwiseSpec
-from mlx.backend.llvm.gemm.elements import first_lanes, llvm_type, multiply_add
-from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.target import host
+from mlx.backend.llvm.convolution.direct_tile import TileOfPositions
+from mlx.backend.llvm.gemm.elements import llvm_type
+from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64, vector
 
 DIRECT_SLOTS = (
@@ -25,7 +24,6 @@ DIRECT_SLOTS = (
 """``outputs`` are a group's; ``row`` is the bytes of a row of a panel of weights; ``merged``:
 channels of taps side by side are one run; ``lies``: the input is read where it lies, unless
 positions are far apart for the few channels that are read of each."""
-_GROUP = 5  # rows that share a pointer: scaled pitches reach those between
 
 
 @dataclass(frozen=True)
@@ -36,87 +34,16 @@ class DirectSpec(ChannelwiseSpec):
     lanes: int
     vectors: int
     heads: int
+    missing: tuple[int, ...]
+    """Numbers of positions that miss a tap at an end of a line, and have code without them."""
 
     @property
     def key(self) -> str:
-        shape = f"{self.rows}|{self.lanes}x{self.vectors}x{self.heads}"
+        shape = f"{self.rows}|{self.lanes}x{self.vectors}x{self.heads}|{self.missing}"
         return f"direct|{self.dtype}|{self.accumulate}|{shape}|{self.epilogue.key}"
 
     def emit(self, module: Module, name: str) -> None:
         _Direct(self, module, name).emit()
-
-
-class _TileOfPositions:
-    """``void tile(ptr x, ptr w, ptr sums, i64...)``: the sums of one tile, over all its taps."""
-
-    numbers = ("place", "tap", "line", "plane", "planes", "lines", "taps", "channels", "head",
-               "w_row", "w_line", "w_plane", "w_group")  # fmt: skip
-
-    def __init__(self, module: Module, spec: DirectSpec, rows: int) -> None:
-        self.name, self.spec, self.rows = f"tile_{rows}", spec, rows
-        params = ["ptr noalias readonly", "ptr noalias readonly", "ptr noalias"]
-        params += ["i64"] * len(self.numbers)
-        self.f: Function = module.function(self.name, params, internal=True)
-        self.n = dict(zip(self.numbers, self.f.params[3:], strict=True))
-        self.element = llvm_type(spec.accumulate)
-        self.type = vector(spec.lanes, self.element)
-        self.size = 8 if self.element == "double" else 4
-
-    def emit(self) -> None:
-        f, n = self.f, self.n
-        x, w, out = f.params[:3]
-        count = self.rows * self.spec.heads * self.spec.vectors
-        self.scaled = [f.mul(n["place"], i64(r)) for r in range(min(_GROUP, self.rows))]
-        w_tap = f.mul(n["w_row"], n["channels"])
-        zeros = [const(self.type, 0)] * count
-        z = f.loop(i64(0), n["planes"], i64(1), [x, w, *zeros])
-        y = f.loop(i64(0), n["lines"], i64(1), z.values)
-        tap = f.loop(i64(0), n["taps"], i64(1), y.values)
-        here, weights, *sums = tap.values
-        sums = self._channels(here, weights, sums)
-        sums = f.end_loop(tap, [f.gep(here, n["tap"]), f.gep(weights, w_tap), *sums])[2:]
-        moved = [f.gep(y.values[0], n["line"]), f.gep(y.values[1], n["w_line"])]
-        sums = f.end_loop(y, [*moved, *sums])[2:]
-        moved = [f.gep(z.values[0], n["plane"]), f.gep(z.values[1], n["w_plane"])]
-        for at, value in enumerate(f.end_loop(z, [*moved, *sums])[2:]):
-            f.store(value, f.gep(out, i64(at * self.spec.lanes * self.size)), self.size)
-        f.ret()
-
-    def _channels(self, x: Value, w: Value, sums: list[Value]) -> list[Value]:
-        """One tap: every position's broadcast element times the vectors of one row of weights."""
-        f, n, spec = self.f, self.n, self.spec
-        starts, panels = [], [w]
-        for h in range(spec.heads):
-            head = f.gep(x, f.mul(n["head"], i64(h)))
-            starts += [f.gep(head, f.mul(n["place"], i64(r))) for r in range(0, self.rows, _GROUP)]
-            if h:
-                panels.append(f.gep(panels[-1], n["w_group"]))
-        loop = f.loop(i64(0), n["channels"], i64(1), [*panels, *starts, *sums])
-        values = loop.values
-        panels, rest = values[: spec.heads], values[spec.heads :]
-        starts, sums = rest[: len(starts)], rest[len(starts) :]
-        out = self._step(panels, starts, sums)
-        moved = [f.gep(p, n["w_row"]) for p in panels]
-        moved += [f.gep(s, i64(self.size)) for s in starts]
-        return f.end_loop(loop, [*moved, *out])[spec.heads + len(starts) :]
-
-    def _step(
-        self, panels: Sequence[Value], starts: Sequence[Value], sums: Sequence[Value]
-    ) -> list[Value]:
-        f, spec, out = self.f, self.spec, list(sums)
-        each = len(starts) // spec.heads
-        for h, panel in enumerate(panels):
-            right = [
-                f.load(f.gep(panel, i64(v * spec.lanes * self.size)), self.type, self.size)
-                for v in range(spec.vectors)
-            ]
-            for r in range(self.rows):
-                address = f.gep(starts[h * each + r // _GROUP], self.scaled[r % _GROUP])
-                left = f.splat(f.load(address, self.element, self.size), spec.lanes)
-                for v in range(spec.vectors):
-                    at = (r * spec.heads + h) * spec.vectors + v
-                    out[at] = multiply_add(f, left, right[v], out[at], host().has_fma)
-        return out
 
 
 class _Direct(Channelwise):
@@ -127,18 +54,20 @@ class _Direct(Channelwise):
         super().__init__(spec, module, name)
         self.lanes = spec.lanes
         self.type = vector(spec.lanes, llvm_type(spec.accumulate))
-        self.tiles = [_TileOfPositions(module, spec, rows) for rows in spec.rows]
-        for tile in self.tiles:
+        self.tiles = self.edges = [TileOfPositions(module, spec, rows) for rows in spec.rows]
+        if spec.missing:
+            self.edges = [TileOfPositions(module, spec, rows, spec.missing) for rows in spec.rows]
+        for tile in [*self.tiles, *(self.edges if spec.missing else ())]:
             tile.emit()
 
     @property
     def sums_of_tile(self) -> int:
         return max(self.spec.rows) * self.spec.heads * self.spec.vectors
 
-    def start(self, x: Value, state: Any) -> tuple[Value, Value]:
+    def start(self, x: Value, slot: int) -> tuple[Value, Value]:
         """A task's blocks (of a group's or some groups' outputs), and its chunk of lines."""
         f, kernel = self.f, self.kernel
-        self.state, self.weights = state, self.w
+        self.state, self.weights = self.spec.epilogue.begin(kernel, slot), self.w
         first = f.mul(f.op("urem", kernel.task, self.slot("spans")), self.slot("span"))
         self.blocks = first, f.min(f.add(first, self.slot("span")), self.slot("blocks"))
         scratch = kernel.pointer(self.names.index("scratch_base"))
@@ -167,46 +96,78 @@ class _Direct(Channelwise):
         """One block of outputs, for all positions of a line."""
         f, positions = self.f, self.counts[2]
         begin, end = self.inside
-        large, small = self.tiles[0], self.tiles[-1]
-        whole = self.in_whole_blocks(large.rows, small.rows)
-        for tile, first, last in ((large, i64(0), whole), (small, whole, positions)):
+        whole = self.in_whole_blocks(self.tiles[0].rows, self.tiles[-1].rows)
+        for kind, first, last in ((0, i64(0), whole), (-1, whole, positions)):
+            tile, edge = self.tiles[kind], self.edges[kind]
             loop = f.loop(first, last, i64(tile.rows))
             there = f.icmp("ne", self.slot("lies"), i64(0))
             there = f.op("and", there, f.icmp("sge", loop.index, begin))
             behind = f.add(loop.index, i64(tile.rows))
             there = f.op("and", there, f.icmp("sle", behind, end))
-            self._tile(tile, source, loop.index, there)
             count = f.min(f.sub(positions, loop.index), i64(tile.rows))
-            self._store_tile(f.add(row, f.mul(loop.index, self.slot("x_rows"))), count)
+            here = f.add(row, f.mul(loop.index, self.slot("x_rows")))
+            stored = self._target(here, count, tile.rows)
+            self._tile(tile, edge, source, loop.index, there)
+            self._store_tile(here, f.select(stored, i64(0), count))
             f.end_loop(loop)
 
-    def _tile(self, tile: _TileOfPositions, source: Value, first: Value, there: Value) -> None:
+    def _tile(
+        self, tile: TileOfPositions, edge: TileOfPositions, source: Value, first: Value,
+        there: Value,
+    ) -> None:  # fmt: skip
         """A tile of the input as it lies, or of a copy with zeros around the line."""
         f = self.f
-        (z0, z1), (y0, y1) = self.valid
-        start, delta, _ = self.numbers["x"]
-        x = f.add(f.mul(first, self.steps[2]), start)
+        (z0, _), (y0, _) = self.valid
+        x = f.add(f.mul(first, self.steps[2]), self.numbers["x"][0])
         here = f.gep(source, f.mul(x, self.strides[2]))
         here = f.gep(f.gep(here, self._offset(0, z0)), self._offset(1, y0))
         if self.spec.dtype != self.spec.accumulate:
             self._tile_of_copy(tile, here, x)
             return
-        plain, edge, done = f.label("plain"), f.label("edge"), f.label("multiplied")
-        f.branch_if(there, plain, edge)
+        plain, other, copied, done = map(f.label, ("plain", "other", "copied", "multiplied"))
+        f.branch_if(there, plain, other)
         f.start(plain)
-        line = f.mul(self.numbers["y"][1], self.strides[1])
-        plane = f.mul(self.numbers["z"][1], self.strides[0])
-        self._call(tile, here, self.step, f.mul(delta, self.strides[2]), line, plane,
-                   self.slot("x_group"))  # fmt: skip
+        self._as_it_lies(tile, here, x)
         f.branch(done)
-        f.start(edge)
+        f.start(other)
+        if self.spec.missing:
+            near = f.label("near")
+            f.branch_if(self._is_near(edge, first, x), near, copied)
+            f.start(near)
+            self._as_it_lies(edge, here, x)
+            f.branch(done)
+        else:
+            f.branch(copied)
+        f.start(copied)
         self._tile_of_copy(tile, here, x)
         f.branch(done)
         f.start(done)
 
+    def _is_near(self, tile: TileOfPositions, first: Value, x: Value) -> Value:
+        """Whether positions miss taps at the ends of the line as foreseen, each tap at one end:
+        the first position sees ``x`` or more."""
+        f, step, size = self.f, self.steps[2], self.sizes[2]
+        _, delta, taps = self.numbers["x"]
+        span = f.mul(step, i64(tile.rows - 1))
+        last = f.add(f.add(x, span), f.mul(delta, f.sub(taps, i64(1))))
+        starts = f.icmp("eq", first, i64(0))
+        ends = f.icmp("eq", f.add(first, i64(tile.rows)), self.counts[2])
+        near = f.icmp("ne", self.slot("lies"), i64(0))
+        near = f.op("and", near, f.icmp("sgt", size, span))
+        near = f.op("and", near, f.op("or", starts, f.icmp("sge", x, i64(0))))
+        return f.op("and", near, f.op("or", ends, f.icmp("slt", last, size)))
+
+    def _as_it_lies(self, tile: TileOfPositions, here: Value, x: Value) -> None:
+        f = self.f
+        delta = self.numbers["x"][1]
+        line = f.mul(self.numbers["y"][1], self.strides[1])
+        plane = f.mul(self.numbers["z"][1], self.strides[0])
+        self._call(tile, here, self.step, f.mul(delta, self.strides[2]), line, plane,
+                   self.slot("x_group"), x)  # fmt: skip
+
     def _call(
-        self, tile: _TileOfPositions, x: Value, place: Value, tap: Value, line: Value,
-        plane: Value, head: Value,
+        self, tile: TileOfPositions, x: Value, place: Value, tap: Value, line: Value,
+        plane: Value, head: Value, at: Value,
     ) -> None:  # fmt: skip
         f = self.f
         (z0, z1), (y0, y1) = self.valid
@@ -214,15 +175,18 @@ class _Direct(Channelwise):
         w_line = f.mul(f.mul(row, channels), taps)
         w_plane = f.mul(w_line, self.numbers["y"][2])
         w = f.gep(self.w, f.add(f.mul(z0, w_plane), f.mul(y0, w_line)))
-        merged = f.icmp("ne", self.slot("merged"), i64(0))
-        run = f.select(merged, f.mul(taps, channels), channels)
-        taps = f.select(merged, i64(1), taps)
+        run = channels
+        if not tile.missing:
+            merged = f.icmp("ne", self.slot("merged"), i64(0))
+            run = f.select(merged, f.mul(taps, channels), channels)
+            taps = f.select(merged, i64(1), taps)
         f.call(
-            tile.name, "void", x, w, self.buffer, place, tap, line, plane, f.sub(z1, z0),
-            f.sub(y1, y0), taps, run, head, row, w_line, w_plane, self.slot("w_group"),
+            tile.name, "void", x, w, self.out, self.out_pitch, place, tap, line, plane,
+            f.sub(z1, z0), f.sub(y1, y0), taps, run, head, row, w_line, w_plane,
+            self.slot("w_group"), at, self.numbers["x"][1], self.steps[2], self.sizes[2],
         )  # fmt: skip
 
-    def _tile_of_copy(self, tile: _TileOfPositions, here: Value, x: Value) -> None:
+    def _tile_of_copy(self, tile: TileOfPositions, here: Value, x: Value) -> None:
         """Lines of what the tile sees, from place ``x`` on, side by side in scratch."""
         f = self.f
         (z0, z1), (y0, y1) = self.valid
@@ -246,7 +210,7 @@ class _Direct(Channelwise):
         plane = f.mul(line_bytes, f.sub(y1, y0))
         head = f.mul(self.slot("channels"), self.element_bytes)
         self._call(tile, self.scratch, f.mul(self.steps[2], self.pitch),
-                   f.mul(delta, self.pitch), line_bytes, plane, head)  # fmt: skip
+                   f.mul(delta, self.pitch), line_bytes, plane, head, x)  # fmt: skip
 
     def _clear(self, to: Value, length: Value) -> None:
         f = self.f
@@ -270,7 +234,27 @@ class _Direct(Channelwise):
         f.end_loop(run)
         f.end_loop(loop, [f.gep(here, self.strides[2]), f.gep(to, self.pitch)])
 
+    def _target(self, row: Value, count: Value, rows: int) -> Value:
+        """Whether a tile writes its sums where they shall lie: all there are, and plain ones.
+
+        ``out`` is where a tile stores, ``out_pitch`` the bytes between its positions.
+        """
+        f, spec = self.f, self.spec
+        cols, row_bytes = spec.vectors * self.lanes, spec.heads * spec.vectors * self.lanes
+        self.out, self.out_pitch = self.buffer, i64(row_bytes * self.size)
+        place = self.plain_place(self.contexts[0]) if spec.heads == 1 else None
+        if place is None:
+            return Value("false", "i1")
+        left = f.sub(self.slot("outputs"), self.column)
+        whole = f.op("and", f.icmp("sge", left, i64(cols)), f.icmp("eq", count, i64(rows)))
+        pointer, pitch = place
+        to = f.gep(f.gep(pointer, f.mul(row, pitch)), f.mul(self.column, self.element_bytes))
+        self.out = f.select(whole, to, self.out)
+        self.out_pitch = f.select(whole, f.mul(pitch, self.slot("x_rows")), self.out_pitch)
+        return whole
+
     def _store_tile(self, row: Value, count: Value) -> None:
+        """The buffer's sums, where the tile has left them there."""
         f, spec, bytes_ = self.f, self.spec, self.lanes * self.size
         loop = f.loop(i64(0), count, i64(1), [row, self.buffer])
         at, source = loop.values
@@ -282,12 +266,6 @@ class _Direct(Channelwise):
         f.end_loop(loop, [f.add(at, self.slot("x_rows")), source])
 
     def _store_vector(self, context: Any, value: Value, row: Value, col: Value) -> None:
-        f, left = self.f, self.f.sub(self.slot("outputs"), col)
-        whole, part, done = f.label("whole"), f.label("part"), f.label("stored")
-        f.branch_if(f.icmp("sge", left, i64(self.lanes)), whole, part)
-        for label in (whole, part):
-            f.start(label)
-            mask = None if label is whole else first_lanes(f, left, self.lanes)
-            self.spec.epilogue.store(self.kernel, context, value, row, col, mask)
-            f.branch(done)
-        f.start(done)
+        store = self.spec.epilogue.store
+        left = self.f.sub(self.slot("outputs"), col)
+        self.whole_or_part(left, lambda mask: store(self.kernel, context, value, row, col, mask))

@@ -30,6 +30,7 @@ from mlx.backend.llvm.convolution.patches import (
 )
 from mlx.backend.llvm.convolution.plan_channelwise import plan_channelwise
 from mlx.backend.llvm.convolution.plan_direct import is_direct, plan_direct
+from mlx.backend.llvm.convolution.plan_sums import plan_sums
 from mlx.backend.llvm.convolution.rowmap import PhaseEpilogue
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes, step_of_weights
 from mlx.backend.llvm.gemm.elements import SIZES
@@ -62,7 +63,8 @@ def plan_contraction(
     if not prod(shape):
         return []
     if shape[0] != primitive.groups:
-        return plan_channelwise(primitive, a, b, epilogue, accumulate, scratch, workers)
+        plan_lanes = plan_sums if primitive.form == "correlation" else plan_channelwise
+        return plan_lanes(primitive, a, b, epilogue, accumulate, scratch, workers)
     if primitive.form == "convolution" and is_direct(primitive, a, b, shape[2], accumulate):
         return plan_direct(primitive, a, b, shape, epilogue, accumulate, scratch, workers)
     tile = tile_of_patches(a.dtype, accumulate)

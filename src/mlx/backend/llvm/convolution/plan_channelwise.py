@@ -1,4 +1,4 @@
-"""From a convolution or correlation of many small groups to commands."""
+"""From a convolution of many small groups to commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from math import prod
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
-from mlx.backend.llvm.convolution.channel_sums import plan_sums
 from mlx.backend.llvm.convolution.channelwise import ChannelwiseSpec
 from mlx.backend.llvm.convolution.geometry import Phase, phases_of, places_of
 from mlx.backend.llvm.convolution.lanes import Share, pack_rows, row_bytes
@@ -30,11 +29,8 @@ def plan_channelwise(
     scratch: Callable[[int], Pointer],
     workers: int,
 ) -> list[Command]:
-    """The commands of a convolution or correlation whose groups are lanes."""
+    """The commands of a convolution whose groups are lanes."""
     inputs = x.shape[-1] // primitive.groups
-    if primitive.form == "correlation":
-        share = Share(inputs, other.shape[-1] // primitive.groups)
-        return plan_sums(primitive, x, other, share, epilogue, accumulate, scratch)
     share = Share(inputs, other.shape[0] // primitive.groups)
     kernel = other.shape[1:-1]
     found = places_of(primitive, x.shape[1:-1], kernel)

@@ -15,7 +15,7 @@ from mlx.backend.llvm.convolution.patches import place_table, spatial, spatial_s
 from mlx.backend.llvm.convolution.plan_channelwise import axes_table, computed, rows_of_lines
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes
 from mlx.backend.llvm.gemm.elements import SIZES
-from mlx.backend.llvm.gemm.operand import Epilogue
+from mlx.backend.llvm.gemm.operand import Epilogue, round_up
 from mlx.backend.llvm.gemm.tile import Tile, tile_for
 from mlx.backend.llvm.target import host
 
@@ -24,12 +24,15 @@ _COPY = 1 << 20  # bytes of what a tile sees
 _TASK = 1 << 18  # multiplications of a task
 _WEIGHTS = 1 << 17  # bytes of weights that a task goes through for each line
 _LONGEST = 1 << 30
+_LINES = 16  # least lines where packing patches would pay
+_ENDS = 3  # most numbers of missing positions that have code of their own
 
 
 def is_direct(primitive: Any, x: Operand, other: Operand, columns: int, accumulate: str) -> bool:
     """Whether packing patches costs more than it saves, and what a tile sees fits the cache.
 
-    That is so for few outputs, and where many lines of taps lie outside the input.
+    That is so for few outputs, for whole tiles of them over many lines, and where many lines of
+    taps lie outside the input.
     """
     wide = columns * SIZES[accumulate]
     if accumulate == "complex64" or (x.dtype != accumulate and wide > FEW // 4):
@@ -38,7 +41,16 @@ def is_direct(primitive: Any, x: Operand, other: Operand, columns: int, accumula
     seen = 14 * primitive.strides[-1] + (taps[-1] - 1) * primitive.dilation[-1]
     if prod(taps[:-1]) * seen * 2 * channels * SIZES[accumulate] > _COPY:
         return False
-    return wide <= FEW or (channels * 4 >= FEW and _outside(primitive, x, other))
+    if wide <= FEW:
+        return True
+    whole = round_up(wide, FEW) * 8 <= wide * 9
+    return _outside(primitive, x, other) or (whole and _lines(primitive, x, other) >= _LINES)
+
+
+def _lines(primitive: Any, x: Operand, other: Operand) -> int:
+    """Lines of the result: what tasks are made of."""
+    places = places_of(primitive, x.shape[1:-1], other.shape[1:-1])
+    return x.shape[0] * prod(places[:-1]) if len(places) > 1 else 0
 
 
 def _outside(primitive: Any, x: Operand, other: Operand) -> bool:
@@ -72,9 +84,10 @@ def plan_direct(
         if runs:
             out.append(pack_weights(tile, other, runs, groups, packed))
         places = spatial((0, *found, 0))
+        rows = _rows(phase.counts[2])
         spec = DirectSpec(
-            x.dtype, accumulate, Share(1, 1), epilogue, _rows(phase.counts[2], tile, heads),
-            tile.lanes, tile.vectors, heads,
+            x.dtype, accumulate, Share(1, 1), epilogue, rows, tile.lanes, tile.vectors, heads,
+            _missing(phase, x, rows) if groups == 1 else (),
         )  # fmt: skip
         out.append(_product(spec, x, phase, places, (tile, panel, packed), shape, scratch, workers))
     return out
@@ -91,12 +104,26 @@ def _tile(accumulate: str, columns: int, groups: int) -> tuple[Tile, int]:
     return replace(tile, lanes=lanes, vectors=vectors), heads
 
 
-def _rows(positions: int, tile: Tile, heads: int) -> tuple[int, int]:
+def _rows(positions: int) -> tuple[int, int]:
     """Positions of a tile and of a last one: those that compute least behind the line's end."""
     if host().vector_bytes < 64:
         return (6, 3)
-    large, small = computed(positions, 14, 7), computed(positions, 8, 4)
-    return (14, 7) if large <= small * 17 // 16 else (8, 4)
+    costs = {
+        (14, 7): computed(positions, 14, 7) * 16,
+        (13, 7): computed(positions, 13, 7) * 16,
+        (8, 4): computed(positions, 8, 4) * 17,
+    }
+    return min(costs, key=lambda rows: costs[rows])
+
+
+def _missing(phase: Phase, x: Operand, rows: tuple[int, ...]) -> tuple[int, ...]:
+    """How many positions miss a tap at one end of a line: few different numbers, or none."""
+    line, size = phase.axes[2], x.shape[-2]
+    last = (line.count - 1) * line.stride - size + 1
+    before = [-(offset // line.stride) for _, offset in line.taps]
+    behind = [-(-(last + offset) // line.stride) for _, offset in line.taps]
+    found = sorted({number for number in (*before, *behind) if number > 0})
+    return tuple(found) if len(found) <= _ENDS and max(found, default=0) < min(rows) else ()
 
 
 def _product(

@@ -164,8 +164,7 @@ class _Windows(Channelwise):
         """Whole vectors go where they shall lie, if nothing else is to be done with them."""
         f = self.f
         count = i64(len(sums)) if present is None else f.min(present, i64(len(sums)))
-        find = getattr(self.spec.epilogue, "destination", None)
-        place = find(self.kernel, self.context, self.spec.accumulate) if find else None
+        place = self.plain_place(self.context)
         if place is None:
             self._keep(sums)
             self._store(row, count, col, left)
