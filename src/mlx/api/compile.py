@@ -254,7 +254,8 @@ class Compiled:
 
     def _keep(self, entry: _Entry, pattern: Pattern) -> None:
         self._patterns[pattern.key] = pattern
-        self._kept.pop(pattern.entries.get(entry.key), None)
+        if (before := pattern.entries.get(entry.key)) is not None:
+            self._kept.pop(before, None)
         pattern.entries[entry.key] = entry
         self._kept[entry] = pattern
         if len(self._kept) > KEPT:
