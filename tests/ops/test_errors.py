@@ -62,6 +62,7 @@ CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "zeros|full", lambda: mx.zeros((-1,))),
     (ValueError, "arange", lambda: mx.arange(0, 10, 0)),
     (ValueError, "arange", lambda: mx.arange(True)),
+    (TypeError, "arange", lambda: mx.arange(0, 2 + 0j, 1)),
     (ValueError, "arange", lambda: mx.arange(float("inf"))),
     (ValueError, "matmul", lambda: X @ X),
     (ValueError, "matmul", lambda: I @ I),

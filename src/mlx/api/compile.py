@@ -28,6 +28,9 @@ from mlx.transforms.replay import substitute
 KEPT = 256
 RECENT = 4
 """Structures of calls that are compared with before a call is scanned anew."""
+SHORT = 32
+"""Operations that are recorded anew where a call is one part of a larger graph, so that they fuse
+with what is around them and need no run of their own."""
 _enabled = not os.environ.get("MLX_DISABLE_COMPILE")
 
 
@@ -100,6 +103,7 @@ class _Entry:
         self._constants, self._shapes, self._dtypes = found.constants, found.shapes, found.dtypes
         self._exact = all(c == c and c != 0 for c in found.constants)
         effects.seal({i: at for at, i in enumerate(used)})
+        self._short = None if effects else _short(graph)
 
     def fits(self, found: Found) -> bool:
         """Whether this is certainly the entry of a call of the same structure."""
@@ -116,7 +120,10 @@ class _Entry:
         return all([found.nodes[i] is node() for i, node in self._read])
 
     def call(self, found: Found) -> Any:
-        node = Node(self._primitive, tuple(self._pick(found.nodes)), self._types, None)
+        given = tuple(self._pick(found.nodes))
+        if self._short is not None and None in [node.data for node in given]:
+            return self._effects.repeat(found, self._short(given))[0]
+        node = Node(self._primitive, given, self._types, None)
         inputs = (node,)
         made = []
         new = Node.__new__
@@ -130,6 +137,28 @@ class _Entry:
         if undo:
             _pending[node] = undo
         return result
+
+
+def _short(graph: Graph) -> Callable[[Sequence[Node]], list[Node]] | None:
+    """Records a short graph's operations for other inputs; None if it is longer."""
+    order = [n for n in ancestors(graph.outputs) if n.data is None]
+    if len(order) > SHORT:
+        return None
+    index: dict[Node, int] = {node: i for i, node in enumerate(graph.inputs)}
+    known = [s for n in (*order, *graph.outputs) for s in (n, *n.inputs) if s.data is not None]
+    values = [node for node in dict.fromkeys(known) if node not in index]
+    for node in (*values, *order):
+        index[node] = len(index)
+    steps = [(n.primitive, [index[s] for s in n.inputs], n.shape, n.dtype) for n in order]
+    outputs = [index[node] for node in graph.outputs]
+
+    def recorded(inputs: Sequence[Node]) -> list[Node]:
+        nodes = [*inputs, *values]
+        for primitive, sources, shape, dtype in steps:
+            nodes.append(Node(primitive, tuple([nodes[i] for i in sources]), shape, dtype))
+        return [nodes[i] for i in outputs]
+
+    return recorded
 
 
 def _undo(call: Node) -> None:
@@ -235,7 +264,8 @@ class Compiled:
 
     def _keep(self, entry: _Entry, pattern: Pattern) -> None:
         self._patterns[pattern.key] = pattern
-        self._kept.pop(pattern.entries.get(entry.key), None)
+        if (before := pattern.entries.get(entry.key)) is not None:
+            self._kept.pop(before, None)
         pattern.entries[entry.key] = entry
         self._kept[entry] = pattern
         if len(self._kept) > KEPT:

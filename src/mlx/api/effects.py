@@ -199,6 +199,10 @@ class Effects:
         self._stores = [(i, key, which, known(old)) for i, key, which, old in self._stores]
         self._writes = [(i, key, make, known(old)) for i, key, make, old in self._writes]
 
+    def __bool__(self) -> bool:
+        """Whether anything was changed."""
+        return any([self._moved, self._stores, self._writes, self._sums, self._appends])
+
     def repeat(self, found: Found, nodes: Sequence[Node]) -> tuple[Any, Undo]:
         """Do the same with new results: write what was written, return what was returned."""
         undo = Undo()

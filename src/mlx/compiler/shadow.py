@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mlx.graph.node import Node
@@ -35,13 +35,25 @@ def shadow(
 
 def _resized(primitive: Any, node: Node, named: Mapping[Any, Any]) -> Any:
     """The primitive with its sizes exchanged: they are the result's shape or in the key."""
-    changes = {}
-    for field in primitive.sizes:
-        value = getattr(primitive, field, None)
+    changes: dict[str, Any] = {}
+    given = primitive.size_values
+    values = {f.name: getattr(primitive, f.name) for f in dataclasses.fields(primitive)}
+    sizes = {name: value for name, value in values.items() if name in primitive.sizes}
+    if given and given == _joined(sizes.values()):
+        rest = named[given]
+        for field, value in sizes.items():
+            changes[field], rest = rest[: len(value)], rest[len(value) :]
+        return dataclasses.replace(primitive, **changes)
+    for field, value in sizes.items():
         if type(value) is tuple and value:
-            if value not in (node.shape, primitive.size_values):
+            if value not in (node.shape, given):
                 raise Fixed(f"{primitive} of {node.shape}")
             changes[field] = named[value]
         elif type(value) is int:
             raise Fixed(f"{primitive}")
     return dataclasses.replace(primitive, **changes) if changes else primitive
+
+
+def _joined(values: Iterable[Any]) -> tuple[Any, ...]:
+    """The sizes of several fields as they stand in a key: one after the other."""
+    return tuple([size for value in values if type(value) is tuple for size in value])

@@ -149,6 +149,8 @@ def arange(
     by = 1 if step is None else step
     numbers = [operand("arange", x) for x in (first, last, by)]
     numbers = [wrap(x).item() if isinstance(x, Node) else x for x in numbers]
+    if any(isinstance(x, complex) for x in numbers):
+        raise TypeError(f"[arange] Needs real numbers, got {tuple(numbers)}.")
     if any(isinstance(x, bool) for x in numbers) or dtype is dt.bool_:
         raise ValueError("[arange] bool is not supported.")
     if dtype is None:

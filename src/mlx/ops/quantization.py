@@ -217,6 +217,11 @@ def parts_of(name: str, given: Sequence[Node | None], form: Format) -> list[Node
         raise ValueError(f"[{name}] The matrix must be uint32, got {packed.dtype.name}.")
     if packed.ndim < 2:
         raise ValueError(f"[{name}] The matrix must have 2 dimensions, got {packed.shape}.")
+    if biases and scales.shape != biases[0].shape:
+        raise ValueError(
+            f"[{name}] Scales and biases should have the same shape, got {scales.shape} and "
+            f"{biases[0].shape}."
+        )
     groups = packed.shape[-1] * 32 // form.bits // form.group
     if any(p.shape != (*packed.shape[:-1], groups) for p in (scales, *biases)):
         shapes = [p.shape for p in (scales, *biases)]
