@@ -127,10 +127,10 @@ def _convolved(x: mx.array, lines: Sequence[_Line], kernel: Kernel) -> mx.array:
     dims, channels = len(lines), x.shape[-1]
     weights = mx.ones((1,) * (dims + 2))
     for axis, line in enumerate(lines, 1):
-        x = _with_edges(x, axis, *line.edges)
         distance = mx.arange(line.taps) + float(line.first)
         shape = (1,) * axis + (line.taps,) + (1,) * (dims - axis + 1)
         weights = weights * kernel[0](mx.abs(distance) / line.width).reshape(shape)
+    x = _with_edges(x, [line.edges for line in lines])
     low, high = zip(*(line.padding for line in lines), strict=True)
     return mx.conv_general(
         x.astype(mx.result_type(x, mx.float32)),
@@ -142,13 +142,21 @@ def _convolved(x: mx.array, lines: Sequence[_Line], kernel: Kernel) -> mx.array:
     )
 
 
-def _with_edges(x: mx.array, axis: int, before: int, after: int) -> mx.array:
-    """The first and last element of an axis repeated, or so many left out."""
-    size = x.shape[axis]
-    at = (slice(None),) * axis
-    inner = x[(*at, slice(max(-before, 0), size - max(-after, 0)))]
-    parts = [x[(*at, slice(0, 1))]] * before + [inner] + [x[(*at, slice(size - 1, size))]] * after
-    return mx.concatenate(parts, axis=axis) if len(parts) > 1 else inner
+def _with_edges(x: mx.array, edges: Sequence[tuple[int, int]], axis: int = 1) -> mx.array:
+    """The first and last element of every axis repeated, or so many left out.
+
+    Every part comes from x itself, so that all of them are written where they belong.
+    """
+    if axis > len(edges):
+        return x
+    before, after = edges[axis - 1]
+    size, at = x.shape[axis], (slice(None),) * axis
+    parts = [x[(*at, slice(max(-before, 0), size - max(-after, 0)))]]
+    if before > 0:
+        parts.insert(0, mx.repeat(x[(*at, slice(0, 1))], before, axis))
+    if after > 0:
+        parts.append(mx.repeat(x[(*at, slice(size - 1, size))], after, axis))
+    return mx.concatenate([_with_edges(part, edges, axis + 1) for part in parts], axis)
 
 
 def _gathered(
