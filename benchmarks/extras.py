@@ -1,8 +1,9 @@
-"""Tables besides the rows: threads, sizes, a busy machine, equal bits."""
+"""Tables besides the rows: bandwidth, threads, sizes, a busy machine, equal bits."""
 
 import json
 import math
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from .catalog import ROWS, Row
 from .environments import PEERS, ROOT, Peer, prepare, python_of, variables
 from .harness import Budget, Contest, Result
 from .inputs import FACTORS, sized
+from .machine import stream_rate
 from .store import Extra
 from .table import number
 
@@ -21,6 +23,11 @@ BOUND = (
     "matmul_f32_1024", "matmul_bf16_2048", "matmul_512x64x64", "linear_gelu", "conv2d_grad",
     "attention_grad", "cnn_step", "mlp_step", "gpt_step", "per_example_grads", "sort",
     "random_normal",
+)  # fmt: skip
+STREAMED = (
+    "gelu_chain", "transposed_add", "softmax_rows", "softmax_grad", "layer_norm_grad",
+    "rms_norm_grad", "cross_entropy_grad", "adamw_update", "cumsum", "embedding_grad",
+    "matvec_f32", "matvec_bf16", "matvec_q8", "matvec_q4", "topk", "argmax_rows",
 )  # fmt: skip
 MIXED = ("gelu_chain", "softmax_grad", "matmul_f32_1024", "conv2d_grad", "mlp_step", "gpt_step")
 ROUNDS = 5  # ratios of two times need more rounds than times
@@ -40,6 +47,32 @@ def milliseconds(result: Result) -> str:
 
 def over(slow: Result, fast: Result) -> float:
     return math.nan if slow.missing or fast.missing else slow.seconds / fast.seconds
+
+
+def bandwidth(budget: Budget) -> Extra:
+    """Rows bound by memory, and in turn with them a copy, or a read, of arrays out of caches."""
+    lines = []
+    for row in rows(STREAMED):
+        with Contest() as contest:
+            contest.enter(row.name, peer("mlx-jit compiled"), row.name, budget.threads)
+            contest.build()
+            limits, shares, result = [], [], contest.results[row.name]
+            for _ in range(ROUNDS):
+                limits.append(stream_rate(row.reads, budget.threads))
+                contest.round(row.name, budget)
+                if not result.missing:
+                    shares.append(row.bytes / result.rounds[-1] / limits[-1])
+            kind = "read" if row.reads else "copy"
+            limit = f"{kind} {statistics.median(limits) / 1e9:.0f} GB/s"
+            share = "" if result.missing else f"{statistics.median(shares):.0%}"
+            lines.append([row.name, milliseconds(result), limit, share])
+        print("bandwidth:", *lines[-1], file=sys.stderr, flush=True)
+    text = (
+        "What memory allows changes within minutes, so each row takes turns with a copy (where it "
+        "only reads: a read) of arrays beyond the caches, on the same threads; medians of the "
+        f"{ROUNDS} turns. Inputs and outputs count once. Target 85 %."
+    )
+    return Extra("Bandwidth", text, ["row", "ms", "in turn with it", "share"], lines)
 
 
 def scaling(budget: Budget) -> Extra:
@@ -168,6 +201,7 @@ def exact(budget: Budget) -> Extra:
 
 
 EXTRAS: dict[str, Callable[[Budget], Extra]] = {
+    "bandwidth": bandwidth,
     "scaling": scaling,
     "sizes": sizes,
     "busy": busy,

@@ -65,16 +65,30 @@ def measure_limits(threads: int) -> Limits:
     """By kernels of our own on our threads."""
     with team.threads(threads):
         target, source, more = (aligned(BYTES) for _ in range(3))
-        tasks = BYTES // PART
         found = {
-            "read": rate(ReadSpec(), [target, source], [PART], tasks, PART),
-            "copy": rate(CopySpec(), [source, target], [PART], tasks, 2 * PART),
-            "triad": rate(TriadSpec(), [target, source, more], [PART], tasks, 3 * PART),
+            "read": read_rate(target, source),
+            "copy": copy_rate(source, target),
+            "triad": rate(TriadSpec(), [target, source, more], [PART], BYTES // PART, 3 * PART),
         }
         work = 2.0 * CHAINS * host().lanes * LENGTH
         found["f32"] = rate(MultiplyAddSpec(), [target], [LENGTH], 4 * threads, work)
         found["bf16"] = bf16_rate(threads, target, source)
     return Limits(**found)
+
+
+def stream_rate(reads: bool, threads: int) -> float:
+    """What the machine reads, or copies, a second at this moment."""
+    with team.threads(threads):
+        target, source = aligned(BYTES), aligned(BYTES)
+        return read_rate(target, source) if reads else copy_rate(source, target)
+
+
+def read_rate(target: np.ndarray, source: np.ndarray) -> float:
+    return rate(ReadSpec(), [target, source], [PART], source.nbytes // PART, PART)
+
+
+def copy_rate(source: np.ndarray, target: np.ndarray) -> float:
+    return rate(CopySpec(), [source, target], [PART], source.nbytes // PART, 2 * PART)
 
 
 def bf16_rate(threads: int, target: np.ndarray, source: np.ndarray) -> float:

@@ -11,6 +11,7 @@ BUDGET = Budget(threads=2, rounds=1, seconds=0.01)
 @pytest.fixture(autouse=True)
 def one_small_program(monkeypatch):
     monkeypatch.setattr(extras, "BOUND", ("small_ops",))
+    monkeypatch.setattr(extras, "STREAMED", ("small_ops",))
     monkeypatch.setattr(extras, "MIXED", ("small_ops",))
     monkeypatch.setattr(extras, "ROUNDS", 1)
     monkeypatch.setattr(extras, "ROWS", [row for row in extras.ROWS if row.name == "small_ops"])
@@ -26,6 +27,8 @@ def test_every_table_has_a_line_of_figures(name):
     assert line[0] in ("small_ops", "small") and "failed" not in line
     if name == "exact":
         assert line[-1] == "none"
+    elif name == "bandwidth":
+        assert float(line[1]) > 0 and float(line[2].split()[1]) > 0 and line[3].endswith("%")
     else:
         assert all(float(cell) > 0 for cell in line[1:])
 

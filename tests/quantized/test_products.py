@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mlx.core as mx
+from mlx.backend.llvm.gemm import tile
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -168,3 +169,13 @@ def test_vectors_among_chosen_matrices() -> None:
     got = mx.gather_mm(mx.array(a), mx.array(b[0, :, 0]), lhs_indices=mx.array([2, 1]))
     np.testing.assert_allclose(np.array(got), a[[2, 1]] @ b[0, :, 0], rtol=1e-5, atol=1e-5)
     assert mx.gather_mm(mx.array(a[0, 0]), mx.array(b[0, :, 0])).shape == ()
+
+
+@pytest.mark.parametrize("first_level", [16 << 10, 32 << 10, 48 << 10, 64 << 10, 128 << 10])
+def test_blocks_of_k_are_whole_groups(monkeypatch: pytest.MonkeyPatch, first_level: int) -> None:
+    """Whatever the first-level cache holds, and with the shapes of tiles of every target."""
+    monkeypatch.setattr(tile, "first_level", lambda: first_level)
+    for rows, lanes in ((14, 16), (12, 16), (6, 8), (12, 4), (4, 4)):
+        for pairs in (False, True):
+            form = tile.Tile("float32", lanes, rows, 2, 1, 384, True, 4, pairs=pairs)
+            assert form.block_depth * form.step % tile.LARGEST_GROUP == 0

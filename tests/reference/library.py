@@ -69,9 +69,28 @@ def _lu(p: Any, node: Any, x: np.ndarray) -> Any:
     return packed.astype(x.dtype), pivots, np.argsort(order, axis=-1).astype(np.uint32)
 
 
+@reference("Eigvalsh")
+def _eigvalsh(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    return np.linalg.eigvalsh(x, "L" if p.lower else "U")
+
+
+@reference("SingularValues")
+def _singular_values(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    return np.linalg.svd(x, compute_uv=False)
+
+
 @reference("Eig")
-def _by_host(p: Any, node: Any, x: np.ndarray) -> Any:
-    return p.host(x)
+def _eig(p: Any, node: Any, x: np.ndarray) -> Any:
+    return tuple(_complex(part) for part in np.linalg.eig(x))
+
+
+@reference("Eigvals")
+def _eigvals(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    return _complex(np.linalg.eigvals(x))
+
+
+def _complex(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.result_type(x, np.complex64))
 
 
 @reference("Fourier")

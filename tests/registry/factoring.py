@@ -114,6 +114,34 @@ def _eig() -> list[Sample]:
     ]
 
 
+@given("Eigvalsh")
+def _eigvalsh() -> list[Sample]:
+    def record(primitive: Primitive) -> Any:
+        return lambda x: [primitive(hermitian(x))]
+
+    return [
+        Sample(p, (_regular(2, 3, 3, dtype=d),), record=record(p))
+        for d in DTYPES
+        for p in (factorizations.Eigvalsh(True), factorizations.Eigvalsh(False))
+    ]
+
+
+@given("Eigvals")
+def _eigvals() -> list[Sample]:
+    return [
+        Sample(spectra.Eigvals(), (_regular(3, 3, dtype=d),)) for d in (dt.float32, dt.complex64)
+    ]
+
+
+@given("SingularValues")
+def _singular_values() -> list[Sample]:
+    values = spectra.SingularValues()
+    return [
+        *(Sample(values, (_regular(2, 3, 3, dtype=d),)) for d in DTYPES),
+        *(Sample(values, (_regular(2, *s, dtype=dt.float32),)) for s in ((4, 2), (2, 4))),
+    ]
+
+
 @given("SVD")
 def _svd() -> list[Sample]:
     thin, full = spectra.SVD(False), spectra.SVD(True)

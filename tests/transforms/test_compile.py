@@ -408,7 +408,6 @@ class Odd:
     [
         (lambda x: x if x.sum() > 0 else -x, "compile.*mx.where"),
         (lambda x: x * x.sum().item(), "compile"),
-        (lambda x: x * SCALE.sum().item(), "captured"),
         (lambda x: (mx.eval(x + 1), x)[1], "compile"),
         (lambda x: np.array(x) + 1, "compile"),
         (lambda x: x * float(x.sum()), "compile"),
@@ -432,3 +431,22 @@ def test_refused_arguments() -> None:
 def test_values_of_constants_may_be_read() -> None:
     compiled = mx.compile(lambda x: x * mx.array([1.0, 2.0]).sum().item())
     assert compiled(vec(1, 2)).tolist() == [3, 6]
+
+
+def test_values_of_captured_arrays_may_be_read() -> None:
+    rows = mx.array([1, 0])
+    compiled = mx.compile(lambda x: x[rows.tolist()] * SCALE.sum().item())
+    x = vec(1, 2)
+    expected = (x[rows] * SCALE.sum()).tolist()
+    assert compiled(x).tolist() == compiled(x).tolist() == expected
+    assert compiled.traces == 1
+    rows[0] = 0
+    assert compiled(x).tolist() == compiled(x).tolist() == (x[rows] * SCALE.sum()).tolist()
+    assert compiled.traces == 2
+
+
+def test_values_of_named_state_may_not_be_read() -> None:
+    state = {"scale": vec(2, 3)}
+    compiled = mx.compile(lambda x: x * state["scale"].sum().item(), inputs=state)
+    with pytest.raises(ValueError, match="compile"):
+        compiled(vec(1, 2))

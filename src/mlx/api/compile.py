@@ -17,7 +17,7 @@ from mlx.api.pattern import Found, Pattern
 from mlx.api.reach import PARTS_OF, Reach
 from mlx.api.usage import Usage
 from mlx.array import array
-from mlx.base.tree import picker
+from mlx.base.tree import leaves, picker
 from mlx.graph import trace
 from mlx.graph.node import Node, ancestors, next_serial
 from mlx.ops import random
@@ -51,7 +51,8 @@ def compile(  # noqa: A001 (MLX's name)
     Arrays that ``fun`` captures (in closures, globals, objects, modules) are read anew at
     each call, and what it assigns to captured variables and containers is assigned at each
     call; the global random key counts as captured.  It is traced again when arguments or
-    captured values other than arrays change, or shapes or dtypes do.
+    captured values other than arrays change, or shapes or dtypes do; and when a captured array
+    whose value it read (``item()``, an ``if``) is another one.
 
     What the function changes but can't see is repeated without tracing again: an integer
     attribute or captured variable that its code uses in ``n += 1`` alone, a list that it uses in
@@ -69,7 +70,7 @@ def compile(  # noqa: A001 (MLX's name)
     Raises:
         TypeError: ``fun`` is no function.
         ValueError: an argument is neither array nor constant; while tracing, the value of an
-            array is needed, or an array is used that can't be found from ``fun``.
+            argument is needed, or an array is used that can't be found from ``fun``.
 
     >>> import mlx.core as mx
     >>> step = mx.compile(lambda x: mx.exp(-x) + 1)
@@ -87,8 +88,11 @@ _picks = tuple(Pick(i) for i in range(4096))
 class _Entry:
     """A traced call: its graph, and what it did besides."""
 
-    def __init__(self, used: list[int], graph: Graph, effects: Effects, found: Found) -> None:
+    def __init__(
+        self, used: list[int], graph: Graph, effects: Effects, found: Found, read: set[Node]
+    ) -> None:
         self.key = found.key
+        self._read = [(i, weakref.ref(n)) for i, n in enumerate(found.nodes) if n in read]
         self._pick = picker(used)
         self._primitive = CompiledCall(graph, _undo)
         self._types = graph.types
@@ -108,7 +112,12 @@ class _Entry:
             and found.dtypes == self._dtypes
             and found.constants == self._constants
             and (self._exact or found.key == self.key)
+            and (not self._read or self.holds(found))
         )
+
+    def holds(self, found: Found) -> bool:
+        """Whether the arrays whose values were read while tracing are still the same."""
+        return all([found.nodes[i] is node() for i, node in self._read])
 
     def call(self, found: Found) -> Any:
         node = Node(self._primitive, tuple(self._pick(found.nodes)), self._types, None)
@@ -178,9 +187,11 @@ class Compiled:
         entry = pattern.last
         if entry is None or not entry.fits(found):
             entry = pattern.entries.get(found.key)
-            if entry is None:
+            if entry is None or not entry.holds(found):
                 with self._lock:
-                    entry = pattern.entries.get(found.key) or self._trace(found, args, kwargs)
+                    entry = pattern.entries.get(found.key)
+                    if entry is None or not entry.holds(found):
+                        entry = self._trace(found, args, kwargs)
             pattern.last = entry
         return entry.call(found)
 
@@ -199,7 +210,10 @@ class Compiled:
         before = Snapshot(found)
         try:
             with trace.Trace("compile") as opened:
-                opened.captured = set(found.nodes)
+                given = [args, kwargs, *self._captured[1:]]
+                opened.captured = {node: False for node in found.nodes} | {
+                    x._node: True for x in leaves(given) if type(x) is array
+                }
                 result = self._fun(*args, **kwargs)
                 effects = Effects(before, result)
                 entry = _entry(opened, before, effects)
@@ -211,6 +225,7 @@ class Compiled:
 
     def _keep(self, entry: _Entry, pattern: Pattern) -> None:
         self._patterns[pattern.key] = pattern
+        self._kept.pop(pattern.entries.get(entry.key), None)
         pattern.entries[entry.key] = entry
         self._kept[entry] = pattern
         if len(self._kept) > KEPT:
@@ -232,7 +247,8 @@ def _entry(opened: trace.Trace, before: Snapshot, effects: Effects) -> _Entry:
     stands = {nodes[i]: trace.placeholder(opened, nodes[i].shape, nodes[i].dtype) for i in used}
     outputs = substitute(effects.outputs, stands, opened.start)
     effects.outputs = []
-    return _Entry(used, Graph(list(stands.values()), outputs), effects, before.found)
+    graph = Graph(list(stands.values()), outputs)
+    return _Entry(used, graph, effects, before.found, opened.read)
 
 
 def _read(opened: trace.Trace, known: Any, outputs: Sequence[Node]) -> set[Node]:

@@ -38,7 +38,7 @@ def _compute(args: tuple, asynchronous: bool) -> None:
     nodes = _nodes(args)
     if not nodes:
         return
-    if trace.active():
+    if trace.any_open() and trace.active():
         trace.check_readable(nodes)
     evaluate(nodes, asynchronous)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
 
 from mlx.array.dlpack import imported, is_exporter
-from mlx.array.values import copied_node, scalar_node, shared_node
+from mlx.array.values import copied_node, raw_node, scalar_node, shared_node
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
@@ -84,6 +85,22 @@ class Scan:
         return not any(
             issubclass(k, (np.generic, np.ndarray)) and not issubclass(k, float) for k in self.kinds
         )
+
+
+_FLAT = {frozenset({int}): ("i", dt.int32), frozenset({float}): ("f", dt.float32)}
+
+
+def flat_numbers(values: list | tuple) -> Node | None:
+    """A list of Python's integers or floats alone, in fewer steps; None for all others."""
+    found = _FLAT.get(frozenset(map(type, values)))
+    if found is None:
+        return None
+    code, dtype = found
+    try:
+        raw = struct.pack(f"={len(values)}{code}", *values)
+    except (OverflowError, struct.error):  # beyond 32 bits
+        return None
+    return raw_node(raw, (len(values),), dtype)
 
 
 def nested_numbers(values: list | tuple, scan: Scan, dtype: Dtype | None) -> Node:

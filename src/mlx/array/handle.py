@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from mlx.array import printing
-from mlx.array.construct import Scan, foreign, nested_numbers, python_scalar
+from mlx.array.construct import Scan, flat_numbers, foreign, nested_numbers, python_scalar
 from mlx.array.dlpack import CPU, exported
 from mlx.array.values import copied_node, numpy_of, python_values, scalar_of
 from mlx.base import dtype as dt
@@ -244,6 +244,8 @@ def wrap(node: Node) -> array:
 def _node_from(val: Any, dtype: Dtype | None) -> Node:
     if dtype is None and type(val) in (float, int):
         return python_scalar(val, None)
+    if dtype is None and type(val) is list and (found := flat_numbers(val)) is not None:
+        return found
     if isinstance(val, (list, tuple)):
         scan = Scan(val, array)
         if scan.has_arrays:

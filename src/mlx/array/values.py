@@ -37,9 +37,14 @@ def scalar_node(value: bool | int | float | complex, dtype: Dtype) -> Node:
     except (KeyError, struct.error, OverflowError):  # other dtypes, values out of range
         with np.errstate(all="ignore"):
             raw = np.asarray(value).astype(dtype.numpy).tobytes()
-    storage = allocate(dtype.size)
-    ctypes.memmove(storage.address, raw, dtype.size)
-    return Node(None, (), (), dtype, Buffer(storage))
+    return raw_node(raw, (), dtype)
+
+
+def raw_node(raw: bytes, shape: tuple[int, ...], dtype: Dtype) -> Node:
+    """The elements that these bytes are."""
+    storage = allocate(len(raw))
+    ctypes.memmove(storage.address, raw, len(raw))
+    return Node(None, (), shape, dtype, Buffer(storage))
 
 
 def scalar_of(node: Node) -> Any:

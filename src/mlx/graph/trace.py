@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlx.graph.node import Node, ancestors, next_serial
@@ -23,7 +23,8 @@ class Trace:
         evaluated: nodes evaluated meanwhile, which keep their inputs until the oldest open
             trace that may walk them ends.
         captured: for compile, older nodes that stand for state: the value they have now is
-            not theirs at every call, so it may not be read.
+            not theirs at every call.  Those that are True may not be read; the others may, and
+            ``read`` has those that were.
         is_open: whether the transformation is running its function.
     """
 
@@ -31,7 +32,8 @@ class Trace:
         self.name = name
         self.start = 0
         self.evaluated: list[Node] = []
-        self.captured: Collection[Node] = ()
+        self.captured: Mapping[Node, bool] = {}
+        self.read: set[Node] = set()
         self.is_open = False
 
     def __enter__(self) -> Trace:
@@ -44,7 +46,7 @@ class Trace:
 
     def __exit__(self, *exc: object) -> None:
         self.is_open = False
-        self.captured = ()  # placeholders keep the trace, which must not keep the captured
+        self.captured = {}  # placeholders keep the trace, which must not keep the captured
         stack().remove(self)
         with _lock:
             _open.remove(self)
@@ -93,21 +95,25 @@ def evaluated(nodes: list[Node]) -> None:
 
 
 def check_readable(nodes: Iterable[Node]) -> None:
-    """Raise ValueError where this thread compiles a function and the values of ``nodes``
-    depend on state that the function captured: baked in, they would be wrong in later calls.
+    """Note which captured arrays the values of ``nodes`` depend on, where this thread compiles a
+    function: they hold for calls that find the same ones.
+
+    Raises ValueError where that is an argument, or state that the caller named: baked in, their
+    values would be wrong in later calls.
     """
     for trace in stack():
         if trace.captured:
             nodes = list(nodes)
             captured = trace.captured
             read = [*nodes, *(s for n in ancestors(nodes, trace.start) for s in n.inputs)]
-            if any(node in captured for node in read):
+            if any([captured.get(node, False) for node in read]):
                 raise ValueError(
                     "[eval] Attempting to eval an array during function transformations like "
-                    f"{trace.name}: the value of an argument or of a captured array would be "
-                    "built in, and later calls would not see it change. Compute with arrays "
-                    "alone (mx.where in place of an if on a value), or pass a Python number."
+                    f"{trace.name}: the value of an argument would be built in, and later calls "
+                    "would not see it change. Compute with arrays alone (mx.where in place of an "
+                    "if on a value), or pass a Python number."
                 )
+            trace.read.update([node for node in read if node in captured])
 
 
 def _after_fork() -> None:

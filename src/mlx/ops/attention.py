@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, promote
 from mlx.graph.node import Node
+from mlx.ops.chains import by_types_of_all
 from mlx.ops.operands import array_node, can_broadcast, fitted
 from mlx.primitives.attention import Attention
 from mlx.primitives.base import Pick, full
@@ -52,6 +54,20 @@ def scaled_dot_product_attention(
     (1, 2, 3, 4)
     """
     nodes = [array_node(_NAME, x) for x in (q, k, v)]
+    is_causal = mask is not None and isinstance(mask, str)
+    if is_causal and mask != "causal":
+        raise ValueError(f"[{_NAME}] Unknown mask {mask!r}: use 'causal' or an array.")
+    extra = [None if is_causal else mask, sinks]
+    nodes += [array_node(_NAME, x) for x in extra if x is not None]
+    settings = is_causal, extra[0] is not None, sinks is not None
+    return wrap(_attended(nodes, float(scale), *settings))
+
+
+@by_types_of_all
+def _attended(
+    nodes: Sequence[Node], scale: float, causal: bool, has_mask: bool, has_sinks: bool
+) -> Node:
+    nodes, extra = nodes[:3], list(nodes[3:])
     _check_shapes(*(x.shape for x in nodes))
     dtype = promote(promote(nodes[0].dtype, nodes[1].dtype), nodes[2].dtype)
     if not dtype.is_float:
@@ -59,16 +75,17 @@ def scaled_dot_product_attention(
     query, key, value = (transpose(cast(x, dtype), (0, 2, 1, 3)) for x in nodes)
     batch, length, heads, _ = query.shape
     keys = key.shape[1]
-    causal, mask_node = _mask(mask, (batch, heads, length, keys), dtype)
-    sinks_node = None if sinks is None else _sinks(sinks, (batch, heads), dtype)
+    if has_mask:
+        extra[0] = _mask(extra[0], (batch, heads, length, keys), dtype)
+    if has_sinks:
+        extra[-1] = _sinks(extra[-1], (batch, heads), dtype)
     out = (batch, length, heads, value.shape[-1])
     if keys == 0:
         found = full(out, dtype, 0)
     else:
-        extra = [x for x in (mask_node, sinks_node) if x is not None]
-        settings = (causal, mask_node is not None, sinks_node is not None)
-        found = Pick(0)(Attention(float(scale), *settings)(query, key, value, *extra))
-    return wrap(transpose(found, (0, 2, 1, 3)))
+        attention = Attention(scale, causal, has_mask, has_sinks)
+        found = Pick(0)(attention(query, key, value, *extra))
+    return transpose(found, (0, 2, 1, 3))
 
 
 def _check_shapes(q: Any, k: Any, v: Any) -> None:
@@ -95,29 +112,19 @@ def _check_dtype(what: str, node: Node, dtype: Dtype) -> None:
         )
 
 
-def _mask(
-    mask: array | str | None, scores: tuple[int, ...], dtype: Dtype
-) -> tuple[bool, Node | None]:
-    """Whether attention is causal, and the mask at the scores' shape."""
-    if mask is None:
-        return False, None
-    if isinstance(mask, str):
-        if mask != "causal":
-            raise ValueError(f"[{_NAME}] Unknown mask {mask!r}: use 'causal' or an array.")
-        return True, None
-    node = array_node(_NAME, mask)
+def _mask(node: Node, scores: tuple[int, ...], dtype: Dtype) -> Node:
+    """The mask at the scores' shape."""
     if not can_broadcast(node.shape, scores):
         raise ValueError(
             f"[{_NAME}] mask of shape {node.shape} does not broadcast to {scores} (B, H, T, S)."
         )
     if node.dtype is dt.bool_:
-        return False, fitted(node, scores, dt.bool_)
+        return fitted(node, scores, dt.bool_)
     _check_dtype("mask", node, dtype)
-    return False, fitted(node, scores, dtype)
+    return fitted(node, scores, dtype)
 
 
-def _sinks(sinks: array, shape: tuple[int, ...], dtype: Dtype) -> Node:
-    node = array_node(_NAME, sinks)
+def _sinks(node: Node, shape: tuple[int, ...], dtype: Dtype) -> Node:
     if node.shape != shape[1:]:
         raise ValueError(
             f"[{_NAME}] sinks must have shape {shape[1:]}, one for each head, got {node.shape}."

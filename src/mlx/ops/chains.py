@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +10,9 @@ from mlx.base.dtype import float32
 from mlx.graph.node import Node, Shape, ancestors, next_serial
 
 KEPT = 4096
+PATIENCE = 8
+"""Repetitions after which code is written for them."""
+MANY = 16
 
 
 def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]:
@@ -23,51 +25,93 @@ def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]
 
     def decorate(make: Callable[..., Node]) -> Callable[..., Node]:
         @lru_cache(KEPT, typed=True)
-        def steps(types: tuple[Any, ...], *arguments: Any) -> tuple[list[Any], int]:
-            nodes = [Node(None, (), shape, dtype) for shape, dtype in types]
-            result = make(*nodes, *arguments)
-            nodes += ancestors([result], nodes[-1].serial)
-            at = {node: i for i, node in enumerate(nodes)}
-            given = tuple(nodes[:count])
-            made = [
-                (n.primitive, _inputs([at[source] for source in n.inputs]), n.shape, n.dtype)
-                for n in nodes[count:]
-            ]
-            if len(made) == 1 and result.inputs == given:  # the most usual, in fewer steps
-                return [(result.primitive, result.shape, result.dtype)], -1
-            return made, at[result]
+        def chain(*key: Any) -> _Chain:
+            types, arguments = key[: 2 * count], key[2 * count :]
+            nodes = [Node(None, (), *types[i : i + 2]) for i in range(0, 2 * count, 2)]
+            return _Chain(nodes, make(*nodes, *arguments))
 
-        def recorded(*arguments: Any) -> Node:
-            given = arguments[:count]
-            types = tuple([(node.shape, node.dtype) for node in given])
-            found, result = steps(types, *arguments[count:])
-            if result < 0:
-                ((primitive, shape, dtype),) = found
-                return Node(primitive, given, shape, dtype)
-            nodes = list(given)
-            new, add = Node.__new__, nodes.append
-            for primitive, inputs, shape, dtype in found:  # Node(...), in half the time
-                node = new(Node)
-                node.primitive, node.shape, node.dtype, node.data = primitive, shape, dtype, None
-                node.inputs = (nodes[inputs],) if inputs.__class__ is int else inputs(nodes)
-                node.serial = next_serial()
-                add(node)
-            return nodes[result]
-
-        return recorded
+        names = ", ".join([f"x{i}" for i in range(count)])
+        types = ", ".join([f"x{i}.shape, x{i}.dtype" for i in range(count)])
+        code = (
+            f"def recorded({names}, *arguments):\n"
+            f"    try:\n        found = chain({types}, *arguments)\n"
+            "    except TypeError:\n        found = None\n"  # what has no hash is wrong, mostly
+            f"    return found.repeat({names}) if found else make({names}, *arguments)\n"
+        )
+        known: dict[str, Any] = {"chain": chain, "make": make}
+        exec(code, known)
+        return known["recorded"]
 
     return decorate
 
 
-def _inputs(positions: list[int]) -> Any:
-    """The position of the only input, or what picks the inputs as a tuple."""
-    if len(positions) == 1:
-        return positions[0]
-    return operator.itemgetter(*positions) if positions else _nothing
+def by_types_of_all(make: Callable[..., Node]) -> Callable[..., Node]:
+    """As :func:`by_types` for ``make(nodes, *arguments)`` with any number of nodes; many are
+    not worth it."""
+    variants: dict[int, Callable[..., Node]] = {}
+
+    def recorded(nodes: Sequence[Node], *arguments: Any) -> Node:
+        count = len(nodes)
+        if not 0 < count <= MANY:
+            return make(nodes, *arguments)
+        variant = variants.get(count)
+        if variant is None:
+            variant = by_types(count)(lambda *given: make(given[:count], *given[count:]))
+            variants[count] = variant
+        return variant(*nodes, *arguments)
+
+    return recorded
 
 
-def _nothing(nodes: list[Node]) -> tuple[()]:
-    return ()
+class _Chain:
+    """What was recorded of some nodes, to be repeated of others of the same types."""
+
+    __slots__ = ("_made", "_result", "_times", "repeat")
+
+    def __init__(self, given: list[Node], result: Node) -> None:
+        nodes = given + ancestors([result], given[-1].serial)
+        at = {node: i for i, node in enumerate(nodes)}
+        self._made = [
+            (n.primitive, tuple([at[source] for source in n.inputs]), n.shape, n.dtype)
+            for n in nodes[len(given) :]
+        ]
+        self._result = at[result]
+        self._times = 0
+        self.repeat: Callable[..., Node] = self._by_steps
+
+    def _by_steps(self, *given: Node) -> Node:
+        nodes = list(given)
+        for primitive, inputs, shape, dtype in self._made:
+            nodes.append(Node(primitive, tuple([nodes[i] for i in inputs]), shape, dtype))
+        self._times += 1
+        if self._times == PATIENCE:
+            structure = tuple([inputs for _, inputs, _, _ in self._made])
+            constants = [part for p, _, s, d in self._made for part in (p, s, d)]
+            self.repeat = _written(len(given), structure, self._result)(*constants)
+        return nodes[self._result]
+
+
+@lru_cache(512)
+def _written(given: int, structure: tuple[tuple[int, ...], ...], result: int) -> Callable[..., Any]:
+    """Straight-line code that records nodes of such inputs, to be bound to the rest of them."""
+    names = [f"x{i}" for i in range(given + len(structure))]
+    constants, lines = [], []
+    for name, inputs in zip(names[given:], structure, strict=True):
+        constants += [f"{name}_primitive", f"{name}_shape", f"{name}_dtype"]
+        sources = "".join([f"{names[i]}, " for i in inputs])
+        lines += [
+            f"{name} = new(Node)",  # Node(...), in half the time
+            f"{name}.primitive, {name}.shape, {name}.dtype = {', '.join(constants[-3:])}",
+            f"{name}.inputs, {name}.data, {name}.serial = ({sources}), None, next_serial()",
+        ]
+    body = "".join([f"        {line}\n" for line in lines])
+    code = (
+        f"def make({', '.join(constants)}):\n    def repeat({', '.join(names[:given])}):\n{body}"
+        f"        return {names[result]}\n    return repeat\n"
+    )
+    known: dict[str, Any] = {"new": Node.__new__, "Node": Node, "next_serial": next_serial}
+    exec(code, known)
+    return known["make"]
 
 
 def by_shape(make: Callable[..., Node]) -> Callable[..., Node]:

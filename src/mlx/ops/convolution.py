@@ -14,6 +14,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.dtype import promote
 from mlx.graph.node import Node
+from mlx.ops.chains import by_types
 from mlx.ops.operands import array_node
 from mlx.ops.shape import flip as reversed_axes
 from mlx.primitives.complex import Complex, Imag, Real
@@ -87,10 +88,31 @@ def conv_general(
     (1, 5, 4)
     """
     x, w = array_node("conv", input), array_node("conv", weight)
+    settings = (stride, padding, kernel_dilation, input_dilation)
+    frozen = [_frozen(value) for value in settings]
+    return wrap(_general(x, w, *frozen, groups, bool(flip)))
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, for a key."""
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+@by_types(2)
+def _general(
+    x: Node,
+    w: Node,
+    stride: Any,
+    padding: Any,
+    kernel_dilation: Any,
+    input_dilation: Any,
+    groups: int,
+    flip: bool,
+) -> Node:
     n = _check(x, w, groups)
     dtype = promote(x.dtype, w.dtype)
     x, w = cast(x, dtype), cast(w, dtype)
-    if isinstance(padding, list | tuple) and padding and not isinstance(padding[0], int):
+    if isinstance(padding, tuple) and padding and not isinstance(padding[0], int):
         low, high = (_per_axis("conv", "padding", p, n) for p in padding)
     else:
         low = high = _per_axis("conv", "padding", padding, n)
@@ -101,7 +123,7 @@ def conv_general(
     strides = _per_axis("conv", "stride", stride, n)
     _check_sizes(x, w, [a + b for a, b in zip(low, high, strict=True)], dilation, spread)
     numbers = tuple(tuple(each) for each in (strides, low, high, dilation, spread))
-    return wrap(_convolved(x, w, numbers, groups))
+    return _convolved(x, w, numbers, groups)
 
 
 def _check_sizes(

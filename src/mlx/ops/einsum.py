@@ -13,6 +13,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.dtype import promote
 from mlx.graph.node import Node
+from mlx.ops.chains import by_types_of_all
 from mlx.ops.operands import array_node
 from mlx.ops.shape import diagonal
 from mlx.primitives.contraction import MatMul
@@ -52,6 +53,13 @@ def einsum(subscripts: str, *operands: array, stream: Any = None) -> array:
     (2, 4)
     """
     nodes = [array_node("einsum", x) for x in operands]
+    if not nodes or not isinstance(subscripts, str):
+        _parse(subscripts, [])
+    return wrap(_summed_product(nodes, subscripts))
+
+
+@by_types_of_all
+def _summed_product(nodes: Sequence[Node], subscripts: str) -> Node:
     equation = _parse(subscripts, [x.shape for x in nodes])
     sizes = _sizes(equation, [x.shape for x in nodes])
     dtype = nodes[0].dtype
@@ -65,7 +73,7 @@ def einsum(subscripts: str, *operands: array, stream: Any = None) -> array:
         chosen = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]
         kept = set(equation.output).union(*(t.letters for t in terms))
         terms.append(_contract(chosen[0], chosen[1], kept) if len(chosen) == 2 else chosen[0])
-    return wrap(_finished(terms[0], equation.output, sizes))
+    return _finished(terms[0], equation.output, sizes)
 
 
 def einsum_path(subscripts: str, *operands: array) -> tuple[list[tuple[int, ...]], str]:

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import promote
 from mlx.graph.node import Node
-from mlx.ops.chains import by_types
+from mlx.ops.chains import by_types_of_all
 from mlx.ops.operands import array_node, fitted, integer, number
 from mlx.ops.reductions import logsumexp_node, mean_node, variance_node, widened
 from mlx.ops.shape import narrow
@@ -37,22 +38,28 @@ def _check_parameter(name: str, what: str, node: Node, size: int) -> None:
         )
 
 
-def _scaled(name: str, x: Node, normal: Node, weight: array | None, bias: array | None) -> array:
-    """``normal * weight + bias`` in the dtype all of them promote to."""
-    dtype = x.dtype
-    parameters = []
-    for what, given in (("weight", weight), ("bias", bias)):
-        node = None if given is None else array_node(name, given)
-        if node is not None:
-            _check_parameter(name, what, node, x.shape[-1])
-            dtype = promote(dtype, node.dtype)
-        parameters.append(node)
-    scale, shift = parameters
-    if scale is not None:
-        normal = normal * fitted(cast(scale, normal.dtype), x.shape, normal.dtype)
-    if shift is not None:
-        normal = normal + fitted(cast(shift, normal.dtype), x.shape, normal.dtype)
-    return wrap(cast(normal, dtype))
+@by_types_of_all
+def _normal(nodes: Sequence[Node], name: str, what: tuple[str, ...], eps: float) -> Node:
+    """The normalised last axis times ``weight`` plus ``bias``, as far as ``what`` names them,
+    in the dtype all of them promote to."""
+    x, dtype = nodes[0], nodes[0].dtype
+    _check_rank(name, x)
+    normal = (_standard if name == "layer_norm" else _unit_square)(widened(x), eps)
+    for parameter, node in zip(what, nodes[1:], strict=True):
+        _check_parameter(name, parameter, node, x.shape[-1])
+        dtype = promote(dtype, node.dtype)
+        fit = fitted(cast(node, normal.dtype), x.shape, normal.dtype)
+        normal = normal * fit if parameter == "weight" else normal + fit
+    return cast(normal, dtype)
+
+
+def _normalised(name: str, x: array, weight: Any, bias: Any, eps: float) -> array:
+    nodes, what = [_float_node(name, x)], ()
+    for parameter, given in (("weight", weight), ("bias", bias)):
+        if given is not None:
+            nodes.append(array_node(name, given))
+            what += (parameter,)
+    return wrap(_normal(nodes, name, what, number(name, "eps", eps)))
 
 
 def layer_norm(
@@ -65,13 +72,9 @@ def layer_norm(
     >>> mx.fast.layer_norm(mx.array([[1.0, 3.0]]), None, None, 0.0)
     array([[-1, 1]], dtype=float32)
     """
-    node = _float_node("layer_norm", x)
-    _check_rank("layer_norm", node)
-    normal = _standard(widened(node), number("layer_norm", "eps", eps))
-    return _scaled("layer_norm", node, normal, weight, bias)
+    return _normalised("layer_norm", x, weight, bias, eps)
 
 
-@by_types(1)
 def _standard(x: Node, eps: float) -> Node:
     """The last axis with mean 0 and variance 1."""
     last = (x.ndim - 1,)
@@ -86,13 +89,9 @@ def rms_norm(x: array, weight: array | None, eps: float, *, stream: Any = None) 
     >>> mx.fast.rms_norm(mx.array([[3.0, 3.0]]), None, 0.0)
     array([[1, 1]], dtype=float32)
     """
-    node = _float_node("rms_norm", x)
-    _check_rank("rms_norm", node)
-    normal = _unit_square(widened(node), number("rms_norm", "eps", eps))
-    return _scaled("rms_norm", node, normal, weight, None)
+    return _normalised("rms_norm", x, weight, None, eps)
 
 
-@by_types(1)
 def _unit_square(x: Node, eps: float) -> Node:
     """The last axis with mean square 1."""
     spread = Rsqrt()(mean_node(x * x, (x.ndim - 1,), True) + eps)
@@ -139,18 +138,30 @@ def rope(
         raise ValueError(f"[rope] dims must be even and at most {node.shape[-1]}, got {dims}.")
     if (base is None) == (freqs is None):
         raise ValueError("[rope] Needs either base or freqs.")
-    length = node.shape[-2]
-    table = (*_positions(node, offset), length, dims // 2)
-    position = broadcast(_start(node, offset), table) + iota(table, len(table) - 2, dt.float32)
-    angle = position * float(scale) * fitted(_speeds(dims // 2, base, freqs), table, dt.float32)
+    start = offset._node if isinstance(offset, array) else full((), dt.float32, float(offset))
+    nodes = [node, start] if freqs is None else [node, start, array_node("rope", freqs)]
+    speed = None if base is None else float(base)
+    return wrap(_encoded(nodes, dims, bool(traditional), speed, float(scale)))
+
+
+@by_types_of_all
+def _encoded(
+    nodes: Sequence[Node], dims: int, traditional: bool, base: float | None, scale: float
+) -> Node:
+    """``rope`` from the positions that the second node says."""
+    x, start, *freqs = nodes
+    batch, half = _positions(x, start.shape), dims // 2
+    table = (*batch, x.shape[-2], half)
+    first = broadcast(reshape(cast(start, dt.float32), (*batch, 1, 1)), table)
+    position = first + iota(table, len(table) - 2, dt.float32)
+    angle = position * scale * fitted(_speeds(half, base, freqs), table, dt.float32)
     if len(table) > 2:
-        angle = reshape(angle, (table[0], *[1] * (node.ndim - 3), *table[1:]))
-    return wrap(_rotated(node, angle, dims, bool(traditional)))
+        angle = reshape(angle, (table[0], *[1] * (x.ndim - 3), *table[1:]))
+    return _rotated(x, angle, dims, traditional)
 
 
-def _positions(x: Node, offset: Any) -> tuple[int, ...]:
+def _positions(x: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     """() for one offset, (B,) for one a sequence."""
-    shape = offset.shape if isinstance(offset, array) else ()
     if shape in ((), (1,)):
         return ()
     if shape != x.shape[:1]:
@@ -160,25 +171,16 @@ def _positions(x: Node, offset: Any) -> tuple[int, ...]:
     return shape
 
 
-def _start(x: Node, offset: Any) -> Node:
-    if not isinstance(offset, array):
-        return full((1, 1), dt.float32, float(offset))
-    node = cast(offset._node, dt.float32)
-    return reshape(node, (*_positions(x, offset), 1, 1))
-
-
-def _speeds(half: int, base: float | None, freqs: array | None) -> Node:
+def _speeds(half: int, base: float | None, freqs: Sequence[Node]) -> Node:
     """Radians a position for each pair of features."""
-    if freqs is None:
-        assert base is not None
+    if base is not None:
         return Exp()(iota((half,), 0, dt.float32) * (-math.log(base) / half))
-    node = array_node("rope", freqs)
+    (node,) = freqs
     if node.shape != (half,):
         raise ValueError(f"[rope] freqs must have shape ({half},), got {node.shape}.")
     return 1.0 / cast(node, dt.float32)
 
 
-@by_types(2)
 def _rotated(x: Node, angle: Node, dims: int, traditional: bool) -> Node:
     half, last = dims // 2, x.ndim - 1
     turned = widened(narrow(x, last, 0, dims))

@@ -12,6 +12,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.dtype import PROMOTION
 from mlx.graph.node import Node, Shape
+from mlx.ops.chains import by_types_of_all
 from mlx.ops.operands import (
     Operand,
     array_node,
@@ -97,7 +98,11 @@ def stack(arrays: Sequence[array], axis: int = 0, *, stream: Any = None) -> arra
     array([[1, 3],
            [2, 4]], dtype=int32)
     """
-    nodes = _arrays("stack", arrays)
+    return wrap(_stacked(_arrays("stack", arrays), axis))
+
+
+@by_types_of_all
+def _stacked(nodes: Sequence[Node], axis: int) -> Node:
     shape = nodes[0].shape
     if any(x.shape != shape for x in nodes):
         raise ValueError(
@@ -105,7 +110,7 @@ def stack(arrays: Sequence[array], axis: int = 0, *, stream: Any = None) -> arra
         )
     at = axis_of("stack", axis, len(shape) + 1)
     wider = (*shape[:at], 1, *shape[at:])
-    return wrap(_joined([views.reshape(x, wider) for x in nodes], at))
+    return _joined([views.reshape(x, wider) for x in nodes], at)
 
 
 def split(

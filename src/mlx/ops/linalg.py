@@ -20,7 +20,7 @@ from mlx.ops.shape import narrow
 from mlx.primitives.arithmetic import Absolute, Sign
 from mlx.primitives.base import full_like, iota
 from mlx.primitives.elementwise import Equal, Greater, Multiply, Subtract, cast, where
-from mlx.primitives.factorizations import LU, QR, Cholesky, Eigh
+from mlx.primitives.factorizations import LU, QR, Cholesky, Eigh, Eigvalsh
 from mlx.primitives.library import outputs
 from mlx.primitives.matrices import (
     adjoint,
@@ -34,7 +34,7 @@ from mlx.primitives.matrices import (
 from mlx.primitives.products import Prod
 from mlx.primitives.reductions import Max, Sum
 from mlx.primitives.solvers import Determinant, Inverse, Solve, SolveTriangular
-from mlx.primitives.spectra import SVD, Eig
+from mlx.primitives.spectra import SVD, Eig, Eigvals, SingularValues
 from mlx.primitives.transcendental import Log
 from mlx.primitives.views import Concatenate, reshape
 
@@ -116,7 +116,7 @@ def svd(a: array, compute_uv: bool = True, *, stream: Any = None) -> Any:
     """
     x = _matrix("svd", a)
     if not compute_uv:
-        return wrap(outputs(SVD(False), x)[1])
+        return wrap(SingularValues()(x))
     return tuple(wrap(out) for out in outputs(SVD(True), x))
 
 
@@ -141,7 +141,7 @@ def eigh(a: array, UPLO: str = "L", *, stream: Any = None) -> tuple[array, array
 
 def eigvalsh(a: array, UPLO: str = "L", *, stream: Any = None) -> array:
     """The eigenvalues (ascending) of Hermitian matrices."""
-    return eigh(a, UPLO)[0]
+    return wrap(Eigvalsh(_triangle("eigvalsh", UPLO))(_matrix("eigvalsh", a, square=True)))
 
 
 def eig(a: array, *, stream: Any = None) -> tuple[array, array]:
@@ -153,7 +153,7 @@ def eig(a: array, *, stream: Any = None) -> tuple[array, array]:
 
 def eigvals(a: array, *, stream: Any = None) -> array:
     """The eigenvalues of square matrices, as complex64."""
-    return eig(a)[0]
+    return wrap(Eigvals()(_matrix("eigvals", a, square=True)))
 
 
 def lu_factor(a: array, *, stream: Any = None) -> tuple[array, array]:

@@ -197,17 +197,22 @@ def dequantize(
     array(128, dtype=float32)
     """
     form = format_of("dequantize", group_size, bits, mode)
-    parts = parts_of("dequantize", (w, scales, biases), form)
+    parts = parts_of("dequantize", array_nodes("dequantize", w, scales, biases), form)
     out = values_of(parts, form, global_scale)
     return wrap(out if dtype is None else cast(out, dtype_of("dequantize", dtype)))
 
 
-def parts_of(name: str, given: Sequence[array | None], form: Format) -> list[Node]:
+def array_nodes(name: str, *given: array | None) -> list[Node | None]:
+    """The nodes of arrays, None where there is none."""
+    return [None if one is None else array_node(name, one) for one in given]
+
+
+def parts_of(name: str, given: Sequence[Node | None], form: Format) -> list[Node]:
     """Packed words, scales and, for ``affine``, biases, both of one dtype."""
     if (given[2] is None) == (form.mode == "affine"):
         needed = "are needed" if form.mode == "affine" else "must be None"
         raise ValueError(f"[{name}] Biases {needed} for quantization mode {form.mode!r}.")
-    packed, scales, *biases = (array_node(name, p) for p in given if p is not None)
+    packed, scales, *biases = [node for node in given if node is not None]
     if packed.dtype is not dt.uint32:
         raise ValueError(f"[{name}] The matrix must be uint32, got {packed.dtype.name}.")
     if packed.ndim < 2:

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import promote
 from mlx.graph.node import Node
+from mlx.ops.chains import by_types_of_all
 from mlx.ops.chosen import batch_index, chosen
 from mlx.ops.operands import array_node, broadcast_shape, fitted
 from mlx.ops.products import product
-from mlx.ops.quantization import Format, format_of, parts_of, quantize, values_of
+from mlx.ops.quantization import Format, array_nodes, format_of, parts_of, quantize, values_of
 from mlx.primitives.elementwise import cast
 from mlx.primitives.quantized import QuantizedMatMul
 from mlx.primitives.views import reshape, transpose
@@ -42,9 +44,20 @@ def quantized_matmul(
     array([[64, 64]], dtype=float32)
     """
     name = "quantized_matmul"
+    given = (x, w, scales) if biases is None else (x, w, scales, biases)
+    nodes = [array_node(name, each) for each in given]
+    return wrap(_plain_product(nodes, group_size, bits, mode, bool(transpose)))
+
+
+@by_types_of_all
+def _plain_product(
+    nodes: Sequence[Node], group_size: int | None, bits: int | None, mode: str, flip: bool
+) -> Node:
+    name = "quantized_matmul"
     form = format_of(name, group_size, bits, mode)
-    parts = parts_of(name, (w, scales, biases), form)
-    return wrap(_product(name, array_node(name, x), parts, form, transpose))
+    x, packed, scales, *biases = nodes
+    parts = parts_of(name, (packed, scales, *(biases or (None,))), form)
+    return _product(name, x, parts, form, flip)
 
 
 def _product(
@@ -111,7 +124,7 @@ def gather_qmm(
     """
     name = "gather_qmm"
     form = format_of(name, group_size, bits, mode)
-    left, parts = array_node(name, x), parts_of(name, (w, scales, biases), form)
+    left, parts = array_node(name, x), parts_of(name, array_nodes(name, w, scales, biases), form)
     if left.ndim < 2:
         raise ValueError(f"[{name}] x must have 2 dimensions, got {left.shape}.")
     rows, columns = batch_index(name, left, lhs_indices), batch_index(name, parts[0], rhs_indices)
@@ -151,7 +164,8 @@ def _second(
     """The values of w, quantized here where it is not yet."""
     if scales is None:
         return _requantized(w, form, global_scale)
-    return values_of(parts_of(name, (w, scales, None), form), form, global_scale)
+    parts = parts_of(name, array_nodes(name, w, scales, None), form)
+    return values_of(parts, form, global_scale)
 
 
 def _flipped(x: Node) -> Node:

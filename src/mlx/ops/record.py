@@ -22,6 +22,8 @@ from mlx.primitives.reductions import Broadcast
 Rule = Callable[[Dtype], Dtype | None]
 new = array.__new__
 _NUMBERS = frozenset({int, float})
+_SMALL = range(128)
+"""Integers that every integer dtype holds."""
 
 
 def any_dtype(d: Dtype) -> Dtype:
@@ -108,6 +110,8 @@ def binary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any, Any]
                 y = b._node
             elif type(b) in _NUMBERS and x.dtype.is_inexact:
                 y = Node(constant(float(b)), (), x.shape, x.dtype)
+            elif type(b) is int and b in _SMALL and x.dtype.is_integer:
+                y = Node(constant(b), (), x.shape, x.dtype)
             else:
                 return general(a, b)
         elif type(b) is array and type(a) in _NUMBERS and b._node.dtype.is_inexact:

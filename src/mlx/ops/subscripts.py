@@ -8,7 +8,7 @@ from typing import Any
 from mlx.array import ArrayAt, array, wrap
 from mlx.base import dtype as dt
 from mlx.graph.node import Node, Shape
-from mlx.ops.chains import by_shape
+from mlx.ops.chains import by_shape, by_types
 from mlx.ops.indices import (
     Basic,
     Plain,
@@ -66,11 +66,15 @@ def _sliced(x: Node, key: tuple[Any, ...]) -> Node | None:
 
 @by_shape
 def _cut(x: Node, key: tuple[Any, ...]) -> Node:
-    parts = tuple([slice(*part) if type(part) is tuple else part for part in key])
-    found = plain(x.shape, parts)
+    return _plain(x.shape, key).slice_of(x)
+
+
+def _plain(shape: Shape, key: tuple[Any, ...]) -> Plain:
+    """What a key means for a shape.  Raises LookupError where it is wrong."""
+    found = plain(shape, tuple([slice(*part) if type(part) is tuple else part for part in key]))
     if found is None:
         raise LookupError
-    return found.slice_of(x)
+    return found
 
 
 # -- writing -------------------------------------------------------------------------------
@@ -102,16 +106,25 @@ def _spread(value: Node, shape: Shape) -> Node:
 def setitem(a: array, index: Any, value: Any) -> None:
     """``a[index] = value``: binds the handle to a new value; nothing else sees it."""
     x, new = a._node, _value_for(a, value)
-    found = plain(x.shape, index)
-    if found is not None:
-        a._node = _placed(x, found, _spread(new, found.result))
-        return
+    key = plain_key(index)
+    if key is not None:
+        try:
+            a._node = _put(x, new, key)
+            return
+        except LookupError:
+            pass
     parts = parts_of(index)
     if any(is_mask(part) for part in parts):
         a._node = _masked(x, parts, new)
         return
     sub = subscript(x.shape, parts)
     a._node = _updated(x, sub, _spread(new, sub.result), "set", lambda old, new: new)
+
+
+@by_types(2)
+def _put(x: Node, value: Node, key: tuple[Any, ...]) -> Node:
+    found = _plain(x.shape, key)
+    return _placed(x, found, _spread(value, found.result))
 
 
 def _placed(x: Node, where: Plain | Subscript, part: Node) -> Node:

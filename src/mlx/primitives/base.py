@@ -74,6 +74,13 @@ class Sharing(type):
         return found
 
 
+class _KeyPart:
+    """``_key_part`` of a member whose ``key_part`` was not asked for yet."""
+
+    def __get__(self, primitive: Primitive, owner: type) -> Any:
+        return primitive.key_part
+
+
 class Primitive(metaclass=Sharing):
     """Base of all primitives; members are frozen dataclasses."""
 
@@ -89,6 +96,7 @@ class Primitive(metaclass=Sharing):
     """Whether it is a number that is given at run time; known once ``key_part`` was asked for."""
     accumulates: ClassVar[bool] = False
     """Whether these elements are added to those of the first input."""
+    _key_part: ClassVar[Any] = _KeyPart()
 
     def __call__(self, *inputs: Node) -> Node:
         return record(self, *inputs)

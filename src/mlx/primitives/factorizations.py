@@ -187,3 +187,25 @@ class Eigh(Factorization):
         inner = multiply(adjoint(vectors), hermitian(tangents[0]), vectors)
         turn = inner * cast(gaps(values), inner.dtype)
         return [real_part(diagonal(inner)), multiply(vectors, turn)]
+
+
+@dataclass(frozen=True)
+class Eigvalsh(Library):
+    """The eigenvalues (ascending) of Hermitian matrices, given by one triangle."""
+
+    lower: bool
+
+    def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        return x.shape[:-1], dt.real_of(x.dtype)
+
+    def _vectors(self, node: Node) -> Node:
+        return outputs(Eigh(self.lower), *node.inputs)[1]
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        vectors = self._vectors(node)
+        return [hermitian(multiply(scale_columns(vectors, cotangents[0]), adjoint(vectors)))]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        vectors = self._vectors(node)
+        inner = multiply(adjoint(vectors), hermitian(tangents[0]), vectors)
+        return [real_part(diagonal(inner))]

@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
-from mlx.base.lazy import scipy_module
 from mlx.graph.node import Node, Shape
 from mlx.primitives.elementwise import Conjugate, cast
 from mlx.primitives.factorizations import Factorization, known
-from mlx.primitives.library import Types, each_matrix
+from mlx.primitives.library import Library, Types, outputs
 from mlx.primitives.matrices import (
     adjoint,
     diagonal,
@@ -42,10 +39,6 @@ class Eig(Factorization):
     def types(self, shape: Shape, dtype: Dtype) -> Types:
         return (shape[:-1], dt.complex64), (shape, dt.complex64)
 
-    def host(self, *arrays: np.ndarray) -> Any:
-        types = self.types(arrays[0].shape, dt.complex64)
-        return each_matrix(_eig, types, arrays)
-
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         values, vectors = self.same(node)
         of_values, of_vectors = known(cotangents, (values, vectors))
@@ -62,14 +55,29 @@ class Eig(Factorization):
         return [diagonal(inner), _sideways(vectors, moved)]
 
 
-def _eig(matrix: np.ndarray) -> Any:
-    return scipy_module("linalg").eig(matrix, check_finite=False)
-
-
 def _sideways(vectors: Node, change: Node) -> Node:
     """The part of each column's change that is orthogonal to the column."""
     along = diagonal(multiply(adjoint(vectors), change))
     return change - scale_columns(vectors, along)
+
+
+@dataclass(frozen=True)
+class Eigvals(Library):
+    """The eigenvalues of any square matrices."""
+
+    def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        return x.shape[:-1], dt.complex64
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        (x,) = node.inputs
+        _, vectors = outputs(Eig(), x)
+        inner = multiply(scale_columns(identity_like(vectors), cotangents[0]), adjoint(vectors))
+        return [cast(multiply(adjoint(Inverse()(vectors)), inner), x.dtype)]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        _, vectors = outputs(Eig(), *node.inputs)
+        change = cast(tangents[0], dt.complex64)
+        return [diagonal(multiply(Inverse()(vectors), change, vectors))]
 
 
 @dataclass(frozen=True)
@@ -154,3 +162,19 @@ def _completed(basis: Node, change: Node) -> Node:
     first, rest = _columns(basis, 0, count), _columns(basis, count, size)
     moved = -multiply(first, adjoint(change), rest)
     return Concatenate(basis.ndim - 1)(change, moved)
+
+
+@dataclass(frozen=True)
+class SingularValues(Library):
+    """Singular values (descending)."""
+
+    def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        return (*x.shape[:-2], min(x.shape[-2:])), dt.real_of(x.dtype)
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        u, _, vh = outputs(SVD(False), *node.inputs)
+        return [multiply(scale_columns(u, cotangents[0]), vh)]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        u, _, vh = outputs(SVD(False), *node.inputs)
+        return [real_part(diagonal(multiply(adjoint(u), tangents[0], adjoint(vh))))]

@@ -6,13 +6,17 @@ one result would take longer than it.  Callers of equal make share their code.
 
 from __future__ import annotations
 
+import struct
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from mlx.graph import trace
+from mlx.graph.node import Node
 from mlx.runtime import team
 from mlx.runtime.buffer import Buffer
-from mlx.runtime.memory import allocate, allocate_all
+from mlx.runtime.memory import Storage, allocate, allocate_all
 
 if TYPE_CHECKING:
     from mlx.backend.llvm.programs import Executable
@@ -25,10 +29,10 @@ _STATUS = slice(2, 6)
 
 
 def caller(program: Executable) -> Caller | None:
-    """What runs the program as ``execute.run`` does: given its leaves' nodes, its run-time
-    numbers, what is donated to which output, and what takes the outputs' buffers.  It returns
-    False where it can't now: an operand is not computed yet, programs are queued, or the
-    program is small only where its results take their operands' memory.
+    """What runs the program as ``execute.run`` does: given its leaves' nodes, how often the
+    region refers to each, its run-time numbers, and what takes the outputs' buffers.  It
+    returns False where it can't now: an operand is not computed yet, programs are queued, or
+    the program is small only where its results take their operands' memory.
 
     None for a program that is never small, or returns operands as they are.
     """
@@ -47,9 +51,9 @@ def caller(program: Executable) -> Caller | None:
         program.leaves,
         len(program.blocks),
         places,
-        tuple([(output, places[output][0]) for output, _ in program.donations]),
+        tuple([(output, places[output][0], *leaves) for output, leaves in program.donations]),
         tuple([(places[at][0], leaf) for at, leaf in program.carries.values()]) if lean else None,
-        bool(program.scalar_order),
+        len(program.scalar_order),
         bool(program.arena_bytes),
     )
     call, start = team.inline()
@@ -59,14 +63,21 @@ def caller(program: Executable) -> Caller | None:
             raise program.error(call[_STATUS])
         return False
 
-    return make(_head(full), _head(lean), program.arena_bytes, span, call, start, failed, program)
+    return make(_head(full), _head(lean), program.arena_bytes, call, start, failed, program)
 
 
-def _head(segment: team.Program | None) -> tuple[int, ...] | None:
-    """The words of a call in front of the arena's address."""
-    if segment is None:
-        return None
-    return (segment.address, segment.count, -1, 0, 0, 0, 0, 0)
+def _head(segment: team.Program | None) -> tuple[int, int] | None:
+    """The first words of a call."""
+    return None if segment is None else (segment.address, segment.count)
+
+
+def _one_name() -> int:
+    """References that are counted of a node to which one name refers."""
+    node = Node(None, (), (), None)
+    return sys.getrefcount(node)
+
+
+ONE_NAME = _one_name()
 
 
 @lru_cache(KEPT)
@@ -75,57 +86,87 @@ def _maker(
     leaves: int,
     blocks: int,
     places: tuple[tuple[int, int], ...],
-    donated: tuple[tuple[int, int], ...],
+    donations: tuple[tuple[int, ...], ...],
     carries: tuple[tuple[int, int], ...] | None,
-    has_numbers: bool,
+    numbers: int,
     has_arena: bool,
 ) -> Callable[..., Caller]:
     """What binds the code of a caller to a program."""
     body = [f"d{i} = leaves[{i}].data" for i in range(leaves)]
     if leaves:
         body += [f"if {' or '.join(f'd{i}.ticket' for i in range(leaves))}: return False"]
-    body += _choose(places, donated, carries)
-    body += ["arena = allocate(arena_bytes)"] * has_arena + _allocate(blocks, donated)
+    body += _donate(donations)
+    if carries is not None:
+        taken = [f"s{block} is d{leaf}.storage" for block, leaf in carries]
+        body += [f"head = lean if {' and '.join(taken)} else full"]
+        body += ["if head is None: return False", "address, count = head"]
+    body += ["arena = allocate(arena_bytes)"] * has_arena
+    body += _allocate(blocks, {donation[1] for donation in donations})
     for i, (block, offset) in enumerate(places):
         body += [f"b{i} = new(Buffer)", f"b{i}.storage, b{i}.ticket = s{block}, None"]
         body += [f"b{i}.address = a{i} = s{block}.address + {offset}"]
     made = f"[{', '.join(f'b{i}' for i in range(len(places)))}]"
-    words = ["*head", "arena.address" if has_arena else "0", *(f"d{i}.address" for i in order)]
-    words += [f"a{i}" for i in range(len(places))] + ["*numbers"] * has_numbers
-    body += ["try:", f"    call[span] = {', '.join(words)}", "    code = start()"]
+    words = ["arena.address" if has_arena else "0", *(f"d{i}.address" for i in order)]
+    words += [f"a{i}" for i in range(len(places))] + ["*numbers"] * bool(numbers)
+    laid = f"lay(call, 0, address, count, -1, 0, 0, 0, 0, 0, {', '.join(words)})"
+    body += ["try:", f"    {laid}", "    code = start()"]
     body += ["    if code: return failed(code)", f"    deliver({made})", "    return True"]
     # interrupted behind the program, which may have written over its inputs
     body += ["except BaseException:", f"    if call[2] == 0: deliver({made})", "    raise"]
-    lines = ["def make(full, lean, arena_bytes, span, call, start, failed, program):"]
-    lines += ["    new, sizes, head = Buffer.__new__, program.blocks, full"]
-    lines += ["    def run(leaves, numbers, donated, deliver):"]
+    lines = ["def make(full, lean, arena_bytes, call, start, failed, program):"]
+    lines += ["    new, sizes, needs = Buffer.__new__, program.blocks, program.output_bytes"]
+    lines += ["    address, count = full"] * (carries is None)
+    lines += ["    def run(leaves, uses, numbers, deliver):"]
     lines += [*(f"        {line}" for line in body), "    return run"]
-    known: dict[str, Any] = {"allocate": allocate, "allocate_all": allocate_all, "Buffer": Buffer}
+    known = dict(_GIVEN)
+    words_laid = 9 + len(order) + len(places) + numbers
+    known["lay"] = struct.Struct(f"={words_laid}q").pack_into
     exec("\n".join(lines), known)
     return known["make"]
 
 
-def _choose(
-    places: Sequence[tuple[int, int]],
-    donated: Sequence[tuple[int, int]],
-    carries: Sequence[tuple[int, int]] | None,
-) -> list[str]:
-    """Take what is donated, and the program without its copies where none of them does anything."""
-    lines = [f"s{block} = donated.get({output}) if donated else None" for output, block in donated]
-    if carries is not None:
-        taken = [f"s{block} is d{leaf}.storage" for block, leaf in carries]
-        lines += [f"head = lean if {' and '.join(taken)} else full"]
-        lines += ["if head is None: return False"]
+_GIVEN: dict[str, Any] = {
+    "allocate": allocate,
+    "allocate_all": allocate_all,
+    "any_open": trace.any_open,
+    "Buffer": Buffer,
+    "refers": sys.getrefcount,
+    "Storage": Storage,
+}
+
+
+def _donate(donations: Sequence[Sequence[int]]) -> list[str]:
+    """Name as the block of an output the memory of a leaf that nothing else refers to, as
+    ``execute.may_take`` does; else None."""
+    if not donations:
+        return []
+    lines = [f"{' = '.join(f's{block}' for _, block, *_ in donations)} = None"]
+    lines += ["if not any_open():"]
+    for leaf in dict.fromkeys(leaf for _, _, *leaves in donations for leaf in leaves):
+        free = [
+            f"refers(n) - uses[{leaf}] <= {ONE_NAME + 1}",
+            f"refers(d{leaf}) <= {ONE_NAME + 1}",
+            f"refers(t) <= {ONE_NAME + 1}",
+            f"type(t) is Storage and d{leaf}.address == t.address",
+        ]
+        lines += [f"    n, t = leaves[{leaf}], d{leaf}.storage"]
+        lines += [f"    t{leaf} = t if {' and '.join(free)} else None"]
+    lines += ["    n = t = None"]
+    for output, block, *leaves in donations:
+        choice = "if"
+        for leaf in leaves:
+            fits = f"t{leaf} is not None and t{leaf}.nbytes >= needs[{output}]"
+            lines += [f"    {choice} {fits}: s{block}, t{leaf} = t{leaf}, None"]
+            choice = "elif"
     return lines
 
 
-def _allocate(blocks: int, donated: Sequence[tuple[int, int]]) -> list[str]:
-    """Memory for the results."""
-    if not donated:
+def _allocate(blocks: int, may_have: set[int]) -> list[str]:
+    """Memory for the results; those that ``may_have`` some have it or are None."""
+    if not may_have:
         if blocks == 1:
             return ["s0 = allocate(sizes[0])"]
         return [f"{''.join(f's{i}, ' for i in range(blocks))} = allocate_all(sizes)"]
-    may_have = {block for _, block in donated}
     return [
         f"if s{i} is None: s{i} = allocate(sizes[{i}])"
         if i in may_have

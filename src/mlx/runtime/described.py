@@ -111,10 +111,7 @@ def _walk(  # noqa: C901 (a call for each part would take as long as the part)
                 last = _SHAPE + _TYPES * numbered(shape, len(shapes)) + dtype.index
             elif not (last := _several(region, node)):
                 return False
-        try:
-            key += (primitive._key_part, last)
-        except AttributeError:
-            key += (primitive.key_part, last)
+        key += (primitive._key_part, last)
         for source in inputs:
             if (at := find(source)) is None:
                 if (data := source.data) is None and (not recorded or source.primitive is not None):

@@ -10,11 +10,18 @@ from mlx.base.lazy import LazyModule
 from mlx.base.tree import picker
 from mlx.graph import trace
 from mlx.graph.node import Node
-from mlx.runtime import collector, team
+from mlx.runtime import collector, known, profile, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import LIMIT, pieces
 from mlx.runtime.described import Described, describe
-from mlx.runtime.execute import Failed, counters, may_spoil, number_bits, run, spoil
+from mlx.runtime.execute import (
+    Failed,
+    counters,
+    may_spoil,
+    number_bits,
+    run,
+    spoil,
+)
 from mlx.runtime.structures import Programs, Region
 
 if TYPE_CHECKING:
@@ -36,7 +43,11 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
     """
     with _lock:
         waiting = [node for node in nodes if node.data is None]
-        if waiting and not (_are_results(waiting) and _evaluate_calls(waiting, asynchronous)):
+        if (
+            waiting
+            and not _evaluate_known(waiting, asynchronous)
+            and not (_are_results(waiting) and _evaluate_calls(waiting, asynchronous))
+        ):
             _evaluate(waiting, asynchronous)
         late = []
         for node in nodes:
@@ -48,6 +59,32 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
     if not asynchronous:
         for data in late:
             data.wait()
+
+
+def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
+    """Evaluate the region of some roots if it is small and known; whether it was."""
+    found = known.find(roots)
+    if found is None or profile.LEVEL or profile.active:
+        return False
+    region, (leaves, numbers, outputs) = found
+    program = region.program
+    if asynchronous and program.can_fail:
+        return False
+
+    def deliver(buffers: list[Buffer]) -> None:
+        for node, buffer in zip(outputs, buffers, strict=True):
+            node.data = buffer
+
+    bits = list(map(number_bits, numbers)) if numbers else numbers
+    try:
+        if not program.caller(leaves, region.uses, bits, deliver):
+            return False
+    except (IndexError, ArithmeticError, ValueError) as error:
+        spoil(sorted(describe(roots, _ALL).order, key=_serial), outputs, error)
+        raise
+    counters["runs"] += 1
+    trace.evaluated(outputs)
+    return True
 
 
 def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node], bool]:
@@ -122,8 +159,9 @@ def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
         order.clear()
         order, _, finished = _collect([n for n in roots if n.data is None])
     for piece in pieces(order):
+        _settle(piece)  # outputs of a node that an earlier piece computed whole
         inner = {source for node in piece for source in node.inputs}
-        last = [node for node in piece if node not in inner]
+        last = [node for node in piece if node.data is None and node not in inner]
         piece.clear()
         del inner
         _evaluate_region(describe(last, _ALL), asynchronous)
@@ -288,6 +326,8 @@ def _evaluate_region(region: Described, asynchronous: bool, firm: bool = False) 
             return
         live = [i for i in live if order[i].dtype is not None]
     program = _program(region, live, team.num_threads())
+    if callable(program.caller):
+        known.learn(region, live, program)
     outputs = order if len(live) == len(order) else list(map(order.__getitem__, live))
     numbers = _NONE
     if program.scalar_order:

@@ -214,7 +214,6 @@ def run(
     """Allocate, run, and deliver the outputs' buffers; where ``patient``, after everything that
     it reads and that may fail."""
     counters["runs"] += 1
-    donated = _donated(program, leaves, uses) if program.donations else None
     call = program.caller
     is_timed = profile.LEVEL or profile.active
     if call is False:
@@ -222,8 +221,9 @@ def run(
     elif call is not None and not is_timed:
         if call is True:
             call = program.caller = callers.caller(program)
-        if call is not None and call(leaves, numbers, donated, deliver):
+        if call is not None and call(leaves, uses, numbers, deliver):
             return
+    donated = _donated(program, leaves, uses) if program.donations else None
     segment = None if is_timed else program.only
     data = list(map(_data_of, leaves))
     if donated and segment is not None and _carried(program, donated, data):

@@ -361,7 +361,7 @@ def synchronize() -> None:
 
 def num_threads() -> int:
     """How many threads run a program."""
-    return _get_team().threads
+    return (_team or _get_team()).threads
 
 
 def set_num_threads(n: int) -> int:

@@ -7,7 +7,7 @@ functions, constants and declarations of one object.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mlx.backend.llvm.values import (
     Value,
@@ -297,6 +297,41 @@ class Function:
     def phi(self, type: str, incoming: Sequence[tuple[Value, str]]) -> Value:
         text = ", ".join(f"[ {v.ref}, %{block} ]" for v, block in incoming)
         return self.emit(f"phi {type} {text}", type)
+
+    def where(
+        self,
+        condition: Value,
+        then: Callable[[], object],
+        otherwise: Callable[[], object] | None = None,
+    ) -> None:
+        """Emit code that runs where a condition (i1) holds, and what runs elsewhere."""
+        done = self.label("done")
+        yes, no = self.label("yes"), self.label("no") if otherwise else done
+        self.branch_if(condition, yes, no)
+        for label, body in ((yes, then), (no, otherwise)):
+            if body is not None:
+                self.start(label)
+                body()
+                self.branch(done)
+        self.start(done)
+
+    def either(
+        self,
+        condition: Value,
+        then: Callable[[], Sequence[Value]],
+        otherwise: Callable[[], Sequence[Value]],
+    ) -> list[Value]:
+        """Values made in one way or the other."""
+        found: list[tuple[Sequence[Value], str]] = []
+
+        def kept(make: Callable[[], Sequence[Value]]) -> Callable[[], None]:
+            return lambda: found.append((make(), self.block))
+
+        self.where(condition, kept(then), kept(otherwise))
+        (first, here), (second, there) = found
+        return [
+            self.phi(a.type, [(a, here), (b, there)]) for a, b in zip(first, second, strict=True)
+        ]
 
     def ret(self, value: Value | None = None) -> None:
         self.do("ret void" if value is None else f"ret {value.type} {value.ref}")

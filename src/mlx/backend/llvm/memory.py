@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import MEMORY, Lane
-from mlx.backend.llvm.values import Value, const, element_of, i64, lane_consts, vector
+from mlx.backend.llvm.values import Value, const, element_of, i64, lane_consts, lanes_of, vector
 from mlx.base.dtype import Dtype
 
 
@@ -157,9 +157,21 @@ def strided_addresses(
     if last is not None:
         limit = f.splat(last, lanes)
         indices = f.select(f.icmp("slt", indices, limit), indices, limit)
-    offsets = f.mul(indices, f.splat(stride, lanes))
-    type = vector(lanes, "ptr")
+    return moved(f, base, f.mul(indices, f.splat(stride, lanes)))
+
+
+def moved(f: Function, base: Value, offsets: Value) -> Value:
+    """Addresses at offsets in bytes."""
+    type = vector(lanes_of(offsets.type), "ptr")
     return f.emit(f"getelementptr i8, ptr {base.ref}, {offsets.type} {offsets.ref}", type)
+
+
+def moved_each(f: Function, addresses: Value, offsets: Value) -> Value:
+    """Addresses moved by bytes, the same for all or one a lane."""
+    return f.emit(
+        f"getelementptr i8, {addresses.type} {addresses.ref}, {offsets.type} {offsets.ref}",
+        addresses.type,
+    )
 
 
 def each_vector(e: LaneEmitter, count: Value, body: Callable[[Value, Value | None], None]) -> None:

@@ -53,7 +53,7 @@ class Executable:
 
     __slots__ = (
         "_commands", "arena_bytes", "blocks", "caller", "can_fail", "carries", "donations",
-        "donors", "leaf_order", "leaves", "lean", "only", "output_bytes", "pick", "places",
+        "donors", "leaf_order", "leaves", "lean", "met", "only", "output_bytes", "pick", "places",
         "plain", "results", "scalar_order", "segments", "span", "used",
     )  # fmt: skip
 
@@ -91,6 +91,8 @@ class Executable:
     """The words of the executor's ``@call`` that a run fills; None where it has too few."""
     caller: Any
     """The runtime's: False before the first run, True after it, then what runs it, or None."""
+    met: int
+    """How often it was looked up since it has a caller; the runtime's."""
     used: int
     """When it was used last; the cache's."""
 
@@ -100,6 +102,7 @@ class Executable:
         only = self.segments[0] if len(self.segments) == 1 else None
         self.only = None if isinstance(only, HostCall) else only
         self.caller = False
+        self.met = 0
         self.pick = picker(self.leaf_order)
         end = BASES + FIRST + len(self.leaf_order) + len(self.places) + len(self.scalar_order)
         self.span = slice(0, end) if end <= CALL else None

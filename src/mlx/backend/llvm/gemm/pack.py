@@ -7,6 +7,7 @@ products land in parts of a tile that nobody stores.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from mlx.backend.llvm.gemm.dots import sum_row
 from mlx.backend.llvm.gemm.elements import Element, prefetch, transpose
@@ -159,15 +160,7 @@ def pack_b(module: Module, tile: Tile, element: Element, layout: str) -> str:
 
 def whole_or_part(f: Function, whole: Value, emit: Callable[[bool], None]) -> None:
     """Emit both cases: the common one without masks, the one at the edge with."""
-    then, otherwise, after = f.label("whole"), f.label("part"), f.label("after")
-    f.branch_if(whole, then, otherwise)
-    f.start(then)
-    emit(True)
-    f.branch(after)
-    f.start(otherwise)
-    emit(False)
-    f.branch(after)
-    f.start(after)
+    f.where(whole, lambda: emit(True), lambda: emit(False))
 
 
 def _b_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
@@ -268,18 +261,12 @@ def _either(
     f: Function, whole: Value, load: Callable[[bool], list[list[Value]]]
 ) -> list[list[Value]]:
     """What ``load`` gives in the common case or at the edge (see ``whole_or_part``)."""
-    loaded: list[list[list[Value]]] = []
-    blocks = []
+    lengths: list[int] = []
 
-    def keep(all_of_it: bool) -> None:
-        loaded.append(load(all_of_it))
-        blocks.append(f.block)
+    def flat(all_of_it: bool) -> list[Value]:
+        runs = load(all_of_it)
+        lengths[:] = map(len, runs)
+        return [value for run in runs for value in run]
 
-    whole_or_part(f, whole, keep)
-    return [
-        [
-            f.phi(one.type, [(one, blocks[0]), (other, blocks[1])])
-            for one, other in zip(both, part, strict=True)
-        ]
-        for both, part in zip(*loaded, strict=True)
-    ]
+    values = iter(f.either(whole, lambda: flat(True), lambda: flat(False)))
+    return [list(islice(values, length)) for length in lengths]

@@ -16,10 +16,13 @@ from mlx.backend.llvm.gemm.small import is_small, plan_small
 from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
 from mlx.compiler.sizes import least, most
 
-_ROWS, _COLS = 256, 256
-_LEAST = 1 << 20  # multiplications of a task: about 20 us
-_SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once
-_PACK_COLS = 256
+_BLOCK = 256, 256  # rows and columns of a task that packs for itself,
+_WIDE = 128, 512  # and of one that packs A alone: the less often, the wider it is
+_LEAST = 1 << 18  # multiplications of a task, as float32's: about 5 us
+_SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once,
+_SHARED_WORK = 1 << 26  # if there are so many multiplications
+_FEW_TILES = 8  # in a block: with so few it need not be whole tiles
+_PACK_COLS = 256  # of a task that packs, at most
 _STRIP = 4 << 20  # bytes of B that are packed at once
 _SMALL = 1 << 17  # bytes of an operand that stays in the second-level cache
 _NEAR = 1 << 22  # and of one that is likely to be in some cache
@@ -40,17 +43,21 @@ def plan_gemm(p: Product) -> list[Command]:
     return BlockedProblem(p).commands()
 
 
-def _blocks(tile: Tile, m: int, n: int, k: int, items: int, workers: int) -> tuple[int, int]:
+def _blocks(
+    tile: Tile, m: int, n: int, k: int, items: int, workers: int, limits: tuple[int, int]
+) -> tuple[int, int]:
     """Rows and columns of a task's block of C: four tasks a worker, unless they get too small."""
 
     def even(size: int, limit: int, step: int) -> int:
         return round_up(-(-size // -(-size // limit)), step)
 
-    mc, nc = even(m, _ROWS, tile.rows), even(n, _COLS, tile.cols)
+    mc, nc = even(m, limits[0], tile.rows), even(n, limits[1], tile.cols)
     wanted = 4 * workers if workers > 1 else 1
-    while items * -(-m // mc) * -(-n // nc) < wanted and mc * nc * k >= 2 * _LEAST:
+    least = int(2 * _LEAST * tile.rate)
+    while items * -(-m // mc) * -(-n // nc) < wanted and mc * nc * k >= least:
         if mc >= nc and mc > 2 * tile.rows:
-            mc = round_up(mc // 2, tile.rows)
+            few = mc // 2 < _FEW_TILES * tile.rows
+            mc = round_up(mc // 2, tile.least_rows if few else tile.rows)
         elif nc > 2 * tile.cols:
             nc = round_up(nc // 2, tile.cols)
         else:
@@ -79,7 +86,8 @@ def geometry(
     tile: Tile, m: int, n: int, k: int, items: int, workers: int, step: int = 1, share: bool = True
 ) -> Geometry:
     """``step``: columns of a block are a multiple of it; ``share``: B may be packed but once."""
-    mc, nc = _blocks(tile, m, n, k, items, workers)
+    share = share and m > _SHARED_FROM * _WIDE[0] and m * n * k >= _SHARED_WORK
+    mc, nc = _blocks(tile, m, n, k, items, workers, _WIDE if share else _BLOCK)
     nc = round_up(nc, step)
     kc = min(tile.block_depth * tile.step, max(k, 1))
     m_blocks, n_blocks = -(-m // mc), -(-n // nc)

@@ -13,6 +13,8 @@ from mlx.backend.llvm.gemm.halves import Halves
 from mlx.backend.llvm.gemm.pairs import Pairs, has_pairs
 from mlx.backend.llvm.target import Target, host
 
+LARGEST_GROUP = 128
+"""Elements along k that share a scale, where a quantized matrix is packed."""
 ROW, COLUMN = "row", "col"
 UNIT_ROW, UNIT_COL, GENERAL = "unitrow", "unitcol", "general"  # layouts of an operand
 
@@ -50,10 +52,10 @@ class Tile:
         and one of B lie in the first-level cache together.
 
         A processor that retires two vector FMAs a cycle waits for its second-level cache
-        otherwise (a fifth, on Emerald Rapids).
+        otherwise (a fifth, on Emerald Rapids).  Whole groups of quantized matrices fit.
         """
         fits = first_level() // ((self.rows + self.cols) * self.planes * self.itemsize)
-        fits -= fits % 32
+        fits -= fits % LARGEST_GROUP
         return self.depth if self.amx or fits < self.depth * 2 // 3 else min(fits, self.depth)
 
     @property
@@ -67,6 +69,11 @@ class Tile:
     def step(self) -> int:
         """Elements of the operands along k that make one of a panel."""
         return self.dots.together if self.dots else 2 if self.pairs else 1
+
+    @property
+    def rate(self) -> float:
+        """Multiplications in the time of one of float32: a rule of thumb."""
+        return self.step * (8 if self.amx else 1) * 4 / self.itemsize / self.planes**2
 
     @property
     def k_unit(self) -> int:
@@ -122,6 +129,11 @@ class Tile:
     def c_tile(self) -> int:
         """Elements of one tile of C."""
         return self.rows * self.cols * self.planes
+
+    @property
+    def least_rows(self) -> int:
+        """Rows of the smallest micro-kernel: blocks need not be whole tiles."""
+        return self.variants[0][0]
 
     @property
     def variants(self) -> list[tuple[int, int]]:

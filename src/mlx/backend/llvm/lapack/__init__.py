@@ -17,7 +17,7 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import along
-from mlx.backend.llvm.lapack import factorizations, solvers
+from mlx.backend.llvm.lapack import factorizations, solvers, spectra
 from mlx.backend.llvm.lapack.addresses import routine, thread_count
 from mlx.backend.llvm.lapack.frame import BeginSpec, EndSpec, LapackSpec
 from mlx.backend.llvm.lapack.routine import Routine
@@ -28,6 +28,8 @@ TASK = 100_000
 """Operations of a task."""
 THREADED = 500_000_000
 """Operations of a matrix from which OpenBLAS's threads help."""
+LARGEST = (1 << 31) - 1
+"""What LAPACK can count to."""
 _ROUTINES: dict[str, Callable[[Any, int], Routine]] = {
     "Inverse": lambda p, k: solvers.InverseRoutine(),
     "Determinant": lambda p, k: solvers.DeterminantRoutine(),
@@ -36,14 +38,18 @@ _ROUTINES: dict[str, Callable[[Any, int], Routine]] = {
     "Cholesky": lambda p, k: factorizations.CholeskyRoutine(),
     "QR": lambda p, k: factorizations.QRRoutine(),
     "LU": lambda p, k: factorizations.LURoutine(),
-    "Eigh": lambda p, k: factorizations.EighRoutine(p.lower),
-    "SVD": lambda p, k: factorizations.SVDRoutine(p.full),
+    "Eigh": lambda p, k: spectra.EighRoutine(p.lower, True),
+    "Eigvalsh": lambda p, k: spectra.EighRoutine(p.lower, False),
+    "SVD": lambda p, k: spectra.SVDRoutine("full" if p.full else "thin"),
+    "SingularValues": lambda p, k: spectra.SVDRoutine("none"),
+    "Eig": lambda p, k: spectra.EigRoutine(True),
+    "Eigvals": lambda p, k: spectra.EigRoutine(False),
 }
 NAMES = tuple(_ROUTINES)
 _FAILURES = (
     solvers.InverseRoutine, solvers.SolveRoutine, solvers.TriangularRoutine,
-    factorizations.CholeskyRoutine, factorizations.QRRoutine, factorizations.EighRoutine,
-    factorizations.SVDRoutine,
+    factorizations.CholeskyRoutine, factorizations.QRRoutine, spectra.EighRoutine,
+    spectra.SVDRoutine, spectra.EigRoutine,
 )  # fmt: skip
 _FIRST = 100
 """The first of the error codes."""
@@ -62,7 +68,7 @@ def plan_lapack(
     count = prod(lead)
     if all(0 in o.shape for o in outputs):
         return []
-    k = least(m, n) if primitive.name == "SVD" else inputs[-1].shape[-1]
+    k = least(m, n) if primitive.name in ("SVD", "SingularValues") else inputs[-1].shape[-1]
     chosen, dtype = _ROUTINES[primitive.name](primitive, k), dtype_named(x.dtype)
     work = chosen.work(m, n, k)
     spread = count >= workers or work < THREADED
@@ -71,6 +77,11 @@ def plan_lapack(
     noted = scratch(16)
     ends = [*noted.consts, *thread_count(), 1 if spread else workers]
     nbytes, numbers = chosen.sizes(m, n, k, dtype)
+    if any(number > LARGEST for number in (m, n, k, *numbers)):
+        raise ValueError(
+            f"[linalg] LAPACK counts in 32 bits: {primitive.name} of matrices of {m} x {n} needs "
+            f"a workspace of {max(map(int, numbers), default=0)} numbers, and can have {LARGEST}."
+        )
     offsets, total = [], 0
     for size in nbytes:
         offsets.append(total)

@@ -1,18 +1,17 @@
-"""Factorizations of row-major matrices."""
+"""Triangular and orthogonal factorizations of row-major matrices."""
 
 from __future__ import annotations
 
 from math import nan
 
 from mlx.backend.llvm.lapack.frame import Frame
-from mlx.backend.llvm.lapack.moves import Matrix
+from mlx.backend.llvm.lapack.moves import Matrix, exchange
 from mlx.backend.llvm.lapack.routine import BLOCK, Routine, Sizes, finish
 from mlx.backend.llvm.lapack.small import cholesky_function, padded
 from mlx.backend.llvm.lapack.solvers import by_size, factored
 from mlx.backend.llvm.values import Value, const, i64
-from mlx.base.dtype import Dtype, real_of
+from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
-from mlx.compiler.sizes import most
 
 
 @dataclass(frozen=True)
@@ -130,9 +129,7 @@ class LURoutine(Routine):
         pivot = f.sub(pivot, const("i32", 1))
         f.store(pivot, f.gep(pivots.start, f.mul(loop.index, pivots.column)), 4)
         p, q = (f.gep(rows, i, "i32") for i in (loop.index, f.cast("sext", pivot, "i64")))
-        x, y = f.load(p, "i32", 4), f.load(q, "i32", 4)
-        f.store(y, p, 4)
-        f.store(x, q, 4)
+        exchange(f, p, q, i64(1), i64(0), "i32")
         f.end_loop(loop)
         loop = f.loop(i64(0), c.m, i64(1))
         row = f.cast("sext", f.load(f.gep(rows, loop.index, "i32"), "i32", 4), "i64")
@@ -147,124 +144,3 @@ def _count_up(c: Frame, start: Value, step: Value, count: Value, first: int) -> 
     number = f.cast("trunc", f.add(loop.index, i64(first)), "i32")
     f.store(number, f.gep(start, f.mul(loop.index, step)), 4)
     f.end_loop(loop)
-
-
-@dataclass(frozen=True)
-class EighRoutine(Routine):
-    """Eigenvalues, and eigenvectors, of Hermitian matrices by divide and conquer."""
-
-    calls = ("syevd",)
-    regions, numbers = 5, 3
-    failure = "[linalg::eigh] No convergence (info {} of matrix {})."
-    lower: bool
-
-    @property
-    def text(self) -> str:
-        return f"eigh {self.lower:d}"
-
-    def sizes(self, m: int, n: int, k: int, dtype: Dtype) -> Sizes:
-        square, real = 2 * n * n + 6 * n + 1, real_of(dtype).size
-        work = most(square, (BLOCK + 2) * n)
-        whole = 5 * n + 3
-        nbytes = [n * n * dtype.size, n * real, work * dtype.size, square * real, 4 * whole]
-        return nbytes, [work, square, whole]
-
-    def work(self, m: int, n: int, k: int) -> int:
-        return 9 * n * n * n
-
-    def emit(self, c: Frame, operands: list[Matrix]) -> None:
-        (x, values, vectors), n, one = operands, c.n, i64(1)
-        a, sizes = c.packed(0, n), c.packed(1, n, c.reals.dtype)
-        seen = c.mover.copy(x, a, (n, n), "lower" if self.lower else "upper")
-        complex_ = c.dtype.is_complex
-
-        def factor() -> None:
-            work, square, whole = (c.leading(x) for x in c.numbers)
-            letters = [c.letter("V"), c.letter("U" if self.lower else "L")]
-            spaces = [c.regions[2], work]
-            spaces += [c.regions[3], square] if complex_ else []
-            info = c.checked(
-                "syevd", *letters, c.integer(n), a.start, c.leading(n), sizes.start,
-                *spaces, c.regions[4], whole,
-            )  # fmt: skip
-
-            def store() -> None:
-                c.reals.copy(sizes, values, (one, n))
-                c.mover.copy(c.turned(0, n), vectors, (n, n), conjugate=complex_)
-
-            finish(c, info, store)
-
-        def unknown() -> None:
-            c.reals.fill(values, (one, n), nan, nan)
-            c.mover.fill(vectors, (n, n), nan, nan)
-
-        c.where_finite(seen, factor, unknown)
-
-
-@dataclass(frozen=True)
-class SVDRoutine(Routine):
-    """U, singular values and the adjoint of V from those of the transpose."""
-
-    calls = ("gesdd",)
-    regions, numbers = 7, 3
-    failure = "[linalg::svd] No convergence (info {} of matrix {})."
-    full: bool
-
-    @property
-    def text(self) -> str:
-        return f"svd {self.full:d}"
-
-    def sizes(self, m: int, n: int, k: int, dtype: Dtype) -> Sizes:
-        """``k`` is the number of singular values."""
-        large, real = most(m, n), real_of(dtype).size
-        left, right = (m, n) if self.full else (k, k)
-        work = 4 * k * k + 7 * k + BLOCK * (m + n) + large
-        reals = 5 * k * k + 5 * k + 2 * large * k + 2 * k * k + k
-        nbytes = [m * n * dtype.size, m * left * dtype.size, right * n * dtype.size]
-        nbytes += [k * real, work * dtype.size, reals * real if dtype.is_complex else 0, 32 * k]
-        return nbytes, [work, left, right]
-
-    def work(self, m: int, n: int, k: int) -> int:
-        return 20 * m * n * k
-
-    def emit(self, c: Frame, operands: list[Matrix]) -> None:
-        (x, u, values, vh), m, n, k, one = operands, c.m, c.n, c.size, i64(1)
-        _, left, right = c.numbers
-        a, s = c.packed(0, n), c.packed(3, k, c.reals.dtype)
-        u_own, vh_own = c.packed(1, left), c.packed(2, n)
-        seen = c.mover.copy(x, a, (m, n))
-
-        def factor() -> None:
-            info = self._call(c, [a, s, u_own, vh_own])
-
-            def store() -> None:
-                c.mover.copy(u_own, u, (m, left))
-                c.mover.copy(vh_own, vh, (right, n))
-                c.reals.copy(s, values, (one, k))
-
-            finish(c, info, store)
-
-        def unknown() -> None:
-            c.mover.fill(u, (m, left), nan, nan)
-            c.mover.fill(vh, (right, n), nan, nan)
-            c.reals.fill(values, (one, k), nan, nan)
-
-        c.where_finite(seen, factor, unknown)
-
-    def _call(self, c: Frame, matrices: list[Matrix]) -> Value:
-        a, s, u, vh = matrices
-        f = c.f
-        work, left, _ = c.numbers
-        empty = f.icmp("eq", c.size, i64(0))  # LAPACK leaves bases of nothing as they are
-
-        def identities() -> None:
-            c.mover.fill(u, (c.m, left), 0, 1)
-            c.mover.fill(vh, (c.numbers[2], c.n), 0, 1)
-
-        c.where(empty, identities, lambda: None)
-        reals = [c.regions[5]] if c.dtype.is_complex else []
-        return c.checked(
-            "gesdd", c.letter("A" if self.full else "S"), c.integer(c.n), c.integer(c.m),
-            a.start, c.leading(c.n), s.start, vh.start, c.leading(c.n), u.start, c.leading(left),
-            c.regions[4], c.leading(work), *reals, c.regions[6],
-        )  # fmt: skip

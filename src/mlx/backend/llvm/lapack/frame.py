@@ -142,38 +142,11 @@ class Frame:
         self.call(name, *arguments, info)
         return f.cast("sext", f.load(info, "i32", 4), "i64")
 
-    def where(
-        self, condition: Value, then: Callable[[], object], otherwise: Callable[[], object]
-    ) -> None:
-        f = self.f
-        yes, no, done = f.label("yes"), f.label("no"), f.label("done")
-        f.branch_if(condition, yes, no)
-        for label, body in ((yes, then), (no, otherwise)):
-            f.start(label)
-            body()
-            f.branch(done)
-        f.start(done)
-
-    def either(
-        self, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value]
-    ) -> Value:
-        """A value made in one way or the other."""
-        f, found = self.f, []
-        yes, no, done = f.label("yes"), f.label("no"), f.label("done")
-        f.branch_if(condition, yes, no)
-        for label, body in ((yes, then), (no, otherwise)):
-            f.start(label)
-            value = body()
-            found.append((value, f.block))
-            f.branch(done)
-        f.start(done)
-        return f.phi(found[0][0].type, found)
-
     def where_finite(
         self, seen: Value, then: Callable[[], None], unknown: Callable[[], None]
     ) -> None:
         """One or the other, by what copies returned."""
-        self.where(self.f.fcmp("ord", seen, seen), then, unknown)
+        self.f.where(self.f.fcmp("ord", seen, seen), then, unknown)
 
     def note(self, info: Value) -> None:
         """Note a failure unless ``info`` is 0; the first matrix of all tasks is remembered."""
@@ -232,13 +205,10 @@ class EndSpec:
 
         _if_known(k, restore)
         mark = f.load(noted, "i64", 8)
-        failed, done = f.label("failed"), f.label("fine")
-        f.branch_if(f.icmp("eq", mark, i64(FINE)), done, failed)
-        f.start(failed)
         number = f.op("and", mark, i64((1 << 31) - 1))
-        k.fail(k.const(5), number, f.op("lshr", mark, i64(31)), i64(0))
-        f.branch(done)
-        f.start(done)
+        matrix = f.op("lshr", mark, i64(31))
+        failed = f.icmp("ne", mark, i64(FINE))
+        f.where(failed, lambda: k.fail(k.const(5), number, matrix, i64(0)))
         f.ret()
 
 
@@ -250,9 +220,4 @@ def _if_known(k: Kernel, body: Callable[[], None]) -> None:
     f = k.f
     for slot in range(6):
         k.const(slot)  # loaded at the entry, which dominates every use
-    known, done = f.label("known"), f.label("unknown")
-    f.branch_if(f.icmp("eq", k.const(2), i64(0)), done, known)
-    f.start(known)
-    body()
-    f.branch(done)
-    f.start(done)
+    f.where(f.icmp("ne", k.const(2), i64(0)), body)

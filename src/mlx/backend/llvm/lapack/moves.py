@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.ir import Function
-from mlx.backend.llvm.values import Value, const, i64, vector
+from mlx.backend.llvm.values import Value, bits_of, const, i64, vector
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
 
@@ -21,6 +21,18 @@ class Matrix:
     row: Value
     column: Value
     unit: bool
+
+
+def exchange(f: Function, a: Value, b: Value, count: Value, step: Value, element: str) -> None:
+    """Exchange ``count`` elements at two addresses, each ``step`` bytes behind the one before."""
+    size = bits_of(element) // 8
+    loop = f.loop(i64(0), count, i64(1))
+    offset = f.mul(loop.index, step)
+    p, q = f.gep(a, offset), f.gep(b, offset)
+    x, y = f.load(p, element, size), f.load(q, element, size)
+    f.store(y, p, size)
+    f.store(x, q, size)
+    f.end_loop(loop)
 
 
 class Mover:

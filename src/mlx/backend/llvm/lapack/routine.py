@@ -51,4 +51,4 @@ _COMPLEX = {"orgqr": "ungqr", "syevd": "heevd"}
 def finish(c: Frame, info: Value, store: Callable[[], object]) -> None:
     """Store the results, or note a failure."""
     c.note(info)
-    c.where(c.f.icmp("eq", info, i64(0)), store, lambda: None)
+    c.f.where(c.f.icmp("eq", info, i64(0)), store)

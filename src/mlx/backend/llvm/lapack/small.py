@@ -7,6 +7,7 @@ vectors start at the same places in every step; what the padding holds is never 
 from __future__ import annotations
 
 from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.lapack.moves import exchange
 from mlx.backend.llvm.values import Value, bits_of, const, i64, lane_consts, vector
 
 SMALL = 64
@@ -110,12 +111,8 @@ class _LU:
     def _exchange(self, k: Value, pivot: Value) -> None:
         f, c = self.f, self.c
         stop = f.select(f.icmp("eq", k, pivot), i64(0), self.n)
-        loop = f.loop(i64(0), stop, i64(1))
-        p, q = (c.at(self.a, loop.index, self.lead, row) for row in (k, pivot))
-        x, y = c.load(p), c.load(q)
-        c.store(y, p)
-        c.store(x, q)
-        f.end_loop(loop)
+        p, q = (f.gep(self.a, row, c.scalar) for row in (k, pivot))
+        exchange(f, p, q, stop, f.mul(self.lead, i64(c.size)), c.scalar)
 
     def _eliminate(self, column: Value, k: Value, value: Value) -> None:
         """Divide what is below the diagonal, and take its multiples from later columns."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import nan
 
 from mlx.backend.llvm.lapack.frame import Frame
-from mlx.backend.llvm.lapack.moves import Matrix
+from mlx.backend.llvm.lapack.moves import Matrix, exchange
 from mlx.backend.llvm.lapack.routine import BLOCK, Routine, Sizes, finish
 from mlx.backend.llvm.lapack.small import lu_function, padded, substitute_function
 from mlx.backend.llvm.values import Value, const, i64
@@ -18,15 +18,15 @@ def factored(c: Frame, a: Matrix, shape: tuple[Value, Value], lead: Value, small
     """Factor a column-major matrix, with its pivots in region 1; LAPACK's info."""
     f, (m, n) = c.f, shape
 
-    def call() -> Value:
+    def call() -> list[Value]:
         rows, columns = c.integer(m), c.integer(n)
-        return c.checked("getrf", rows, columns, a.start, c.leading(lead), c.regions[1])
+        return [c.checked("getrf", rows, columns, a.start, c.leading(lead), c.regions[1])]
 
-    def own() -> Value:
+    def own() -> list[Value]:
         name = lu_function(f.module, c.mover.scalar)
-        return f.call(name, "i64", a.start, m, n, lead, c.regions[1])
+        return [f.call(name, "i64", a.start, m, n, lead, c.regions[1])]
 
-    return call() if c.dtype.is_complex else c.either(small, own, call)
+    return (call() if c.dtype.is_complex else f.either(small, own, call))[0]
 
 
 def _substituted(c: Frame, a: Matrix, y: Matrix, count: Value, small: Value) -> None:
@@ -47,12 +47,7 @@ def _reordered(c: Frame, y: Matrix, count: Value) -> None:
     here, there = (f.gep(y.start, f.mul(r, y.row)) for r in (i, f.sub(pivot, i64(1))))
     words = f.mul(count, i64(c.dtype.size // 4))
     stop = f.select(f.icmp("eq", pivot, f.add(i, i64(1))), i64(0), words)
-    inner = f.loop(i64(0), stop, i64(1))
-    p, q = (f.gep(r, inner.index, "i32") for r in (here, there))
-    x, z = f.load(p, "i32", 4), f.load(q, "i32", 4)
-    f.store(z, p, 4)
-    f.store(x, q, 4)
-    f.end_loop(inner)
+    exchange(f, here, there, stop, i64(4), "i32")
     f.end_loop(loop)
 
 
@@ -100,7 +95,7 @@ def by_size(c: Frame, small: Value, own: Callable[[], None], large: Callable[[],
     if c.dtype.is_complex:
         large()
     else:
-        c.where(small, own, large)
+        c.f.where(small, own, large)
 
 
 @dataclass(frozen=True)

@@ -29,22 +29,25 @@ class ColumnScanSpec(ScanSpec):
     """
 
     stream: bool = False
+    single: bool = False
+    """Whether all columns are one vector."""
 
     @property
     def key(self) -> str:
-        return f"{super().key} {self.stream}"
+        return f"{super().key} {self.stream} {self.single}"
 
     def emit(self, module: Module, name: str) -> None:
         ColumnScan(self, Kernel(module, name)).emit()
 
 
 class ColumnScan(Scan):
-    """Emission of one column scan: a row of carries in scratch, and one of offsets."""
+    """Emission of one column scan: a row of carries in scratch, and one of offsets, or both in
+    registers."""
 
     spec: ColumnScanSpec
 
     def __init__(self, spec: ColumnScanSpec, kernel: Kernel) -> None:
-        super().__init__(spec, kernel, 2 * host().lanes)
+        super().__init__(spec, kernel, host().lanes * (1 if spec.single else 2))
 
     def emit(self) -> None:
         k, f, spec = self.k, self.f, self.spec
@@ -66,18 +69,41 @@ class ColumnScan(Scan):
             f.gep(p, f.mul(self.j0, s))
             for p, s in zip(self.code.row(self.row), self.strides, strict=True)
         ]
-        memory.each_vector(self.e, self.count, self._begin)
         k0 = f.mul(self.chunk, chunk)
-        loop = f.loop(k0, f.min(f.add(k0, chunk), size), i64(1))
-        at = loop.index
-        if spec.primitive.reverse:
-            at = f.sub(f.sub(size, i64(1)), at)
-        rows = [f.gep(p, f.mul(at, s)) for p, s in zip(self.pointers, self.code.steps, strict=True)]
+        bounds = k0, f.min(f.add(k0, chunk), size)
+        if spec.single:
+            self._vector(*bounds, size)
+            f.ret()
+            return
+        memory.each_vector(self.e, self.count, self._begin)
+        loop = f.loop(*bounds, i64(1))
+        rows = self._rows(loop.index, size)
         memory.each_vector(self.e, self.count, lambda j, mask: self._step(rows, j, mask))
         f.end_loop(loop)
         if spec.mode == TOTALS:
             memory.each_vector(self.e, self.count, self._finish)
         f.ret()
+
+    def _rows(self, at: Value, size: Value) -> list[Value]:
+        """Addresses of the operands at a place counted in the scan's direction."""
+        f = self.f
+        if self.spec.primitive.reverse:
+            at = f.sub(f.sub(size, i64(1)), at)
+        return [f.gep(p, f.mul(at, s)) for p, s in zip(self.pointers, self.code.steps, strict=True)]
+
+    def _vector(self, begin: Value, end: Value, size: Value) -> None:
+        """Scan all columns at once."""
+        f, j = self.f, i64(0)
+        mask = memory.below(f, self.count, self.e.lanes)
+        offset = self._before(j, mask) if self.spec.mode == PART else None
+        loop = f.loop(begin, end, i64(1), self.identity.parts)
+        rows, carry = self._rows(loop.index, size), Lane(self.acc, *loop.values)
+        following = self._following(carry, rows, j, mask)
+        if self.spec.mode != TOTALS:
+            self._store(self._result(carry, following, offset), rows[-1], j, mask)
+        total = Lane(self.acc, *f.end_loop(loop, following.parts))
+        if self.spec.mode == TOTALS:
+            memory.store_unit(self.e, total, self._total_at(self.chunk, j), mask)
 
     def _kept(self, area: Value, j: Value) -> Value:
         return self.f.gep(area, self.f.mul(j, i64(self.acc.size)))
@@ -90,32 +116,39 @@ class ColumnScan(Scan):
 
     def _begin(self, j: Value, mask: Value | None) -> None:
         """Carries start from the identity, offsets are the fold of earlier totals."""
-        f, e = self.f, self.e
+        e = self.e
         memory.store_unit(e, self.identity, self._kept(self.carries, j), None)
-        if self.spec.mode != PART:
-            return
+        if self.spec.mode == PART:
+            memory.store_unit(e, self._before(j, mask), self._kept(self.offsets, j), None)
+
+    def _before(self, j: Value, mask: Value | None) -> Lane:
+        """The fold of all chunks before this one."""
+        f, e = self.f, self.e
         loop = f.loop(i64(0), self.chunk, i64(1), self.identity.parts)
         total = memory.load_unit(e, self._total_at(loop.index, j), self.acc, mask)
         merged = self.combine(Lane(self.acc, *loop.values), total)
-        offset = Lane(self.acc, *f.end_loop(loop, merged.parts))
-        memory.store_unit(e, offset, self._kept(self.offsets, j), None)
+        return Lane(self.acc, *f.end_loop(loop, merged.parts))
 
     def _step(self, rows: list[Value], j: Value, mask: Value | None) -> None:
         e, spec = self.e, self.spec
         place = self._kept(self.carries, j)
         carry = memory.load_unit(e, place, self.acc, None)
-        values = [
-            Lane(self.acc, *self._load(i, rows[i], j, mask).parts) for i in range(len(rows) - 1)
-        ]
-        following = self.combine(carry, *values)
+        following = self._following(carry, rows, j, mask)
         memory.store_unit(e, following, place, None)
         if spec.mode == TOTALS:
             return
-        y = following if spec.primitive.inclusive else carry
+        offset = None
         if spec.mode == PART:
             offset = memory.load_unit(e, self._kept(self.offsets, j), self.acc, None)
-            y = self.combine(offset, y)
-        self._store(self.narrowed(y), rows[-1], j, mask)
+        self._store(self._result(carry, following, offset), rows[-1], j, mask)
+
+    def _following(self, carry: Lane, rows: list[Value], j: Value, mask: Value | None) -> Lane:
+        values = [self._load(i, row, j, mask) for i, row in enumerate(rows[:-1])]
+        return self.combine(carry, *(Lane(self.acc, *value.parts) for value in values))
+
+    def _result(self, carry: Lane, following: Lane, offset: Lane | None) -> Lane:
+        y = following if self.spec.primitive.inclusive else carry
+        return self.narrowed(y if offset is None else self.combine(offset, y))
 
     def _finish(self, j: Value, mask: Value | None) -> None:
         total = memory.load_unit(self.e, self._kept(self.carries, j), self.acc, None)

@@ -37,7 +37,7 @@ class ScanSpec:
 
 
 class Scan:
-    """What both kernels share: dtypes, the operation, its identity."""
+    """What all kernels share: dtypes, the operation, its identity."""
 
     def __init__(self, spec: ScanSpec, kernel: Kernel, lanes: int) -> None:
         self.spec, self.k, self.f = spec, kernel, kernel.f

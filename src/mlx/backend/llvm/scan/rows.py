@@ -1,4 +1,8 @@
-"""Scans along the last axis: vectors along the axis, scanned by doubling."""
+"""Scans along the last axis, or beside few columns: vectors of neighbours, scanned by doubling.
+
+A block is as many vectors as there are columns, so that it holds a whole number of places of every
+column: where one column shifts its elements by a place, c columns shift the block by c elements.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,11 @@ from collections.abc import Sequence
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
-from mlx.backend.llvm.expressions import accumulator
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.registers import Lane
-from mlx.backend.llvm.scan.common import TOTALS, WHOLE, Scan, ScanSpec
+from mlx.backend.llvm.scan.blocks import Block, BlockScan
+from mlx.backend.llvm.scan.common import TOTALS, WHOLE, ScanSpec
 from mlx.backend.llvm.values import Value, const, element_of, i64, lane_consts, vector
-from mlx.base.dtype import dtype_named
 from mlx.base.frozen import dataclass
 from mlx.compiler.nest import CHUNK
 
@@ -22,46 +25,39 @@ SUPER = 16
 
 @dataclass(frozen=True)
 class RowScanSpec(ScanSpec):
-    """Along the last axis.
+    """Along the last axis, or beside ``columns`` columns that lie side by side.
 
-    Consts: rows, rows a task, size, first chunk, chunks of this command, all chunks; x and
-    result along the axis; base and offset of totals [row, chunk] and, for each command of
-    mode ``part``, of what came before its first chunk [row, command].
+    Consts: rows, rows a task, size, first chunk, chunks of this command, all chunks, the first
+    operand's stride along columns; x and result along the axis; base and offset of totals [row,
+    chunk, column] and, for each command of mode ``part``, of what came before its first chunk
+    [row, command, column].
     """
 
     stream: bool = False
+    columns: int = 1
 
     @property
     def key(self) -> str:
-        return f"{super().key} {self.stream}"
+        return f"{super().key} {self.stream} {self.columns}"
 
     def emit(self, module: Module, name: str) -> None:
         RowScan(self, Kernel(module, name)).emit()
 
 
-class RowScan(Scan):
+class RowScan(BlockScan):
     """Emission of one row scan."""
 
     spec: RowScanSpec
 
     def __init__(self, spec: RowScanSpec, kernel: Kernel) -> None:
-        acc = accumulator(dtype_named(spec.dtype))
-        super().__init__(spec, kernel, 64 // acc.size)
-        self.reverse = spec.primitive.reverse
-        self.shifted_in = [self._unseen(p) for p in self.identity.parts]
-
-    def _unseen(self, constant: Value) -> Value:
-        """A constant in a register: shifts that are seen to bring in zeros become expand
-        instructions, four times as slow as permutations on some processors."""
-        f = self.f
-        place = f.alloca(constant.type)
-        f.store(constant, place, 64)
-        return f.emit(f"load volatile {constant.type}, ptr {place.ref}, align 64", constant.type)
+        super().__init__(spec, kernel)
+        self.width = spec.columns
+        self.nothing: Block = [self.identity] * self.width
 
     def emit(self) -> None:
         k, f, spec = self.k, self.f, self.spec
-        rows, each, self.size, first, count, chunks = (k.const(i) for i in range(6))
-        self.code = RowCode(k, 6, spec.depth, 2)
+        rows, each, self.size, first, count, chunks, self.beside = (k.const(i) for i in range(7))
+        self.code = RowCode(k, 7, spec.depth, 2)
         if spec.mode == WHOLE:
             row0 = f.mul(k.task, each)
             loop = f.loop(row0, f.min(f.add(row0, each), rows), i64(1))
@@ -69,7 +65,7 @@ class RowScan(Scan):
             f.end_loop(loop)
             f.ret()
             return
-        slot = 6 + self.code.count
+        slot = 7 + self.code.count
         totals = k.pointer(slot)
         row = f.op("udiv", k.task, count)
         number = f.sub(k.task, f.mul(row, count))
@@ -80,16 +76,47 @@ class RowScan(Scan):
         pointers = self.code.row(row)
         if spec.mode == TOTALS:
             total = self._chunk(pointers, k0, k1, None)
-            memory.store_first(self.e, total, self._place(totals, f.add(at, chunk)))
+            self._store_total(total, self._place(totals, f.add(at, chunk)))
         else:
             before = k.pointer(slot + 2)
-            offset = self._offset(f.gep(totals, f.mul(at, i64(self.acc.size))), before, row, chunk)
-            total = self.combine(offset, self._chunk(pointers, k0, k1, offset))
+            offset = self._offset(self._place(totals, at), before, row, chunk)
+            total = self.combined(offset, self._chunk(pointers, k0, k1, offset))
             self._leave(total, before, row, number)
         f.ret()
 
     def _place(self, base: Value, index: Value) -> Value:
-        return self.f.gep(base, self.f.mul(index, i64(self.acc.size)))
+        return self.f.gep(base, self.f.mul(index, i64(self.acc.size * self.width)))
+
+    def _load_total(self, place: Value) -> Block:
+        """A number for each column, repeated along the block."""
+        e, lanes = self.e, self.e.lanes
+        if self.width == 1:
+            return [memory.load_splat(e, place, self.acc)]
+        mask = memory.below(self.f, i64(self.width), lanes)
+        return self._repeated(memory.load_unit(e, place, self.acc, mask), 0)
+
+    def _store_total(self, total: Block, place: Value) -> None:
+        if self.width == 1:
+            memory.store_first(self.e, total[0], place)
+            return
+        mask = memory.below(self.f, i64(self.width), self.e.lanes)
+        memory.store_unit(self.e, total[0], place, mask)
+
+    def _repeated(self, x: Lane, first: int) -> Block:
+        """As many lanes as columns, from one on, repeated along the block."""
+        lanes = self.e.lanes
+        return [
+            Lane(
+                x.dtype,
+                *[
+                    self.f.shuffle(
+                        p, None, [first + (v * lanes + i) % self.width for i in range(lanes)]
+                    )
+                    for p in x.parts
+                ],
+            )
+            for v in range(self.width)
+        ]
 
     def _commands(self, row: Value) -> Value:
         """The index of this row's first entry in ``before``."""
@@ -97,31 +124,32 @@ class RowScan(Scan):
         chunks = f.add(self.k.const(5), i64(SUPER - 1))
         return f.mul(row, f.op("udiv", chunks, i64(SUPER)))
 
-    def _offset(self, totals: Value, before: Value, row: Value, chunk: Value) -> Lane:
+    def _offset(self, totals: Value, before: Value, row: Value, chunk: Value) -> Block:
         """The fold of all chunks before this one."""
         f, first = self.f, self.k.const(3)
         index = f.add(self._commands(row), f.op("udiv", first, i64(SUPER)))
-        known = memory.load_splat(self.e, self._place(before, index), self.acc)
+        known = self._load_total(self._place(before, index))
         at_start = f.icmp("eq", first, i64(0))
         parts = [
-            f.select(at_start, p, q) for p, q in zip(self.identity.parts, known.parts, strict=True)
+            f.select(at_start, p, q)
+            for p, q in zip(self.parts(self.nothing), self.parts(known), strict=True)
         ]
         loop = f.loop(first, chunk, i64(1), parts)
-        total = memory.load_splat(self.e, self._place(totals, loop.index), self.acc)
-        merged = self.combine(Lane(self.acc, *loop.values), total)
-        return Lane(self.acc, *f.end_loop(loop, merged.parts))
+        total = self._load_total(self._place(totals, loop.index))
+        merged = self.combined(self.block(loop.values), total)
+        return self.block(f.end_loop(loop, self.parts(merged)))
 
-    def _leave(self, total: Lane, before: Value, row: Value, number: Value) -> None:
+    def _leave(self, total: Block, before: Value, row: Value, number: Value) -> None:
         """The last chunk of a command leaves the fold so far to the next command."""
         f, k = self.f, self.k
-        last, done = f.label("last"), f.label("left")
         following = f.add(f.op("udiv", k.const(3), i64(SUPER)), i64(1))
         index = f.add(self._commands(row), following)
         ends = f.icmp("eq", number, i64(SUPER - 1))
         more = f.icmp("slt", f.mul(following, i64(SUPER)), k.const(5))
+        last, done = f.label("last"), f.label("left")
         f.branch_if(f.op("and", ends, more), last, done)
         f.start(last)
-        memory.store_first(self.e, total, self._place(before, index))
+        self._store_total(total, self._place(before, index))
         f.branch(done)
         f.start(done)
 
@@ -131,28 +159,31 @@ class RowScan(Scan):
         if not self.spec.chunked:
             self._chunk(pointers, i64(0), self.size, None)
             return
-        loop = f.loop(i64(0), self.size, i64(CHUNK), self.identity.parts)
-        offset = Lane(self.acc, *loop.values)
+        loop = f.loop(i64(0), self.size, i64(CHUNK), self.parts(self.nothing))
+        offset = self.block(loop.values)
         k1 = f.min(f.add(loop.index, i64(CHUNK)), self.size)
-        total = self.combine(offset, self._chunk(pointers, loop.index, k1, offset))
-        f.end_loop(loop, total.parts)
+        total = self.combined(offset, self._chunk(pointers, loop.index, k1, offset))
+        f.end_loop(loop, self.parts(total))
 
-    def _chunk(self, pointers: Sequence[Value], k0: Value, k1: Value, offset: Lane | None) -> Lane:
+    def _chunk(
+        self, pointers: Sequence[Value], k0: Value, k1: Value, offset: Block | None
+    ) -> Block:
         """Scan elements k0 to k1 (counted in the scan's direction); the chunk's total."""
         f, lanes = self.f, self.e.lanes
         whole = f.add(k0, f.op("and", f.sub(k1, k0), i64(-lanes)))
-        carry = self.identity
-        if self.spec.mode == TOTALS and self.spec.units[0]:
+        carry = self.nothing
+        if self.spec.mode == TOTALS and self.spec.units[0] and self.width == 1:
             k0, carry = self._squares(pointers[0], k0, k1)
         for begin, end in ((k0, whole), (whole, k1)):
-            loop = f.loop(begin, end, i64(lanes), carry.parts)
-            mask = self._mask(f.sub(k1, loop.index)) if begin is whole else None
-            carry = Lane(self.acc, *loop.values)
-            total = self._block(pointers, loop.index, mask, carry, offset)
-            carry = Lane(self.acc, *f.end_loop(loop, self.combine(carry, total).parts))
+            loop = f.loop(begin, end, i64(lanes), self.parts(carry))
+            left = f.sub(k1, loop.index) if begin is whole else None
+            carry = self.block(loop.values)
+            total = self._block(pointers, loop.index, left, carry, offset)
+            following = self.combined(carry, total)
+            carry = self.block(f.end_loop(loop, self.parts(following)))
         return carry
 
-    def _squares(self, pointer: Value, k0: Value, k1: Value) -> tuple[Value, Lane]:
+    def _squares(self, pointer: Value, k0: Value, k1: Value) -> tuple[Value, Block]:
         """Totals of as many blocks as a vector has lanes, all at once; where they end, and their
         fold.  The last lane of a scan by doubling is a tree over neighbours, so these trees give
         the same bits for a fraction of the shuffles."""
@@ -170,14 +201,14 @@ class RowScan(Scan):
             for i, element in enumerate(element_of(part.type) for part in totals.parts)
         ]
         following = self.combine(Lane(self.acc, *each.values), Lane(self.acc, *parts))
-        return end, Lane(self.acc, *f.end_loop(loop, f.end_loop(each, following.parts)))
+        return end, self.block(f.end_loop(loop, f.end_loop(each, following.parts)))
 
     def _tree(self, pointer: Value, k: Value, blocks: int) -> Lane:
         """Folds over neighbours of consecutive blocks, side by side in one vector."""
         f, lanes = self.f, self.e.lanes
         if blocks == 1:
             at = f.sub(f.sub(self.size, k), i64(lanes)) if self.reverse else k
-            parts = self._load(pointer, at, None).parts
+            parts = self._load(pointer, at, None)[0].parts
             if self.reverse:
                 parts = [f.shuffle(p, None, range(lanes - 1, -1, -1)) for p in parts]
             return Lane(self.acc, *parts)
@@ -193,66 +224,63 @@ class RowScan(Scan):
         ]
         return self.combine(Lane(self.acc, *pairs[0]), Lane(self.acc, *pairs[1]))
 
-    def _mask(self, count: Value) -> Value:
-        """The lanes of ``count`` remaining elements: the first ones, reversed the last."""
+    def _masks(self, left: Value) -> list[Value]:
+        """The lanes of what is left of a row: the first ones, reversed the last."""
         f, lanes = self.f, self.e.lanes
-        if not self.reverse:
-            return memory.below(f, count, lanes)
-        missing = memory.below(f, f.sub(i64(lanes), count), lanes)
-        return f.op("xor", missing, const(missing.type, 1))
+        if self.reverse:
+            left = f.sub(i64(lanes), left)
+        end = f.mul(left, i64(self.width))
+        masks = [memory.below(f, f.sub(end, i64(v * lanes)), lanes) for v in range(self.width)]
+        return [f.op("xor", m, const(m.type, 1)) for m in masks] if self.reverse else masks
 
     def _block(
         self,
         pointers: Sequence[Value],
         k: Value,
-        mask: Value | None,
-        carry: Lane,
-        offset: Lane | None,
-    ) -> Lane:
-        """Scan one vector, store it unless only totals are wanted; its total in all lanes."""
-        f, e = self.f, self.e
+        left: Value | None,
+        carry: Block,
+        offset: Block | None,
+    ) -> Block:
+        """Scan one block, store it unless only totals are wanted; its totals, repeated."""
+        f, e, c = self.f, self.e, self.width
         at = f.sub(f.sub(self.size, k), i64(e.lanes)) if self.reverse else k
-        x = Lane(self.acc, *self._load(pointers[0], at, mask).parts)
-        if mask is not None:
-            x = Lane(
-                self.acc,
-                *[f.select(mask, p, q) for p, q in zip(x.parts, self.identity.parts, strict=True)],
-            )
+        masks = None if left is None else self._masks(left)
+        x = self._load(pointers[0], at, masks)
+        if masks is not None:
+            x = [self.kept(v, mask) for v, mask in zip(x, masks, strict=True)]
         local, step = x, 1
         while step < e.lanes:
-            local = self.combine(self._shifted(local, step), local)
+            local = self.combined(self.shifted(local, c * step), local)
             step *= 2
-        last = 0 if self.reverse else e.lanes - 1
+        last, first = (local[0], 0) if self.reverse else (local[-1], e.lanes - c)
         if self.spec.mode != TOTALS:
-            y = local if self.spec.primitive.inclusive else self._shifted(local, 1)
-            y = self.combine(carry, y)
+            y = local if self.spec.primitive.inclusive else self.shifted(local, c)
+            y = self.combined(carry, y)
             if offset is not None:
-                y = self.combine(offset, y)
-            address = f.gep(pointers[1], self.scaled(at))
-            stream = self.spec.stream and mask is None
-            memory.store_unit(e, self.narrowed(y), address, mask, stream)
-        return Lane(self.acc, *[f.shuffle(p, None, [last] * e.lanes) for p in local.parts])
+                y = self.combined(offset, y)
+            start = f.gep(pointers[1], self.scaled(f.mul(at, i64(c))))
+            self.store_block(y, start, masks, self.spec.stream and masks is None)
+        return self._repeated(last, first)
 
-    def _shifted(self, x: Lane, step: int) -> Lane:
-        """Each lane takes the one ``step`` before it; the first ones the identity."""
-        lanes = self.e.lanes
-        source = [i + step if self.reverse else i - step for i in range(lanes)]
-        picked = [s if 0 <= s < lanes else lanes + i for i, s in enumerate(source)]
-        return Lane(
-            x.dtype,
-            *[self.f.shuffle(p, q, picked) for p, q in zip(x.parts, self.shifted_in, strict=True)],
-        )
-
-    def _load(self, pointer: Value, at: Value, mask: Value | None) -> Lane:
-        f, e = self.f, self.e
+    def _load(self, pointer: Value, at: Value, masks: list[Value] | None) -> Block:
+        """The elements of a block, ``at`` places into the row."""
         if self.spec.units[0]:
-            return memory.load_unit(e, f.gep(pointer, self.scaled(at)), self.dtype, mask)
-        indices = f.add(f.splat(at, e.lanes), lane_consts(vector(e.lanes, "i64"), range(e.lanes)))
+            start = self.f.gep(pointer, self.scaled(self.f.mul(at, i64(self.width))))
+            return self.load_block(start, self.width, masks)
+        masks_or = masks or [None] * self.width
+        return [self._gathered(pointer, at, v, mask) for v, mask in enumerate(masks_or)]
+
+    def _gathered(self, pointer: Value, at: Value, number: int, mask: Value | None) -> Lane:
+        """Vector ``number`` of a block whose elements lie apart."""
+        f, e, lanes = self.f, self.e, self.e.lanes
+        type = vector(lanes, "i64")
+        places = [divmod(number * lanes + i, self.width) for i in range(lanes)]
+        indices = f.add(f.splat(at, lanes), lane_consts(type, [q for q, _ in places]))
         if mask is not None:
-            indices = f.select(mask, indices, const(indices.type, 0))
-        offsets = f.mul(indices, f.splat(self.code.steps[0], e.lanes))
-        addresses = f.emit(
-            f"getelementptr i8, ptr {pointer.ref}, {offsets.type} {offsets.ref}",
-            vector(e.lanes, "ptr"),
-        )
-        return memory.load_strided(e, addresses, self.dtype)
+            indices = f.select(mask, indices, const(type, 0))
+        offsets = f.mul(indices, f.splat(self.code.steps[0], lanes))
+        if self.width > 1:
+            columns = lane_consts(type, [r for _, r in places])
+            offsets = f.add(offsets, f.mul(columns, f.splat(self.beside, lanes)))
+        addresses = memory.moved(f, pointer, offsets)
+        return Lane(self.acc, *memory.load_strided(e, addresses, self.dtype).parts)

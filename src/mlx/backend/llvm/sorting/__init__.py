@@ -54,7 +54,9 @@ def _network(record: Record, view: Along, scratch: Any, workers: int) -> list[Co
     nbytes = network.scratch_bytes(record, n)
     consts = [rows, each, n, len(pairs) // 2, *view.consts]
     consts += [*scratch(nbytes * workers).consts, nbytes, *pairs]
-    return [Command(NetworkSpec(record, view.depth), consts, -(-groups // each))]
+    x, out = view.views
+    layouts = network.layout(x, record.dtype.size), network.layout(out, record.result_size)
+    return [Command(NetworkSpec(record, view.depth, layouts), consts, -(-groups // each))]
 
 
 def _rows(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
@@ -73,7 +75,11 @@ def _large(record: Record, view: Along, scratch: Any, workers: int) -> list[Comm
     passes = -(-record.key_bits // LARGE_DIGIT)
     table = 8 << LARGE_DIGIT
     counts, flags = scratch(rows * chunks * table), scratch(rows * chunks * 8)
-    first, second = (scratch(rows * n * record.size if passes > 1 else 0) for _ in range(2))
+    nbytes = rows * n * record.size if passes > 1 else 0
+    second = scratch(nbytes)
+    first = _reused(record, view) or scratch(nbytes)
+    if passes % 2:
+        first, second = second, first
     tables = scratch(table * workers)
     commands = []
     for number in range(passes):
@@ -92,6 +98,13 @@ def _large(record: Record, view: Along, scratch: Any, workers: int) -> list[Comm
         consts = [n, chunks, *view.consts, *flags.consts]
         commands.append(Command(SignSpec(record, view.depth), consts, rows))
     return commands
+
+
+def _reused(record: Record, view: Along) -> Pointer | None:
+    """The result, where it can hold all records between passes."""
+    out, (*outer, last) = view.views[1], view.views[1].strides or (0,)
+    whole = out.step == record.size and (view.rows == 1 or last == view.size * record.size)
+    return out.pointer if record.output == "value" and whole and not outer else None
 
 
 def _select(

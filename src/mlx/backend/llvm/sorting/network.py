@@ -2,7 +2,8 @@
 
 The exchanges are those of Batcher's merge exchange (Knuth, The Art of Computer Programming 3,
 algorithm 5.2.2M), listed among the command's consts, so that one kernel serves all sizes.
-Records with an index are all different, hence the network sorts them stably.
+Records with an index are all different, hence the network sorts them stably.  Rows whose elements
+are neighbours are read and written in square tiles, turned in registers.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from functools import lru_cache
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.along import RowCode
+from mlx.backend.llvm.along import RowCode, View
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.sorting.records import Record, restore_where
+from mlx.backend.llvm.staging import transposed
 from mlx.backend.llvm.values import Value, const, i64, mangle, vector
 from mlx.base.frozen import dataclass
 
@@ -43,7 +45,18 @@ def exchanges(n: int) -> tuple[int, ...]:
 
 def scratch_bytes(record: Record, n: int) -> int:
     """Of one worker."""
-    return n * LANES * record.size
+    return -(-n // LANES) * LANES * LANES * record.size
+
+
+ALONG, ACROSS, APART = "along", "across", "apart"
+"""Which elements are neighbours in memory: those of a row, those of a column, none."""
+
+
+def layout(view: View, size: int) -> str:
+    """Of an operand whose elements have a size in bytes."""
+    if view.step == size:
+        return ALONG
+    return ACROSS if view.strides == (size,) else APART
 
 
 @dataclass(frozen=True)
@@ -53,10 +66,12 @@ class NetworkSpec:
 
     record: Record
     depth: int
+    layouts: tuple[str, str]
+    """Of x and of the result."""
 
     @property
     def key(self) -> str:
-        return f"sort network {self.record.text} {self.depth}"
+        return f"sort network {self.record.text} {self.depth} {' '.join(self.layouts)}"
 
     def emit(self, module: Module, name: str) -> None:
         _Network(self, Kernel(module, name)).emit()
@@ -87,13 +102,14 @@ class _Network:
         for place, pointer in zip(places, code.row(row), strict=True):
             f.store(pointer, f.gep(place, lane.index, "ptr"), 8)
         f.end_loop(lane)
-        source, target = (f.load(place, self.pointers, 64) for place in places)
-        signs = self._fill(source)
+        self.places = places
+        left = f.min(f.sub(rows, group.index), i64(LANES))
+        self.there = memory.below(f, left, LANES)
+        signs = self._fill()
         self._exchange(f.gep(k.consts, i64(slot + 3), "i64"), count)
-        left = f.sub(rows, group.index)
-        self._write(source, target, memory.below(f, f.min(left, i64(LANES)), LANES))
+        self._write()
         if self.record.loses_sign:
-            self._restore(signs, places, f.min(left, i64(LANES)))
+            self._restore(signs, places, left)
         f.end_loop(group)
         f.ret()
 
@@ -103,31 +119,61 @@ class _Network:
         first = f.gep(self.area, f.mul(index, i64(LANES * self.record.size)))
         return [first, f.gep(first, i64(LANES * 8))] if self.record.wide else [first]
 
-    def _moved(self, pointers: Value, offset: Value) -> Value:
-        return self.f.emit(
-            f"getelementptr i8, {self.pointers} {pointers.ref}, {offset.type} {offset.ref}",
-            self.pointers,
-        )
-
     def _elements(self, pointers: Value) -> Value:
         """The bits of one element a lane."""
-        align = 4 if self.record.dtype.is_complex else self.record.dtype.size
-        mask = memory.full_mask(LANES)
+        align, mask = self._align(self.record.dtype.size), memory.full_mask(LANES)
         return self.f.gather(pointers, vector(LANES, self.record.word), mask, align)
 
-    def _fill(self, source: Value) -> Value:
+    def _pointers(self, operand: int) -> Value:
+        """Where each lane's row begins."""
+        return self.f.load(self.places[operand], self.pointers, 64)
+
+    def _pointer(self, operand: int, lane: int) -> Value:
+        return self.f.load(self.f.gep(self.places[operand], i64(lane), "ptr"), "ptr", 8)
+
+    def _fill(self) -> Value:
+        """Records of all rows; which of them had a negative zero."""
         f, record = self.f, self.record
-        mask_type = vector(LANES, "i1")
-        loop = f.loop(i64(0), self.n, i64(1), [const(mask_type, 0)])
-        bits = self._elements(self._moved(source, f.mul(loop.index, self.step)))
-        planes = [record.key(f, bits)]
-        if record.indexed:
-            index = f.splat(loop.index, LANES)
-            planes = [*planes, index] if record.wide else [record.packed(f, planes[0], index)]
-        for plane, place in zip(planes, self._at(loop.index), strict=True):
-            f.store(plane, place, 64)
-        seen = f.op("or", loop.values[0], record.is_negative_zero(f, bits))
+        along = self.spec.layouts[0] == ALONG
+        each = LANES if along else 1
+        loop = f.loop(i64(0), self.n, i64(each), [const(vector(LANES, "i1"), 0)])
+        columns = self._read_tile(loop.index) if along else [self._read(loop.index)]
+        (seen,) = loop.values
+        for number, bits in enumerate(columns):
+            place = f.add(loop.index, i64(number))
+            planes = [record.key(f, bits)]
+            if record.indexed:
+                index = f.splat(place, LANES)
+                planes = [*planes, index] if record.wide else [record.packed(f, planes[0], index)]
+            for plane, at in zip(planes, self._at(place), strict=True):
+                f.store(plane, at, 64)
+            seen = f.op("or", seen, record.is_negative_zero(f, bits))
         return f.end_loop(loop, [seen])[0]
+
+    def _read(self, index: Value) -> Value:
+        """A column of elements."""
+        f, record = self.f, self.record
+        offset = f.mul(index, self.step)
+        if self.spec.layouts[0] == APART:
+            return self._elements(memory.moved_each(f, self._pointers(0), offset))
+        type = vector(LANES, record.word)
+        here = f.gep(self._pointer(0, 0), offset)
+        return f.masked_load(here, type, self.there, self._align(record.dtype.size), const(type, 0))
+
+    def _read_tile(self, first: Value) -> list[Value]:
+        """As many columns as lanes, zeros behind the last."""
+        f, size = self.f, self.record.dtype.size
+        type = vector(LANES, self.record.word)
+        mask = memory.below(f, f.sub(self.n, first), LANES)
+        offset = f.mul(first, i64(size))
+        rows = []
+        for lane in range(LANES):
+            here = f.gep(self._pointer(0, lane), offset)
+            rows.append(f.masked_load(here, type, mask, self._align(size), const(type, 0)))
+        return transposed(f, rows)
+
+    def _align(self, size: int) -> int:
+        return 4 if self.record.dtype.is_complex else size
 
     def _exchange(self, pairs: Value, count: Value) -> None:
         f = self.f
@@ -156,23 +202,47 @@ class _Network:
         high = [f.select(swap, x, y) for x, y in zip(a, b, strict=True)]
         return low, high
 
-    def _write(self, source: Value, target: Value, mask: Value) -> None:
-        f, record = self.f, self.record
-        loop = f.loop(i64(0), self.n, i64(1))
-        planes = [f.load(place, self.type, 64) for place in self._at(loop.index)]
-        if record.output == "value":
-            result = record.element(f, planes[0])
+    def _write(self) -> None:
+        f, size = self.f, self.record.result_size
+        along = self.spec.layouts[1] == ALONG
+        each = LANES if along else 1
+        loop = f.loop(i64(0), self.n, i64(each))
+        if along:
+            self._write_tile(loop.index)
         else:
-            index = planes[-1]
-            if not record.wide:
-                index = f.op("and", index, const(index.type, 0xFFFFFFFF))
-            if record.output == "index":
-                result = f.cast("trunc", index, "i32")
+            result, offset = self._result(loop.index), f.mul(loop.index, self.out_step)
+            if self.spec.layouts[1] == APART:
+                pointers = memory.moved_each(f, self._pointers(1), offset)
+                self._scatter(result, pointers, self.there)
             else:
-                offsets = f.mul(index, f.splat(self.step, LANES))
-                result = self._elements(self._moved(source, offsets))
-        self._scatter(result, self._moved(target, f.mul(loop.index, self.out_step)), mask)
+                here = f.gep(self._pointer(1, 0), offset)
+                f.masked_store(result, here, self.there, min(size, 4))
         f.end_loop(loop)
+
+    def _write_tile(self, first: Value) -> None:
+        """As many columns as lanes; what lies behind the last row is that row again."""
+        f, size = self.f, self.record.result_size
+        columns = [self._result(f.add(first, i64(c))) for c in range(LANES)]
+        mask = memory.below(f, f.sub(self.n, first), LANES)
+        offset = f.mul(first, i64(size))
+        for lane, row in enumerate(transposed(f, columns)):
+            f.masked_store(row, f.gep(self._pointer(1, lane), offset), mask, min(size, 4))
+
+    def _result(self, index: Value) -> Value:
+        """A column of results."""
+        f, record = self.f, self.record
+        planes = [f.load(place, self.type, 64) for place in self._at(index)]
+        if record.output == "value":
+            return record.element(f, planes[0])
+        position = planes[-1]
+        if not record.wide:
+            position = f.op("and", position, const(position.type, 0xFFFFFFFF))
+        if record.output == "index":
+            return f.cast("trunc", position, "i32")
+        inside = f.icmp("ult", position, f.splat(self.n, LANES))  # behind the last column are none
+        position = f.select(inside, position, const(position.type, 0))
+        offsets = f.mul(position, f.splat(self.step, LANES))
+        return self._elements(memory.moved_each(f, self._pointers(0), offsets))
 
     def _scatter(self, bits: Value, pointers: Value, mask: Value) -> None:
         f = self.f

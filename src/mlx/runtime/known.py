@@ -1,0 +1,162 @@
+"""Small regions that are met again and again, recognised by code written for each.
+
+A walk that says a region's key, and the look-up of its program, take longer than a program on
+small arrays runs.  Where a small program is met for the eighth time, straight-line Python is
+written for its region: it takes the graph apart and compares what the key would have said.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from mlx.base.lazy import LazyModule
+from mlx.graph.node import Node
+from mlx.runtime import team
+from mlx.runtime.buffer import Buffer
+from mlx.runtime.callers import ONE_NAME
+from mlx.runtime.described import Described
+
+if TYPE_CHECKING:
+    from mlx.backend.llvm.programs import Executable
+
+equality = LazyModule("mlx.compiler.equal")
+
+PATIENCE = 8
+"""Meetings of a program before code is written for its region."""
+LONGEST = 64
+"""Nodes and leaves of a region that code is written for."""
+VARIANTS = 4
+"""Regions of like roots that are tried."""
+KEPT = 2048
+CODES = 512
+
+Operands = tuple[list[Node], list[Node], list[Node]]
+"""A region's leaves, run-time numbers and outputs."""
+_known: dict[Any, list[Known]] = {}
+
+
+class Known:
+    """A region that was met before: ``match(roots)`` gives its operands, or None for others."""
+
+    __slots__ = ("match", "program", "uses")
+
+    def __init__(self, match: Callable[..., Operands | None], program: Executable, uses: list[int]):
+        self.match = match
+        self.program = program
+        self.uses = uses
+
+
+def find(roots: Sequence[Node]) -> tuple[Known, Operands] | None:
+    """What is known of the region of some roots that are not computed."""
+    root = roots[0]
+    known = _known.get((root.primitive._key_part, root.shape, len(roots), team.num_threads()))
+    if known is not None:
+        for one in known:
+            if (operands := one.match(roots)) is not None:
+                return one, operands
+    return None
+
+
+def learn(region: Described, live: Sequence[int], program: Executable) -> None:
+    """Note that a region, not yet run, was met; its program has a caller."""
+    program.met += 1
+    order, leaves = region.order, region.leaves
+    if program.met % PATIENCE or region.several or len(order) + len(leaves) > LONGEST:
+        return
+    constants = [part for node in order for part in (node.primitive._key_part, *_type(node))]
+    for leaf in leaves:
+        constants += _type(leaf)
+    equal = equality.equal_numbers(region.scalars)
+    match = _maker(_structure(region, live), tuple(program.scalar_order))(tuple(constants), equal)
+    root = order[0]
+    key = (root.primitive._key_part, root.shape, region.roots, team.num_threads())
+    if len(_known) >= KEPT:
+        _known.clear()
+    _known[key] = [Known(match, program, region.uses), *_known.get(key, ())][:VARIANTS]
+
+
+def _type(node: Node) -> tuple[Any, Any]:
+    return node.shape, node.dtype
+
+
+_Structure = tuple[int, int, tuple[tuple[tuple[int, ...], bool, bool], ...]]
+
+
+def _structure(region: Described, live: Sequence[int]) -> _Structure:
+    """(roots, leaves, for each node (inputs, is an output, is a run-time number)) of a region;
+    inputs by position, leaves -1, -2, ..."""
+    at = {node: i for i, node in enumerate(region.order)}
+    at |= {leaf: -1 - i for i, leaf in enumerate(region.leaves)}
+    outputs = set(live)
+    nodes = [
+        (tuple([at[source] for source in node.inputs]), i in outputs, node.primitive.is_number)
+        for i, node in enumerate(region.order)
+    ]
+    return region.roots, len(region.leaves), tuple(nodes)
+
+
+@lru_cache(CODES)
+def _maker(
+    structure: _Structure, order: tuple[int, ...]
+) -> Callable[..., Callable[..., Operands | None]]:
+    """What binds the code for a structure to the parts of a key."""
+    roots, leaves, nodes = structure
+    names = [f"n{i}" for i in range(len(nodes))]
+    read = [f"f{i}" for i in range(leaves)]
+    inner = names[roots:]
+    body, references = _taken_apart(roots, nodes)
+    parts = [f"{n}.primitive._key_part, {n}.shape, {n}.dtype" for n in names]
+    parts += [f"{f}.shape, {f}.dtype" for f in read]
+    body += [f"if ({', '.join(parts)}) != constants: return None"]
+    wrong = [f"{n}.data is not None" for n in inner]
+    wrong += [f"{f}.data.__class__ is not Buffer" for f in read]
+    for name, (_, is_output, _) in zip(inner, nodes[roots:], strict=True):
+        relation = "<=" if is_output else ">"
+        wrong += [f"count({name}) {relation} {references[name]} + {ONE_NAME}"]
+    if len(names + read) > 1:
+        wrong += [f"len({{{', '.join(names + read)}}}) != {len(names + read)}"]
+    body += [f"if {' or '.join(wrong)}: return None"] if wrong else []
+    numbers = [n for n, (_, _, is_number) in zip(names, nodes, strict=True) if is_number]
+    if len(numbers) > 1:
+        body += [f"if equal_numbers([{', '.join(numbers)}]) != equal: return None"]
+    outputs = [n for n, (_, is_output, _) in zip(names, nodes, strict=True) if is_output]
+    given = [numbers[i] for i in order]
+    body += [f"return [{', '.join(read)}], [{', '.join(given)}], [{', '.join(outputs)}]"]
+    text = "".join(f"            {line}\n" for line in body)
+    code = (
+        f"def make(constants, equal):\n    def match(roots):\n        try:\n{text}"
+        "        except (AttributeError, ValueError):\n            return None\n"
+        "    return match\n"
+    )
+    names_known = {"Buffer": Buffer, "count": sys.getrefcount}
+    known: dict[str, Any] = {**names_known, "equal_numbers": equality.equal_numbers}
+    exec(code, known)  # a node with other inputs, or without a primitive: refused
+    return known["make"]
+
+
+def _taken_apart(roots: int, nodes: Sequence[Any]) -> tuple[list[str], dict[str, int]]:
+    """Code that names all nodes and leaves of a region, and how many references to each node
+    there are then, the first name's aside."""
+    lines = [f"{''.join(f'n{i}, ' for i in range(roots))} = roots"]
+    seen = set(range(roots))
+    references: dict[str, int] = {}
+    wrong, aliases = [], 0
+    for i, (inputs, _, _) in enumerate(nodes):
+        targets = []
+        for at in inputs:
+            name = f"n{at}" if at >= 0 else f"f{-1 - at}"
+            references[name] = references.get(name, 0) + 1
+            if at in seen:
+                references[name] += 1  # by the other name
+                targets.append(f"a{aliases}")
+                wrong.append(f"a{aliases} is not {name}")
+                aliases += 1
+            else:
+                seen.add(at)
+                targets.append(name)
+        lines += [f"{''.join(f'{t}, ' for t in targets)} = n{i}.inputs"] if targets else []
+    lines += [f"if {' or '.join(wrong)}: return None"] if wrong else []
+    return lines, references
