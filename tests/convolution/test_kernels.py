@@ -165,3 +165,40 @@ def test_complex_numbers() -> None:
     got = np.array(mx.conv1d(mx.array(x), mx.array(w)))
     want = np.stack([np.einsum("ntc,otc->no", x[:, p : p + 3], w) for p in range(4)], 1)
     np.testing.assert_allclose(got, want, 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "shape,kernel,options",
+    [
+        ((2, 7, 7, 40), (40, 3, 3, 40), {"padding": 1}),
+        ((2, 9, 14, 35), (64, 5, 3, 35), {"padding": (2, 1)}),
+        ((3, 8, 28, 33), (32, 3, 3, 33), {"padding": 4, "dilation": 4}),
+        ((2, 8, 27, 33), (32, 3, 3, 33), {"padding": 1, "stride": 2}),
+        ((1, 20, 3, 40), (64, 3, 5, 40), {"padding": 4}),
+    ],
+)
+def test_ends_of_lines(shape: Any, kernel: Any, options: Any) -> None:
+    """Positions that miss a tap: the same bits as with zeros written around the input."""
+    x, w = mx.array(normal(0, *shape)), mx.array(normal(1, *kernel))
+    pad = options.pop("padding")
+    pads = pad if isinstance(pad, tuple) else (pad, pad)
+    around = mx.pad(x, [(0, 0), *((p, p) for p in pads), (0, 0)])
+    want = mx.conv2d(mx.contiguous(around), w, **options)
+    assert mx.array_equal(mx.conv2d(x, w, padding=pad, **options), want)
+
+
+@pytest.mark.parametrize("each", [1, 4, 8])
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"stride": 3}, {"dilation": 2}])
+def test_gradient_of_the_weights_of_small_groups(each: int, options: Any) -> None:
+    """One chain over positions whose taps are code, or in sets; zeros around change nothing."""
+    x, w = normal(0, 2, 9, 15, 5 * each), normal(1, 5 * each, 3, 3, each)
+    around = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
+
+    def gradient(x: np.ndarray, padding: int) -> mx.array:
+        def made(w: mx.array) -> mx.array:
+            return mx.conv2d(mx.array(x), w, groups=5, padding=padding, **options)
+
+        out = made(mx.array(w))
+        return mx.vjp(made, [mx.array(w)], [mx.cos(mx.arange(out.size)).reshape(out.shape)])[1][0]
+
+    assert mx.array_equal(gradient(x, 2), gradient(around, 0))

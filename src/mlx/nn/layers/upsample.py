@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Literal
 
 import mlx.core as mx
+from mlx.nn.layers._interpolation import interpolate, keys_cubic, positions_after, triangle
 from mlx.nn.layers.base import Module
 
 Scales = tuple[float, ...]
-
-
-def _target(size: int, scale: float) -> int:
-    """Return the number of positions after scaling."""
-    target = int(scale * size)
-    if target < 1:
-        raise ValueError(f"[Upsample] scale {scale} leaves nothing of a dimension of size {size}.")
-    return target
 
 
 def _check_scales(x: mx.array, scales: Scales) -> None:
@@ -35,7 +26,7 @@ def upsample_nearest(x: mx.array, scale_factor: Scales) -> mx.array:
     _check_scales(x, scale_factor)
     for axis, scale in enumerate(scale_factor, 1):
         size = x.shape[axis]
-        target = _target(size, scale)
+        target = positions_after(size, scale)
         if scale == int(scale):
             x = mx.repeat(x, int(scale), axis=axis)
         else:
@@ -57,74 +48,6 @@ def _rounded(numerator: int, denominator: int) -> int:
     return whole - (rest == 0 and whole % 2)
 
 
-def _triangle(distance: mx.array) -> mx.array:
-    return mx.maximum(1 - distance, 0)
-
-
-def _keys_cubic(a: float) -> Callable[[mx.array], mx.array]:
-    """Return the convolution kernel of Keys 1981 with parameter `a`, of radius 2."""
-
-    def kernel(d: mx.array) -> mx.array:
-        near = ((a + 2) * d - (a + 3)) * d * d + 1
-        far = a * (((d - 5) * d + 8) * d - 4)
-        return mx.where(d <= 1, near, mx.where(d < 2, far, 0))
-
-    return kernel
-
-
-def _interpolate(
-    x: mx.array,
-    axis: int,
-    scale: float,
-    align_corners: bool,
-    antialias: bool,
-    kernel: tuple[Callable[[mx.array], mx.array], int],
-) -> mx.array:
-    """Interpolate along one axis with a (kernel function, radius)."""
-    size = x.shape[axis]
-    target = _target(size, scale)
-    if align_corners:
-        position = mx.arange(target) * ((size - 1) / max(target - 1, 1))
-    else:
-        offset = ((target - 1) / scale - size + 1) / 2
-        position = mx.arange(target) / scale - offset
-    weigh, radius = kernel
-    # Antialiasing widens the kernel to the distance of the new positions.
-    width = max(1.0, 1 / scale) if antialias else 1.0
-    reach = math.ceil(radius * width)
-    index = mx.floor(position)[:, None] + mx.arange(1 - reach, reach + 1)
-    weight = weigh(mx.abs(index - position[:, None]) / width)
-    if antialias:
-        weight = mx.where((index >= 0) & (index < size), weight, 0)
-        weight = weight / mx.sum(weight, axis=1, keepdims=True)
-    index = mx.clip(index, 0, size - 1).astype(mx.int32)
-    trailing = (1,) * (x.ndim - axis - 1)
-    result = mx.array(0.0)
-    for tap in range(2 * reach):
-        result = result + mx.take(x, index[:, tap], axis=axis) * weight[:, tap].reshape(
-            target, *trailing
-        )
-    return result
-
-
-def _separable(
-    x: mx.array,
-    scales: Scales,
-    align_corners: bool,
-    antialias: bool,
-    kernel: tuple[Callable[[mx.array], mx.array], int],
-) -> mx.array:
-    _check_scales(x, scales)
-    if antialias and align_corners:
-        raise ValueError(
-            "[Upsample] antialias=True with align_corners=True is not supported. "
-            "Use align_corners=False for antialiased interpolation."
-        )
-    for axis, scale in enumerate(scales, 1):
-        x = _interpolate(x, axis, scale, align_corners, antialias, kernel)
-    return x
-
-
 def upsample_linear(
     x: mx.array, scale_factor: Scales, align_corners: bool = False, antialias: bool = False
 ) -> mx.array:
@@ -134,7 +57,8 @@ def upsample_linear(
     >>> upsample_linear(mx.array([[[0.0], [4.0]]]), (2.0,)).flatten().tolist()
     [0.0, 1.0, 3.0, 4.0]
     """
-    return _separable(x, scale_factor, align_corners, antialias, (_triangle, 1))
+    _check_scales(x, scale_factor)
+    return interpolate(x, scale_factor, align_corners, antialias, (triangle, 1))
 
 
 def upsample_cubic(
@@ -146,8 +70,9 @@ def upsample_cubic(
     >>> upsample_cubic(mx.ones((1, 2, 1)), (2.0,)).shape
     (1, 4, 1)
     """
-    kernel = _keys_cubic(-0.5 if antialias else -0.75)
-    return _separable(x, scale_factor, align_corners, antialias, (kernel, 2))
+    _check_scales(x, scale_factor)
+    kernel = keys_cubic(-0.5 if antialias else -0.75)
+    return interpolate(x, scale_factor, align_corners, antialias, (kernel, 2))
 
 
 class Upsample(Module):

@@ -46,9 +46,12 @@ class ChannelwiseSpec:
 
 
 class Channelwise:
+    """``spec`` is a ChannelwiseSpec, or has at least its dtypes and share."""
+
+    spec: Any
     names: tuple[str, ...] = SLOTS
 
-    def __init__(self, spec: ChannelwiseSpec, module: Module, name: str) -> None:
+    def __init__(self, spec: Any, module: Module, name: str) -> None:
         self.spec, self.share = spec, spec.share
         self.kernel = Kernel(module, name)
         self.f = self.kernel.f
