@@ -53,16 +53,18 @@ def compile(  # noqa: A001 (MLX's name)
 
     Arrays that ``fun`` captures (in closures, globals, objects, modules) are read anew at
     each call, and what it assigns to captured variables and containers is assigned at each
-    call; the global random key counts as captured.  It is traced again when arguments or
-    captured values other than arrays change, or shapes or dtypes do; and when a captured array
-    whose value it read (``item()``, an ``if``) is another one.
+    call, as are arrays that it appends to lists; the global random key counts as captured.
+    It is traced again when arguments or captured values other than arrays change, or shapes or
+    dtypes do; and when a captured array whose value it read (``item()``, an ``if``) is another
+    one.
 
-    What the function changes but can't see is repeated without tracing again: an integer
-    attribute or captured variable that its code uses in ``n += 1`` alone, a list that it uses in
-    ``log.append(...)`` alone; and attributes that it doesn't name at all are no reason to trace
-    again.  A function that reads such a value, or may read it by way of ``getattr``, ``vars``
-    and the like, is traced again for each new one.  Other effects of its Python, such as
-    printing, happen only while it is traced.
+    What the function changes but can't see is no reason to trace again: an integer attribute or
+    captured variable that its code uses in ``n += 1`` alone, integers in a dictionary or list
+    that it uses in ``calls["n"] += 1`` alone, a list that it uses in ``log.append(...)`` alone;
+    nor are attributes that it doesn't name at all.  Such counts, appended constants, printing
+    and other effects of its Python happen only while it is traced.  A function that reads such
+    a value, or may read it by way of ``getattr``, ``vars`` and the like, is traced again for each
+    new one.
 
     Args:
         fun: takes and returns trees of arrays and constants.
@@ -258,6 +260,7 @@ class Compiled:
                 entry = _entry(opened, before, effects)
         finally:
             before.restore()
+        effects.count(found)
         self.traces += 1
         self._keep(entry, found.pattern)
         return entry

@@ -11,11 +11,11 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mlx.api.pattern import GROWN, Found, Name
+from mlx.api.pattern import GROWN, TALLIED, Found, Name
 from mlx.api.reach import Reach
 from mlx.api.usage import Usage
 from mlx.array import array, wrap
-from mlx.base.tree import picker
+from mlx.base.tree import leaves, picker
 from mlx.graph.node import Node
 
 _MISSING = object()
@@ -161,8 +161,12 @@ class Effects:
         """Of new arrays in dictionaries: (container, key, which, old value if it is an input)."""
         self._writes: list[tuple[int, Any, Make | None, Any]] = []
         """The others: (container, key, None to delete, old value if it is an input)."""
-        self._sums: list[tuple[int, Any, int]] = []
         self._appends: list[tuple[int, Make]] = []
+        """To lists that the function only grows, where arrays are among it."""
+        self._sums: list[tuple[int, Any, int]] = []
+        """What was added to numbers that the function only counts; of the traced call alone."""
+        self._remarks: list[tuple[int, Make]] = []
+        """Appended constants, likewise."""
         self._compare(before)
         self._kept.clear()
         self._old, self._places, self._positions, self._new = {}, {}, {}, {}
@@ -175,11 +179,13 @@ class Effects:
         ):
             if content is None:
                 added = container[before.lengths[i] :]
-                self._appends += [(i, self._make(value)) for value in added]
+                holds_arrays = any([type(x) is array for x in leaves(added)])
+                appends = self._appends if holds_arrays else self._remarks
+                appends += [(i, self._make(value)) for value in added]
                 continue
             for key, value in _changes(_content(container), content):
                 replaced = self._old.get(id(content.get(key, _MISSING)))
-                if (i, key) in counted:
+                if (i, key) in counted or (i, TALLIED) in counted:
                     self._sums.append((i, key, value - content[key]))
                 elif value is _MISSING:
                     self._writes.append((i, key, None, replaced))
@@ -200,8 +206,16 @@ class Effects:
         self._writes = [(i, key, make, known(old)) for i, key, make, old in self._writes]
 
     def __bool__(self) -> bool:
-        """Whether anything was changed."""
-        return any([self._moved, self._stores, self._writes, self._sums, self._appends])
+        """Whether there is anything to repeat besides the result."""
+        return any([self._moved, self._stores, self._writes, self._appends])
+
+    def count(self, found: Found) -> None:
+        """Do what belongs to the traced call alone."""
+        undo = Undo()
+        for i, key, difference in self._sums:
+            container = found.container(i)
+            self._put(container, key, _content_at(container, key) + difference, None, undo)
+        self._append(self._remarks, found, [], undo)
 
     def repeat(self, found: Found, nodes: Sequence[Node]) -> tuple[Any, Undo]:
         """Do the same with new results: write what was written, return what was returned."""
@@ -214,7 +228,7 @@ class Effects:
             new.append(handle)
         if self._stores:
             self._store(found, new, undo)
-        if self._writes or self._sums or self._appends:
+        if self._writes or self._appends:
             self._write(found, new, undo)
         result = self._result(new, found)
         for i, output, old in self._moved:
@@ -239,10 +253,12 @@ class Effects:
         for i, key, make, old in self._writes:
             value = _MISSING if make is None else make(new, found)
             self._put(found.container(i), key, value, old, undo)
-        for i, key, difference in self._sums:
-            container = found.container(i)
-            self._put(container, key, _content_at(container, key) + difference, None, undo)
-        for i, make in self._appends:
+        self._append(self._appends, found, new, undo)
+
+    def _append(
+        self, appends: list[tuple[int, Make]], found: Found, new: Sequence[array], undo: Undo
+    ) -> None:
+        for i, make in appends:
             container = found.container(i)
             self._put(container, len(container), make(new, found), None, undo)
 

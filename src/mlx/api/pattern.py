@@ -22,7 +22,7 @@ SEQUENCE, DICTIONARY, MODULE, ATTRIBUTES, CELL, PARTS, GROUP = range(7)
 """How a value is taken apart; a module is a dictionary that also has attributes.  A group is
 several sequences, dictionaries or modules of one type: first come the items of all of them,
 then the attributes of all of them."""
-GROWN = object()
+GROWN, TALLIED = object(), object()
 _HOW = {
     SEQUENCE: matcher.ITEMS,
     DICTIONARY: matcher.VALUES,
@@ -118,7 +118,7 @@ class Pattern:
         containers: position of each container, its complement where it is the value's
             ``__dict__``, or a Name.
         open: what is not looked at, for the function only counts or grows it: (number of the
-            container, key there, or GROWN for a list).
+            container, key there, or GROWN for a list, TALLIED for all items).
         pinned: objects that the structure knows by ``id``.
         entries: what a compiled function keeps for calls of this structure.
     """

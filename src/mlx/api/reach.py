@@ -20,6 +20,7 @@ from mlx.api.pattern import (
     MODULE,
     PARTS,
     SEQUENCE,
+    TALLIED,
     Found,
     Name,
     Pattern,
@@ -145,11 +146,15 @@ class Reach:
         """Whether the function can't see the value: its name is never read, or it only counts
         or grows."""
         number, key, name = self._names[at]
-        if kind is list:
-            if not self._usage.grows(name):
+        if kind is list or kind is dict:
+            if kind is list and self._usage.grows(name):
+                how = GROWN
+            elif self._usage.tallies(name) and _is_constant(value):
+                how = TALLIED
+            else:
                 return False
             self._open_lists[id(value)] = name
-            self._open.add((len(self._containers), GROWN))
+            self._open.add((len(self._containers), how))
             self._containers.append(at)
             return True
         if kind in _SCALARS and self._usage.counts(name, kind):
@@ -304,7 +309,9 @@ class Reach:
             pinned = [*(flat[at] for at in self._fixed), *self._namespaces]
             pattern = Pattern(key, pinned, self._containers, self._steps)
             pattern.open = self._open
-            grown = [self._containers[number] for number, key in self._open if key is GROWN]
+            grown = [
+                self._containers[number] for number, key in self._open if key in (GROWN, TALLIED)
+            ]
             places = [s.at if s.mode == GROUP else (s.at,) for s in self._steps]
             distinct = sorted({*chain.from_iterable(places), *grown})
             pattern.fix(

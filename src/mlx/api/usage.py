@@ -1,8 +1,8 @@
 """How the code of a function uses names: which values it can't see, but only counts or grows.
 
-``self.step += 1`` and ``losses.append(loss)`` change what a function reaches at every call, yet
-nothing that it computes depends on them, if its code uses the names in no other way.  This is
-read off the bytecode of all the user's functions that it reaches.
+``self.step += 1``, ``calls["step"] += 1`` and ``losses.append(loss)`` change what a function
+reaches, yet nothing that it computes depends on them, if its code uses the names in no other way.
+This is read off the bytecode of all the user's functions that it reaches.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-_COUNTED, _GROWN, _READ = "counted", "grown", "read"
+_COUNTED, _TALLIED, _GROWN, _READ = "counted", "tallied", "grown", "read"
 _REFLECTING = frozenset(
     {
         "__dict__", "copy", "deepcopy", "delattr", "eval", "exec", "getattr", "globals",
@@ -23,6 +23,7 @@ _REFLECTING = frozenset(
 """Code with these names may read any other."""
 _UNCALLED = frozenset({"__init__", "__new__", "__del__", "__repr__", "__str__"})
 """Methods that concern other instances, or only show this one."""
+_CONSTANT = ("LOAD_CONST", "LOAD_SMALL_INT")
 _SILENT = frozenset({"COPY", "SWAP", "CACHE", "NOP", "EXTENDED_ARG", "PUSH_NULL", "NOT_TAKEN"})
 
 
@@ -60,9 +61,11 @@ def _uses(code: types.CodeType) -> Mapping[str, str]:
                 continue
             if at in counting:  # the other half of ``n += 1``
                 continue
-            use = _use(steps[at : at + 4])
+            use = _use(steps[at : at + 6])
             if use == _COUNTED:
                 counting.add(at + 3)
+            elif use == _TALLIED:
+                counting.add(at + 1)
             for name in _strings(step.argval):
                 found[name] = use if found.get(name, use) == use else _READ
     return found
@@ -74,16 +77,26 @@ def _use(steps: list[dis.Instruction]) -> str:
         return _READ
     if len(steps) > 1 and steps[1].opname in ("LOAD_METHOD", "LOAD_ATTR"):
         return _GROWN if steps[1].argval == "append" else _READ
-    if len(steps) == 4 and (
-        type(steps[1].argval) is int
-        and steps[1].opname in ("LOAD_CONST", "LOAD_SMALL_INT")
-        and steps[2].opname == "BINARY_OP"
-        and steps[2].argrepr in ("+=", "-=")
-        and steps[3].opname.startswith("STORE_")
-        and steps[3].argval == steps[0].argval
-    ):
+    if _adds(steps[1:4]) and steps[3].argval == steps[0].argval:
         return _COUNTED
+    if len(steps) > 2 and steps[1].opname in _CONSTANT and _takes_item(steps[2]):
+        return _TALLIED if _adds(steps[3:6]) and steps[5].opname == "STORE_SUBSCR" else _READ
     return _READ
+
+
+def _adds(steps: list[dis.Instruction]) -> bool:
+    """Whether a constant integer is added to what was loaded, and the sum stored."""
+    return len(steps) == 3 and (
+        type(steps[0].argval) is int
+        and steps[0].opname in _CONSTANT
+        and steps[1].opname == "BINARY_OP"
+        and steps[1].argrepr in ("+=", "-=")
+        and steps[2].opname.startswith("STORE_")
+    )
+
+
+def _takes_item(step: dis.Instruction) -> bool:
+    return step.opname == "BINARY_SUBSCR" or (step.opname == "BINARY_OP" and step.argrepr == "[]")
 
 
 def _strings(value: Any) -> Iterable[str]:
@@ -137,6 +150,10 @@ class Usage:
     def grows(self, name: str) -> bool:
         """Whether lists of this name are at most appended to."""
         return self._is(name, _GROWN)
+
+    def tallies(self, name: str) -> bool:
+        """Whether items of dictionaries or lists of this name are at most counted up or down."""
+        return self._is(name, _TALLIED)
 
     def counts(self, name: str, kind: type) -> bool:
         """Whether constants of this name are at most counted up or down."""
