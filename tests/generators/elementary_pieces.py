@@ -121,11 +121,11 @@ def best_offset(plan: Plan) -> float:
         _, error = piece(plan, low, high, (low + high) / 2)
         value = function(center(plan, place, bits).astype(np.float64))
         rounded = value.astype(np.float32)
-        ulp = np.spacing(rounded)
+        ulp = np.spacing(np.float32(float(plan.function(low))))  # the least in the piece
         worst = np.maximum(worst, np.abs(value - rounded) / ulp + float(error) * value / ulp)
     top = float(plan.function(plan.top))
-    at_top = np.abs(rounded - value + top - float(np.float32(top))) / ulp
-    worst[at_top + float(error) * value / ulp > 0.45] = np.inf
+    at_top = np.abs(rounded - value + top - float(np.float32(top))) + float(error) * value
+    worst[at_top > 0.45 * np.spacing(np.float32(top - 1e-4))] = np.inf
     best = int(np.argmin(worst))
     print(f"errors before the last rounding up to {worst[best]:.2f} ulp")
     return float((starts(plan)[0] | bits[best]).view(np.float32))
