@@ -23,18 +23,9 @@ Pick = Callable[[Function, Sequence[float], Value], Value]
 
 def pick(pieces: Pieces, a: Number) -> tuple[list[Number], Number]:
     """Of the piece that holds a >= 0 (floats): the coefficients, and a - center."""
-    moved = (a + pieces.offset).bits()
-    index = moved.logical(pieces.shift)
-    centers, *rows = pieces.rows
-    center = lookup(centers, index) if host().avx512 else _center(pieces, moved)
-    return [lookup(row, index) for row in rows], a - center
-
-
-def _center(pieces: Pieces, moved: Number) -> Number:
-    """The same center without a lookup, where one takes several instructions."""
-    low = (1 << pieces.shift) - 1
-    (offset,) = struct.unpack("i", struct.pack("f", pieces.offset))
-    return ((moved & ~low) | (offset & low)).as_float(FLOAT) - pieces.offset
+    index = (a + pieces.offset).bits().logical(pieces.shift)
+    center, *coefficients = (lookup(row, index) for row in pieces.rows)
+    return coefficients, a - center
 
 
 def piecewise(pieces: Pieces, a: Number) -> Number:
