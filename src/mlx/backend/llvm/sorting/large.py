@@ -161,15 +161,14 @@ class CountSpec(_PassSpec):
     def _count(self, p: _Pass) -> None:
         f, record = p.f, self.record
         clear_table(f, p.table, p.buckets * 8)
-        if self.first:
-            _, bits = p.load(i64(0))
-            top = record.key(f, bits)
+        top = p.load(i64(0))[1]
         loop = f.loop(p.start, p.stop, i64(1), [const("i1", 0), const(record.word, 0)])
         one, bits = p.load(loop.index)
         count(f, p.table, record.digit(f, one, p.shift, self.bits))
         seen, different = loop.values
-        if self.first:
-            different = f.op("or", different, f.op("xor", record.key(f, bits), top))
+        if bits is not None and top is not None:
+            other = f.op("xor", record.key(f, bits), record.key(f, top))
+            different = f.op("or", different, other)
             if record.loses_sign:
                 seen = f.op("or", seen, record.is_negative_zero(f, bits))
         seen, different = f.end_loop(loop, [seen, different])
