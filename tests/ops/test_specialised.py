@@ -106,7 +106,11 @@ def test_hadamard_in_any_layout(size: int, dtype: mx.Dtype) -> None:
         low, high = pairs[:, 0], pairs[:, 1]
         want, step = np.stack([low + high, low - high], 1), 2 * step
     expected = np.array(mx.array(want.reshape(3, size) / 2).astype(dtype).astype(mx.float32))
-    for given in (mx.array(x), mx.contiguous(mx.array(x).T).T, mx.array(np.repeat(x, 2, 1))[:, ::2]):
+    for given in (
+        mx.array(x),
+        mx.contiguous(mx.array(x).T).T,
+        mx.array(np.repeat(x, 2, 1))[:, ::2],
+    ):
         got = mx.hadamard_transform(given.astype(dtype), 0.5)
         np.testing.assert_array_equal(np.array(got.astype(mx.float32)), expected)
         beside = mx.stack([mx.hadamard_transform(given, 0.5), given], axis=-1)

@@ -56,9 +56,7 @@ def plan_hadamard(
     consts = [rows, each, _bits(primitive.scale), elements if pitch else size, pitch]
     consts += [*scratch(nbytes * workers).consts, nbytes, *view.consts]
     flops = elements * (size.bit_length() - 1)
-    return [
-        Command(spec, consts, -(-rows // each), "Hadamard", 2 * elements * dtype.size, flops)
-    ]
+    return [Command(spec, consts, -(-rows // each), "Hadamard", 2 * elements * dtype.size, flops)]
 
 
 def _dense(view: Along, nbytes: int) -> bool:
