@@ -96,6 +96,27 @@ def test_hadamard_is_orthogonal(size: int) -> None:
         close(matrix * size**0.5, scipy.linalg.hadamard(size))
 
 
+@pytest.mark.parametrize("size", [2, 8, 16, 64, 2048, 1 << 16])
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16])
+def test_hadamard_in_any_layout(size: int, dtype: mx.Dtype) -> None:
+    x = np.random.default_rng(size).integers(-3, 4, (3, size)).astype(np.float32)
+    want, step = x, 1
+    while step < size:
+        pairs = want.reshape(-1, 2, step)
+        low, high = pairs[:, 0], pairs[:, 1]
+        want, step = np.stack([low + high, low - high], 1), 2 * step
+    expected = np.array(mx.array(want.reshape(3, size) / 2).astype(dtype).astype(mx.float32))
+    for given in (
+        mx.array(x),
+        mx.contiguous(mx.array(x).T).T,
+        mx.array(np.repeat(x, 2, 1))[:, ::2],
+    ):
+        got = mx.hadamard_transform(given.astype(dtype), 0.5)
+        np.testing.assert_array_equal(np.array(got.astype(mx.float32)), expected)
+        beside = mx.stack([mx.hadamard_transform(given, 0.5), given], axis=-1)
+        np.testing.assert_array_equal(np.array(beside[..., 0]), want.reshape(3, size) / 2)
+
+
 def test_chosen_and_segmented_products() -> None:
     a, b = normal(3, 2, 4), normal(5, 4, 2)
     got = mx.gather_mm(mx.array(a), mx.array(b), mx.array([[0], [2]]), mx.array([1, 4, 0]))

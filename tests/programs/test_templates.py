@@ -153,6 +153,8 @@ KINDS: dict[str, Callable[[int], Any]] = {
         lambda x, w: mx.sin(mx.conv2d(x, w, padding=1)).sum(), argnums=(0, 1)
     )(mx.ones((1, n, 9, 3)), mx.ones((4, 3, 3, 3))),
     "random": lambda n: mx.random.normal((n, 3), key=mx.random.key(n)),
+    "hadamard": lambda n: mx.hadamard_transform(mx.ones((n, 3, 64)).swapaxes(0, 1)) + 1,
+    "butterflies": lambda n: mx.hadamard_transform(mx.ones((n, 4))),
     "transform": lambda n: mx.fft.fft(mx.ones((3, n))) * 2,
     "transposed": lambda n: (mx.ones((n, 33)).T + 1, mx.ones((33, n)).T * mx.ones((n, 33))),
     "integers": lambda n: mx.arange(n).reshape(1, n).sum() % 7,

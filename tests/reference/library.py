@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 
 from tests.reference.primitives import reference
 
@@ -108,3 +109,10 @@ def _real_fourier(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
 @reference("FourierToReal")
 def _fourier_to_real(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
     return np.fft.irfft(x, p.n, axis=p.axis, norm="forward")
+
+
+@reference("Hadamard")
+def _hadamard(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    wide = np.float32 if x.dtype.itemsize == 2 else x.dtype
+    matrix = scipy.linalg.hadamard(x.shape[-1]).astype(wide) * p.scale
+    return (x.astype(wide) @ matrix).astype(x.dtype)

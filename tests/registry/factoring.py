@@ -9,12 +9,12 @@ import numpy as np
 import tests.reference.library
 from mlx.base import dtype as dt
 from mlx.graph.node import Node
-from mlx.primitives import factorizations, fourier, solvers, spectra
+from mlx.primitives import factorizations, fourier, hadamard, solvers, spectra
 from mlx.primitives.arithmetic import Absolute
 from mlx.primitives.base import Primitive, picks
 from mlx.primitives.matrices import adjoint, hermitian, identity_like, multiply
 from tests.registry.kinds import Sample
-from tests.registry.structured import each, given, numbers
+from tests.registry.structured import FLOATS, each, given, numbers
 
 __all__ = ["tests"]
 DTYPES = (dt.float32, dt.float64, dt.complex64)
@@ -179,4 +179,15 @@ def _fourier_to_real() -> list[Sample]:
         s
         for n in (1, 5, 6)
         for s in each(fourier.FourierToReal(0, n), n // 2 + 1, 3, dtypes=(dt.complex64,))
+    ]
+
+
+@given("Hadamard")
+def _hadamard() -> list[Sample]:
+    half = hadamard.Hadamard(0.5)
+    return [
+        *(s for n in (1, 4, 16, 64) for s in each(half, 3, n, dtypes=FLOATS)),
+        *each(half, 2, 3, 512),
+        *each(half, 0, 8),
+        *each(half, 8),
     ]

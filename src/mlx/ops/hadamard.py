@@ -16,9 +16,12 @@ from mlx.base import dtype as dt
 from mlx.graph.node import Node
 from mlx.ops.operands import array_node
 from mlx.ops.products import product
-from mlx.ops.shape import narrow
 from mlx.primitives.elementwise import cast
-from mlx.primitives.views import Concatenate, reshape
+from mlx.primitives.hadamard import Hadamard
+from mlx.primitives.views import Transpose, reshape
+
+LONGEST = 1 << 14
+"""Elements that are transformed at once: the second-level cache holds them."""
 
 # Of circulant blocks the first rows; each further row is the one above it turned right by one.
 _BLOCKS = {
@@ -83,21 +86,21 @@ def hadamard_transform(a: array, /, scale: float | None = None, *, stream: Any =
             f"[hadamard_transform] Only sizes m 2^k with m in (1, 12, 20, 28), not {size}."
         )
     factor = 1 / math.sqrt(size) if scale is None else float(scale)
-    out = _butterflies(cast(x, dt.float32) if x.dtype.size == 2 else x, order)
-    return wrap(cast(out * factor, x.dtype))
-
-
-def _butterflies(x: Node, order: int) -> Node:
-    """The Kronecker product of the order's matrix with those of order 2, innermost first."""
-    *lead, size = x.shape
-    step, last = 1, len(lead)
-    while step * order < size:
-        pairs = reshape(x, (*lead, size // (2 * step), 2, step))
-        u, v = (narrow(pairs, last + 1, i, i + 1) for i in (0, 1))
-        x = reshape(Concatenate(last + 1)(u + v, u - v), (*lead, size))
-        step *= 2
     if order == 1:
-        return x
-    matrix = cast(array(_matrix(order))._node, x.dtype)
-    blocks = product(matrix, reshape(x, (*lead, order, step)))
-    return reshape(blocks, (*lead, size))
+        return wrap(_powers_of_two(x, factor))
+    step = size // order
+    wide = cast(x, dt.float32) if x.dtype.size == 2 else x
+    blocks = _powers_of_two(reshape(wide, (*x.shape[:-1], order, step)), factor)
+    matrix = cast(array(_matrix(order))._node, wide.dtype)
+    return wrap(cast(reshape(product(matrix, blocks), x.shape), x.dtype))
+
+
+def _powers_of_two(x: Node, factor: float) -> Node:
+    """The last axis transformed; a long one as two, of which the second lies across the first."""
+    *lead, size = x.shape
+    if size <= LONGEST:
+        return Hadamard(factor)(x)
+    wide = cast(x, dt.float32) if x.dtype.size == 2 else x
+    rows = _powers_of_two(reshape(wide, (*lead, size // LONGEST, LONGEST)), 1.0)
+    swap = Transpose((*range(len(lead)), len(lead) + 1, len(lead)))
+    return cast(reshape(swap(_powers_of_two(swap(rows), factor)), x.shape), x.dtype)

@@ -26,11 +26,14 @@ from mlx.backend.llvm.values import Value, i64
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
 from mlx.compiler.nest import CHUNK, Accumulate, Load, Reduce
+from mlx.compiler.sizes import least, most
 
 BLOCK = 512
 """At most so many columns a task: 32 accumulator rows of them stay in the second-level cache."""
 AHEAD = 8
 """Rows of the reduced axis to fetch ahead."""
+WIDEST = 32
+"""Columns of a vector, at most."""
 OUTERS, INNER, DEPTH, INNER_BLOCKS, CHUNKS = range(5)
 
 
@@ -46,7 +49,7 @@ class ColumnsSpec(RowsSpec):
 
     @property
     def lanes(self) -> int:
-        return min(2 * host().lanes, 32)
+        return min(2 * host().lanes, WIDEST)
 
     def emit(self, module: Module, name: str) -> None:
         _Columns(self, Kernel(module, name)).emit()
@@ -59,6 +62,18 @@ def scratch_bytes(structure: Structure, block: int) -> int:
         if isinstance(e, Reduce):
             total += accumulator_lanes(e.dtype) * block * accumulator(e.dtype).size
     return total
+
+
+def block_of(inner: int, others: int, workers: int) -> int:
+    """Columns a task, where there are so many tasks a block: two tasks a worker, or one where
+    the parts of a row that a task reads would be shorter than 128 elements."""
+    narrow = least(_share(inner, -(-workers // others)), 128)
+    return least(most(narrow, _share(inner, -(-2 * workers // others))), BLOCK)
+
+
+def _share(inner: int, parts: int) -> int:
+    """One of so many parts in whole vectors."""
+    return -(-inner // (parts * WIDEST)) * WIDEST
 
 
 class _Columns(RowsKernel):

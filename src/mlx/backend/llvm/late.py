@@ -16,7 +16,7 @@ from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.values import Value, i64
 from mlx.base.frozen import dataclass
-from mlx.compiler.nest import Accumulate, Expression
+from mlx.compiler.nest import Accumulate, Expression, Load, Reduce
 from mlx.compiler.sizes import least, most
 
 PADDING = 192
@@ -42,8 +42,8 @@ def row_bytes(inner: int, reduce: Accumulate) -> int:
 
 
 def residues(inner: int, size: int, period: int, workers: int) -> int:
-    """Residues a task: neighbouring rows, as long as every worker has a few tasks."""
-    wanted = most(1, least(PIECE // (inner * size), period // (4 * workers)))
+    """Residues a task: neighbouring rows, as long as every worker has a task."""
+    wanted = most(1, least(PIECE // (inner * size), period // workers))
     return 1 << (int(wanted).bit_length() - 1)
 
 
@@ -72,6 +72,7 @@ class _Late(RowsKernel):
     def emit(self) -> None:
         k = self.k
         self.following = period(self.s)
+        self.single_pass = not any(isinstance(e, Reduce) for e in self.s.values)
         self.late = {access: e for e, access in late_stores(self.s)}
         self.areas: dict[int, tuple[Value, Value]] = {}
         for number, access in enumerate(self.late):
@@ -108,6 +109,18 @@ class _Late(RowsKernel):
     def _accumulators(self, access: int, lane: Value) -> Value:
         area, step = self.areas[access]
         return self.f.gep(area, self.f.mul(lane, step))
+
+    def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
+        """Asks for the rows of the next turn, which lie too far ahead for the hardware to.
+        (Where rows are reduced too, passes over them leave it the time.)"""
+        access = self.s.accesses[expression.access]
+        if self.single_pass and access.kind == "unit" and access.moves[-1]:
+            f = self.f
+            turn = f.mul(self._stride(expression.access, self.s.depth - 1), i64(self.following))
+            here = f.gep(self.pointers[expression.access], f.mul(j, i64(expression.dtype.size)))
+            for line in range(0, self.spec.lanes * expression.dtype.size, 64):
+                memory.prefetch(f, f.gep(here, f.add(turn, i64(line))))
+        return super()._load(expression, j, mask)
 
     def _full(
         self, expression: Expression, j: Value, mask: Value | None, known: dict[int, Lane]

@@ -261,8 +261,7 @@ class _Lowering:
         nest.split = chunks > 1
         structure = self._structure(nest)
         spec = ColumnsSpec(structure)
-        block = min(columns.BLOCK, -(-inner // (2 * self.workers) // 128) * 128 or 128)
-        block = max(block, 128)
+        block = columns.block_of(inner, outer * chunks, self.workers)
         blocks = -(-inner // block)
         consts = [outer, inner, depth, blocks, chunks]
         consts += self._tail_consts(nest, spec)

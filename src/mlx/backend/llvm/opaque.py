@@ -9,6 +9,7 @@ from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.argreduce import plan_argreduce
 from mlx.backend.llvm.attention import plan_attention
 from mlx.backend.llvm.fourier import plan_fourier, plan_real_fourier
+from mlx.backend.llvm.hadamard import plan_hadamard
 from mlx.backend.llvm.indexing import plan_indexing
 from mlx.backend.llvm.lapack import NAMES, plan_lapack
 from mlx.backend.llvm.quantized import plan_quantized
@@ -19,6 +20,7 @@ Planner = Callable[..., list[Command]]
 PLANNERS: dict[str, Planner] = {
     "argreduce": plan_argreduce,
     "attention": plan_attention,
+    "hadamard": plan_hadamard,
     "indexing": plan_indexing,
     "scan": plan_scan,
     "ordering": plan_sort,
