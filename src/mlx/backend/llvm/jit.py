@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import mmap
+import os
+import sys
 import threading
 from functools import cache
 from typing import Any
@@ -14,6 +17,9 @@ from mlx.backend.llvm.target import host
 _lock = threading.RLock()
 _names = itertools.count()
 counters = {"compiled": 0, "loaded": 0}
+_EMITTING = (64 << 20,)
+_LINKING = (1 << 20,) * 6
+"""Mappings, in bytes, that LLVM may need: one for its heap, a few for the sections."""
 
 
 class Library:
@@ -40,13 +46,37 @@ def _target_machine() -> Any:
 
 @cache
 def _lljit() -> Any:
-    return binding().create_lljit_compiler(use_jit_link=False)
+    """JITLink maps an object's sections as one block.  LLVM's other linker maps each by itself:
+    where holes in the address space put them 2 GiB apart, or none is left, the process ends."""
+    return binding().create_lljit_compiler(use_jit_link=sys.platform != "win32")
+
+
+def _find_room(wanted: tuple[int, ...]) -> None:
+    """Raise MemoryError where the system would refuse LLVM memory, for then LLVM ends the process.
+    Neighbours differ in their protection, or the system would count them as one mapping."""
+    if os.name != "posix":
+        return
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    held = []
+    try:
+        for i, size in enumerate(wanted):
+            access = mmap.PROT_READ | (i & 1) * mmap.PROT_WRITE
+            held.append(mmap.mmap(-1, size, flags, access))
+    except OSError as error:
+        raise MemoryError(
+            "[eval] Cannot compile: the system refuses memory for machine code "
+            f"({error.strerror}); see `ulimit -v` and, on Linux, vm.max_map_count."
+        ) from error
+    finally:
+        for mapping in held:
+            mapping.close()
 
 
 def emit_object(text: str) -> bytes:
     """Compile IR text to a native object file."""
     llvm = binding()
     with _lock:
+        _find_room(_EMITTING)
         module = llvm.parse_assembly(text)
         counters["compiled"] += 1
         return _target_machine().emit_object(module)
@@ -59,6 +89,7 @@ def link(image: bytes, symbols: list[str]) -> Library:
         builder = llvm.JITLibraryBuilder().add_object_img(image)
         for symbol in symbols:
             builder.export_symbol(symbol)
+        _find_room(_LINKING)
         tracker = builder.link(_lljit(), f"kernels{next(_names)}")
         counters["loaded"] += 1
         return Library(tracker, {s: tracker[s] for s in symbols})
