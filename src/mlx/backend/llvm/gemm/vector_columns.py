@@ -67,7 +67,7 @@ class Columns(Form):
         """Finished sums of the columns from ``start`` on; behind the last ones what happens to
         be there."""
         f = self.f
-        steps = 4 if self.tile.vector_bytes == 64 and self.planes == self.vectors == 1 else 1
+        steps = 2 if self.planes == self.vectors == 1 else 1
         col = f.loop(i64(0), self.columns, f.mul(self.width, i64(steps)))
         totals = self._subtree(self._addresses(self.partial, col.index, steps), 0, 1)
         if self.vectors == 2:  # evens and odds
