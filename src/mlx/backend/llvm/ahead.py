@@ -1,8 +1,9 @@
 """Fetching the next rows from memory while this row is computed.
 
 A row is read in its first pass; in the others the memory would rest.  The pass with the most
-instructions asks for what the first pass of a following row will read; where several results leave
-the caches, which keeps memory busy in more passes than one, all later passes share the asking.
+instructions asks for what the first pass of a following row will read.  Where several results leave
+the caches, those between the first and the last share the asking, unless memory has no rest: where
+an operand is met first in a pass whose results leave, asking was a loss of a tenth.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ def fetching_passes(s: Structure) -> list[int]:
     """The passes that ask for the next row; none where one pass does everything."""
     if s.passes < 2 or s.depth == 0 or s.split:
         return []
-    if sum(s.accesses[a].kind == "stream" for _, a in s.stores) > 1:
-        return list(range(1, s.passes))
+    leaving = [s.store_pass(v) for v, a in s.stores if s.accesses[a].kind == "stream"]
+    if len(leaving) > 1:
+        is_busy = not set(leaving).isdisjoint(_first_reads(s).values())
+        return [] if is_busy else list(range(1, max(2, s.passes - 1)))
     costs = [0] * s.passes
     for v, e in enumerate(s.values):
         if s.spaces[v] == FULL and isinstance(e, Apply) and s.levels[v] < s.passes:
@@ -35,6 +38,14 @@ def fetching_passes(s: Structure) -> list[int]:
 
 def fetched(s: Structure) -> list[int]:
     """The operands, another row of each every time, that passes before those read."""
+    passes = fetching_passes(s)
+    return (
+        [a for a, level in sorted(_first_reads(s).items()) if level < passes[0]] if passes else []
+    )
+
+
+def _first_reads(s: Structure) -> dict[int, int]:
+    """The pass that first reads each operand, another row of which it is every time."""
     first: dict[int, int] = {}
     for v, e in enumerate(s.values):
         level = s.levels[v] - isinstance(e, Reduce)
@@ -42,9 +53,8 @@ def fetched(s: Structure) -> list[int]:
             load = s.values[o]
             if isinstance(load, Load):
                 first[load.access] = min(level, first.get(load.access, level))
-    earliest = min(fetching_passes(s), default=0)
-    before = [a for a, level in sorted(first.items()) if level < earliest]
-    return [a for a in before if s.accesses[a].kind == "unit" and s.accesses[a].moves[-1]]
+    classes = {access: s.accesses[access] for access in first}
+    return {a: first[a] for a, c in classes.items() if c.kind == "unit" and c.moves[-1]}
 
 
 def distance(f: Function, s: Structure, access: int, inner: Value, step: Value) -> Value:

@@ -155,6 +155,10 @@ class Structure:
         last += [self.levels[v] for v, a in self.stores if self.accesses[a].kind != "zero"]
         return max(last, default=-1) + 1
 
+    def store_pass(self, value: int) -> int:
+        """A row value that fills a whole row is stored in the last pass."""
+        return self.levels[value] if self.spaces[value] == FULL else self.passes - 1
+
     @cached_property
     def costs(self) -> list[int]:
         """Instructions, roughly, to compute a full value from memory again."""

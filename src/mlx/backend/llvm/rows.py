@@ -13,7 +13,6 @@ from __future__ import annotations
 from mlx.backend.llvm import ahead, memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import (
-    FULL,
     ROW,
     Structure,
     compute,
@@ -171,7 +170,7 @@ class RowsKernel(Frame):
         made = [
             (self._value(value, number, j, mask, known), access)
             for value, access in s.stores
-            if s.accesses[access].kind != "zero" and self._store_pass(value) == number
+            if s.accesses[access].kind != "zero" and s.store_pass(value) == number
         ]
         wanted = [e for e in (s.values[v] for v in reduces) if isinstance(e, Reduce)]
         lanes = [self._value(e.operand, number, j, mask, known) for e in wanted]
@@ -184,10 +183,6 @@ class RowsKernel(Frame):
         for access, distance in self.distances.items():
             row = self.f.gep(self.pointers[access], distance)
             ahead.fetch(self.f, self.s, access, row, j, self.spec.lanes, share)
-
-    def _store_pass(self, value: int) -> int:
-        """A row value that fills a whole row is stored in the last pass."""
-        return self.s.levels[value] if self.s.spaces[value] == FULL else self.s.passes - 1
 
     def _value(
         self, v: int, number: int, j: Value, mask: Value | None, known: dict[int, Lane]
