@@ -1,7 +1,8 @@
 """Many products of small matrices: several of them are a task, and nothing is packed.
 
 Sums of a few rows stay in registers; the right matrix is read where it lies, a masked vector of
-columns at a time (one whose k lies side by side is transposed to scratch before).  Each element is one chain of FMAs over k, as in the blocked product.
+columns at a time (one whose k lies side by side is transposed to scratch before).  Each element
+is one chain of FMAs over k, as in the blocked product.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class SmallSpec:
 
     @property
     def key(self) -> str:
+        form = "gemmsmallt" if self.transposed else "gemmsmall"
         return (
-            f"gemmsmall{'t' if self.transposed else ''}|{self.a_dtype}|{self.b_dtype}|{self.accumulate}|{self.rows}|"
+            f"{form}|{self.a_dtype}|{self.b_dtype}|{self.accumulate}|{self.rows}|"
             f"{self.epilogue.key}"
         )
 
@@ -149,8 +151,8 @@ def plan_small(p: Product) -> list[Command]:
     extra = list(p.epilogue.consts)
     head = [
         *a.pointer.consts, *b.pointer.consts, *p.scratch(_SCRATCH * p.workers).consts, m, n, k,
-        a.row_stride, a.col_stride, b.col_stride if transposed else b.row_stride, together, items, len(SLOTS) + len(extra),
-        len(p.batch),
+        a.row_stride, a.col_stride, b.col_stride if transposed else b.row_stride, together, items,
+        len(SLOTS) + len(extra), len(p.batch),
     ]  # fmt: skip
     total = items * n * k
     moved = total * SIZES[b.dtype] + items * m * k * SIZES[a.dtype]

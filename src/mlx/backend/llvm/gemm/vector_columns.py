@@ -6,7 +6,6 @@ from mlx.backend.llvm.gemm.elements import prefetch, whole_then_edge
 from mlx.backend.llvm.gemm.vector_form import CHUNK, MAX_BLOCK, Form
 from mlx.backend.llvm.values import Value, const, i64
 
-
 _SPAN = 256  # columns whose sums stay in the first-level cache, for matrices of few rows
 
 
