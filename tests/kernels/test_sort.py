@@ -69,6 +69,43 @@ def test_long_rows(threads, dtype):
         check(leaf(numbers(rng, (70_001, 2), dtype), dtype), 0)
 
 
+def nearly_sorted(dtype, size):
+    """Rows sorted, equal, and out of order at one place only; signed zeros and NaN among them."""
+    rng = np.random.default_rng(4)
+    rows = computed(leaf(numbers(rng, (4, size), dtype), dtype))
+    if dtype.is_float:
+        rows[:, :90] = np.where(rng.random(90) < 0.5, 0.0, -0.0)
+        rows[:, 90:99] = np.nan
+    rows = np.take_along_axis(rows, stable_order(rows, 1), 1)
+    rows[1] = rows[0, 5]
+    rows[2, [size - 2, size - 1]] = rows[2, [0, size // 2]]
+    rows[3, [255, 256]] = rows[3, [256, 255]]
+    return rows
+
+
+@pytest.mark.parametrize("size", [300, 66_001])
+@pytest.mark.parametrize(
+    "dtype", [dt.float32, dt.bfloat16, dt.int64, dt.uint8, dt.complex64], ids=lambda d: d.name
+)
+def test_sorted_rows(dtype, size):
+    rows = nearly_sorted(dtype, size)
+    with team.threads(2):
+        for row in rows:
+            check(leaf(row, dtype), 0)
+        check(leaf(np.ascontiguousarray(rows.T), dtype), 0)
+
+
+@pytest.mark.parametrize("digits", [(0,), (0, 1), (2, 5), (0, 3, 7), (3,), (1, 2, 3), (4, 6, 7)])
+def test_keys_of_few_digits(digits):
+    """Passes over digits that all keys share are left out."""
+    rng = np.random.default_rng(5)
+    x = np.zeros(66_001, np.int64)
+    for digit in digits:
+        x ^= rng.integers(0, 256, x.size) << 8 * digit
+    with team.threads(2):
+        check(leaf(x), 0)
+
+
 def test_no_elements():
     assert computed(Sort(0)(leaf(np.zeros((0, 3), np.float32)))).shape == (0, 3)
     assert computed(ArgSort(1)(leaf(np.zeros((2, 0), np.float32)))).shape == (2, 0)

@@ -113,15 +113,18 @@ def median(a: array, /, axis: Any = None, keepdims: bool = False, *, stream: Any
     size = prod(x.shape[i] for i in axes)
     if size == 0:
         raise ValueError(f"[median] Cannot reduce an axis of size 0: {x.shape}.")
-    rows = reshape(transpose(widened(x), (*stay, *axes)), (*lead, size))
+    rows = reshape(transpose(x, (*stay, *axes)), (*lead, size))
     out = cast(_middle(Sort(len(lead))(rows), lead, size), dt.at_least_float(x.dtype))
     return wrap(reshape(out, kept(x, axes)) if keepdims else out)
 
 
 def _middle(rows: Node, lead: Shape, size: int) -> Node:
-    """The mean of the two middle elements of sorted rows; NaN where the last is."""
+    """The mean of the two middle elements of sorted rows; NaN where the last is.
+
+    Widening keeps the order, so that few elements are widened, after a sort of shorter keys.
+    """
     low, high, last = (
-        reshape(narrow(rows, len(lead), i, i + 1), lead)
+        widened(reshape(narrow(rows, len(lead), i, i + 1), lead))
         for i in ((size - 1) // 2, size // 2, size - 1)
     )
     middle = low if size % 2 else (low + high) * 0.5

@@ -10,7 +10,7 @@ from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import Along, along, split_rows
 from mlx.backend.llvm.sorting import network, select
 from mlx.backend.llvm.sorting import rows as row_sort
-from mlx.backend.llvm.sorting.large import CountSpec, MoveSpec, PlaceSpec, SignSpec
+from mlx.backend.llvm.sorting.large import FLAGS, CountSpec, LookSpec, MoveSpec, PlaceSpec, SignSpec
 from mlx.backend.llvm.sorting.network import NetworkSpec
 from mlx.backend.llvm.sorting.records import Record
 from mlx.backend.llvm.sorting.rows import RowSortSpec
@@ -67,7 +67,15 @@ def _rows(record: Record, view: Along, scratch: Any, workers: int) -> list[Comma
     nbytes = row_sort.scratch_bytes(record, view.size)
     area = scratch(nbytes * workers)
     consts = [view.rows, each, view.size, *view.consts, *area.consts, nbytes]
-    return [Command(RowSortSpec(record, view.depth), consts, -(-view.rows // each))]
+    return [
+        Command(RowSortSpec(record, view.depth, _unit(record, view)), consts, -(-view.rows // each))
+    ]
+
+
+def _unit(record: Record, view: Along) -> bool:
+    """Whether elements and results lie side by side."""
+    x, out = view.views
+    return x.step == record.dtype.size and out.step == record.result_size
 
 
 def _large(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
@@ -77,20 +85,22 @@ def _large(record: Record, view: Along, scratch: Any, workers: int) -> list[Comm
     chunks = -(-n // chunk)
     passes = -(-record.key_bits // LARGE_DIGIT)
     table = 8 << LARGE_DIGIT
-    counts, flags = scratch(rows * chunks * table), scratch(rows * chunks * 8)
+    counts, flags = scratch(rows * chunks * table), scratch(rows * chunks * FLAGS)
     nbytes = rows * n * record.size if passes > 1 else 0
     second = scratch(nbytes)
     first = _reused(record, view) or scratch(nbytes)
     if passes % 2:
         first, second = second, first
     tables = scratch(table * workers)
-    commands = []
+    unit = _unit(record, view)
+    consts = [n, chunk, chunks, *view.consts, *flags.consts]
+    commands = [Command(LookSpec(record, view.depth, unit), consts, rows * chunks)]
     for number in range(passes):
-        shape = (record, view.depth, LARGE_DIGIT, number == 0, number == passes - 1)
+        shape = (record, view.depth, LARGE_DIGIT, number == 0, number == passes - 1, unit)
         consts = [n, chunk, chunks, number * LARGE_DIGIT, *view.consts]
         consts += [*counts.consts, *first.consts, *second.consts, *flags.consts]
         consts += [*tables.consts, table]
-        places = [chunks << LARGE_DIGIT, *counts.consts]
+        places = [chunks << LARGE_DIGIT, chunks, *counts.consts, *flags.consts]
         commands += [
             Command(CountSpec(*shape), consts, rows * chunks),
             Command(PlaceSpec(), places, rows),

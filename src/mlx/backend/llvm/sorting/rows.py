@@ -1,10 +1,12 @@
-"""Rows sorted each by one task: radix sort, least significant digit first, in scratch."""
+"""Rows sorted each by one task: radix sort, least significant digit first, in scratch.
+A row that is sorted already is copied."""
 
 from __future__ import annotations
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
 from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.sorting.ordered import Ordered
 from mlx.backend.llvm.sorting.records import Record, restore_where
 from mlx.backend.llvm.values import Value, const, i64
 from mlx.base.frozen import dataclass
@@ -27,10 +29,12 @@ class RowSortSpec:
 
     record: Record
     depth: int
+    unit: bool
+    """Whether elements lie side by side."""
 
     @property
     def key(self) -> str:
-        return f"sort rows {self.record.text} {self.depth}"
+        return f"sort rows {self.record.text} {self.depth} {self.unit:d}"
 
     def emit(self, module: Module, name: str) -> None:
         _RowSort(self, Kernel(module, name)).emit()
@@ -56,10 +60,19 @@ class _RowSort:
         row0 = f.mul(k.task, each)
         loop = f.loop(row0, f.min(f.add(row0, each), rows), i64(1))
         source, target = code.row(loop.index)
-        signs = self._fill(source, first)
-        self._write(self._sort(first, second), source, target)
-        if self.record.loses_sign:
-            restore_where(f, signs, self.record, self.n, code.steps, source, target)
+        ordered = Ordered(f, self.record, code.steps, self.spec.unit)
+
+        def sort() -> None:
+            signs = self._fill(source, first)
+            self._write(self._sort(first, second), source, target)
+            if self.record.loses_sign:
+                restore_where(f, signs, self.record, self.n, code.steps, source, target)
+
+        f.where(
+            ordered.holds(source, i64(0), self.n),
+            lambda: ordered.write(source, target, i64(0), self.n),
+            sort,
+        )
         f.end_loop(loop)
         f.ret()
 
