@@ -55,7 +55,8 @@ def fold(e: LaneEmitter, expression: Reduce, total: Lane, lane: Lane, mask: Valu
     narrow = LaneEmitter(e.f, width)
     for start in range(0, e.lanes, width):
         piece = Lane(acc, *[slice_lanes(e.f, p, start, width) for p in lane.parts])
-        total = expression.primitive.combine(narrow, total, piece)
+        # The piece first: whether it is NaN is known before the total is.
+        total = expression.primitive.combine(narrow, piece, total)
     return total
 
 
