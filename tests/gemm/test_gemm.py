@@ -179,7 +179,14 @@ def test_vector_products_keep_the_order_of_reductions(layout: str, k: int) -> No
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", FLOATS + INTS)
 def test_vector_products(dtype: str, layout: str) -> None:
-    for m, n, k in [(1, 1, 1), (1, 70, 33), (70, 1, 33), (1, 600, 200), (600, 1, 200)]:
+    for m, n, k in [
+        (1, 1, 1),
+        (1, 70, 33),
+        (70, 1, 33),
+        (1, 600, 10),
+        (1, 600, 200),
+        (600, 1, 200),
+    ]:
         a, b = random((m, k), dtype, 1), random((k, n), dtype, 2)
         check(matmul(stored(a, layout[0]), stored(b, layout[1])), a, b, dtype)
 
@@ -188,8 +195,8 @@ def test_vector_products(dtype: str, layout: str) -> None:
 def test_many_small_products(dtype: str) -> None:
     for m, n, k in [(2, 2, 1), (3, 9, 5), (8, 8, 8), (16, 16, 16), (13, 31, 63)]:
         a, b = random((5, 40, m, k), dtype, 1), random((40, k, n), dtype, 2)
-        for how in "nt":
-            out = matmul(stored(a, how), b, workers=2)
+        for left, right in ("nn", "tn", "nt", "tt"):
+            out = matmul(stored(a, left), stored(b, right), workers=2)
             check(out, a, b, dtype)
             assert (out[3, 30] == matmul(a[3, 30], b[30])).all()
 

@@ -178,6 +178,21 @@ def test_clear_cache_joins_neighbours():
     assert held[0].address != held[1].address
 
 
+def test_clear_cache_keeps_what_is_in_use():
+    blocks = [allocate(900_000) for _ in range(64)]
+    for i, block in enumerate(blocks):
+        memory.as_bytes(block)[:] = i + 1
+    kept = {i: blocks[i] for i in range(0, 64, 9)}  # free huge pages lie between these
+    blocks.clear()
+    del block
+    memory.clear_cache()
+    assert all((memory.as_bytes(block) == i + 1).all() for i, block in kept.items())
+    again = [allocate(900_000) for _ in range(64)]
+    for other in again:
+        memory.as_bytes(other)[:] = 255
+    assert all((memory.as_bytes(block) == i + 1).all() for i, block in kept.items())
+
+
 def test_changing_sizes_do_not_pile_up():
     memory.reset_peak_memory()  # the pool remembers the highest peak all the same
     peak = memory._counters.mapped_peak

@@ -118,13 +118,25 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
+def _let_go(size: int, address: int) -> None:
+    """Give the whole huge pages of an uncarved range back to the system; it stays mapped."""
+    first = -(-address // _HUGE_PAGE) * _HUGE_PAGE
+    stop = (address + size) // _HUGE_PAGE * _HUGE_PAGE
+    if first < stop and hasattr(mmap, "MADV_DONTNEED"):
+        mapping = _mappings[max(start for start in _mappings if start <= address)]
+        begin = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+        mapping.madvise(mmap.MADV_DONTNEED, first - begin, stop - first)
+
+
 def rejoin(blocks: list[tuple[int, int]]) -> None:
-    """Take small blocks (bytes, address) back; regions that are wholly free are unmapped."""
+    """Take small blocks (bytes, address) back; what lies wholly free goes to the system."""
     with _lock:
         merged = _merged(_ranges + blocks)
         for size, address in merged:
             if size == _REGION:
                 unmap(address)
+            else:
+                _let_go(size, address)
         _ranges[:] = sorted(item for item in merged if item[0] != _REGION)
 
 

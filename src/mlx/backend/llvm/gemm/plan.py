@@ -13,7 +13,7 @@ from mlx.backend.llvm.gemm.few import is_few, plan_few
 from mlx.backend.llvm.gemm.operand import Product, batch_table, round_up
 from mlx.backend.llvm.gemm.plan_vector import plan_vector
 from mlx.backend.llvm.gemm.small import is_small, plan_small
-from mlx.backend.llvm.gemm.tile import Tile, tile_of_product
+from mlx.backend.llvm.gemm.tile import UNIT_ROW, Tile, tile_of_product
 from mlx.compiler.sizes import least, most
 
 _BLOCK = 256, 256  # rows and columns of a task that packs for itself,
@@ -34,7 +34,7 @@ def plan_gemm(p: Product) -> list[Command]:
         return []
     if p.m == 1 or p.n == 1:
         return plan_vector(p)
-    if is_small(p):
+    if is_small(p) and not (p.b.layout == UNIT_ROW and is_few(p)):
         return plan_small(p)
     if is_few(p):
         return plan_few(p)

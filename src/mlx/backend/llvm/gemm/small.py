@@ -1,7 +1,8 @@
 """Many products of small matrices: several of them are a task, and nothing is packed.
 
 Sums of a few rows stay in registers; the right matrix is read where it lies, a masked vector of
-columns at a time.  Each element is one chain of FMAs over k, as in the blocked product.
+columns at a time (one whose k lies side by side is transposed to scratch before).  Each element
+is one chain of FMAs over k, as in the blocked product.
 """
 
 from __future__ import annotations
@@ -10,21 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Kernel
-from mlx.backend.llvm.gemm.elements import SIZES, first_lanes, multiply_add
+from mlx.backend.llvm.gemm.elements import SIZES, Element, first_lanes, multiply_add, transpose
 from mlx.backend.llvm.gemm.operand import Epilogue, Product, batch_offsets
-from mlx.backend.llvm.gemm.tile import UNIT_COL
+from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW
 from mlx.backend.llvm.gemm.unpacked import Unpacked, is_plain
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64
 
 SLOTS = (
     "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset", "m", "n", "k",
-    "a_row", "a_col", "b_row", "together", "items", "table", "dims",
+    "a_row", "a_col", "b_line", "together", "items", "table", "dims",
 )  # fmt: skip
 _ROWS, _COLUMNS, _DEPTH = 16, 32, 64  # that count as small
 _ITEMS = 64  # that count as many
 _LEAST = 1 << 15  # multiplications of a task
-_SCRATCH = 1024  # bytes of a worker: a vector for each of the rows
+_SUMS = 1024  # bytes of a worker's scratch: a vector for each of the rows,
+_PITCH = 320  # and of a line of a transposed matrix
+_SCRATCH = _SUMS + _DEPTH * _PITCH
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,14 @@ class SmallSpec:
     b_dtype: str
     accumulate: str
     rows: int
+    transposed: bool
     epilogue: Epilogue
 
     @property
     def key(self) -> str:
+        form = "gemmsmallt" if self.transposed else "gemmsmall"
         return (
-            f"gemmsmall|{self.a_dtype}|{self.b_dtype}|{self.accumulate}|{self.rows}|"
+            f"{form}|{self.a_dtype}|{self.b_dtype}|{self.accumulate}|{self.rows}|"
             f"{self.epilogue.key}"
         )
 
@@ -57,19 +62,43 @@ class _Small(Unpacked):
         state = spec.epilogue.begin(kernel, len(SLOTS))
         self.c = f.gep(scratch, f.mul(kernel.worker, i64(_SCRATCH)))
         self.a_row, self.a_col = (f.mul(self.slot(s), i64(self.a.size)) for s in ("a_row", "a_col"))
-        self.b_row = f.mul(self.slot("b_row"), i64(self.b.size))
+        line = f.mul(self.slot("b_line"), i64(self.b.size))
+        self.b_row = i64(_PITCH) if spec.transposed else line
+        self.right = Element(spec.accumulate, spec.accumulate) if spec.transposed else self.b
         first = f.mul(kernel.task, self.slot("together"))
         stop = f.min(f.add(first, self.slot("together")), self.slot("items"))
         item = f.loop(first, stop, i64(1))
         offsets = batch_offsets(kernel, self.slot("table"), self.slot("dims"), item.index, 2)
         context = spec.epilogue.batch(kernel, state, item.index)
+        right = f.gep(b, offsets[1])
+        if spec.transposed:
+            right = self._transposed(right, line)
         row = f.loop(i64(0), self.slot("m"), i64(spec.rows))
         col = f.loop(i64(0), self.slot("n"), i64(self.lanes))
-        self._block(f.gep(a, offsets[0]), f.gep(b, offsets[1]), row.index, col.index, context)
+        self._block(f.gep(a, offsets[0]), right, row.index, col.index, context)
         f.end_loop(col)
         f.end_loop(row)
         f.end_loop(item)
         f.ret()
+
+    def _transposed(self, b: Value, line: Value) -> Value:
+        """The right matrix with columns side by side, in scratch; behind the last column,
+        that one again."""
+        f, n, lanes = self.f, self.slot("n"), self.lanes
+        target = f.gep(self.c, i64(_SUMS))
+        col = f.loop(i64(0), n, i64(lanes))
+        k = f.loop(i64(0), self.slot("k"), i64(lanes))
+        last, left = f.sub(n, i64(1)), f.sub(self.slot("k"), k.index)
+        start = f.gep(b, f.mul(k.index, i64(self.b.size)))
+        lines = [f.gep(start, f.mul(f.min(f.add(col.index, i64(c)), last), line))
+                 for c in range(lanes)]  # fmt: skip
+        loaded = [self.b.load_run(f, at, lanes, left)[0] for at in lines]
+        to = f.gep(f.gep(target, f.mul(k.index, i64(_PITCH))), f.mul(col.index, i64(self.size)))
+        for r, value in enumerate(transpose(f, loaded)):
+            f.store(value, f.gep(to, i64(r * _PITCH)), self.size)
+        f.end_loop(k)
+        f.end_loop(col)
+        return target
 
     def _block(self, a: Value, b: Value, row: Value, col: Value, context: Any) -> None:
         """A vector of columns of some rows; behind the last row, that one again."""
@@ -80,9 +109,11 @@ class _Small(Unpacked):
             f.gep(a, f.mul(f.min(f.add(row, i64(r)), last), self.a_row))
             for r in range(self.spec.rows)
         ]
-        right = f.gep(b, f.mul(col, i64(self.b.size)))
+        right = f.gep(b, f.mul(col, i64(self.right.size)))
         k = f.loop(i64(0), self.slot("k"), i64(1), [const(self.type, 0)] * self.spec.rows)
-        (numbers,) = self.b.load_run(f, f.gep(right, f.mul(k.index, self.b_row)), self.lanes, count)
+        (numbers,) = self.right.load_run(
+            f, f.gep(right, f.mul(k.index, self.b_row)), self.lanes, count
+        )
         along = f.mul(k.index, self.a_col)
         sums = []
         for source, total in zip(rows, k.values, strict=True):
@@ -105,7 +136,7 @@ class _Small(Unpacked):
 
 def is_small(p: Product) -> bool:
     """Whether this is the kernel for a product of these sizes."""
-    if not is_plain(p) or p.b.layout != UNIT_COL or p.items < _ITEMS:
+    if not is_plain(p) or p.b.layout not in (UNIT_COL, UNIT_ROW) or p.items < _ITEMS:
         return False
     return 1 < p.m <= _ROWS and 1 < p.n <= _COLUMNS and 0 < p.k <= _DEPTH
 
@@ -114,13 +145,14 @@ def plan_small(p: Product) -> list[Command]:
     """As ``plan_gemm``, where ``is_small``."""
     a, b, m, n, k, items = p.a, p.b, p.m, p.n, p.k, p.items
     rows = 8 if m > 12 else next(r for r in (4, 8, 12) if m <= r)
-    spec = SmallSpec(a.dtype, b.dtype, p.accumulate, rows, p.epilogue)
+    transposed = b.layout == UNIT_ROW
+    spec = SmallSpec(a.dtype, b.dtype, p.accumulate, rows, transposed, p.epilogue)
     together = min(max(1, _LEAST // (m * n * k)), -(-items // (4 * p.workers)))
     extra = list(p.epilogue.consts)
     head = [
         *a.pointer.consts, *b.pointer.consts, *p.scratch(_SCRATCH * p.workers).consts, m, n, k,
-        a.row_stride, a.col_stride, b.row_stride, together, items, len(SLOTS) + len(extra),
-        len(p.batch),
+        a.row_stride, a.col_stride, b.col_stride if transposed else b.row_stride, together, items,
+        len(SLOTS) + len(extra), len(p.batch),
     ]  # fmt: skip
     total = items * n * k
     moved = total * SIZES[b.dtype] + items * m * k * SIZES[a.dtype]

@@ -75,10 +75,10 @@ class VectorProblem:
         return not plain or self.splits_x
 
     def scratch_bytes(self) -> int:
-        """Scratch of one worker: x, then the partial sums of the column-major form."""
+        """Scratch of one worker: x, then sums of the column-major form, finished and partial."""
         size = SIZES[self.accumulate]
         x = CHUNK * size + 256 if self.packs_x else 0
-        return x + lanes_of_order(self.accumulate) * self.sums_pitch + 256
+        return x + (lanes_of_order(self.accumulate) + 1) * self.sums_pitch + 256
 
     @property
     def sums_pitch(self) -> int:
