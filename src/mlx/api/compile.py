@@ -21,6 +21,7 @@ from mlx.base.tree import leaves, picker
 from mlx.graph import trace
 from mlx.graph.node import Node, ancestors, next_serial
 from mlx.ops import random
+from mlx.ops.chains import Chain
 from mlx.primitives.base import Pick, Source
 from mlx.primitives.custom import CompiledCall, Graph
 from mlx.transforms.replay import substitute
@@ -146,21 +147,10 @@ def _short(graph: Graph) -> Callable[[Sequence[Node]], list[Node]] | None:
     order = [n for n in ancestors(graph.outputs) if n.data is None]
     if len(order) > SHORT:
         return None
-    index: dict[Node, int] = {node: i for i, node in enumerate(graph.inputs)}
     known = [s for n in (*order, *graph.outputs) for s in (n, *n.inputs) if s.data is not None]
-    values = [node for node in dict.fromkeys(known) if node not in index]
-    for node in (*values, *order):
-        index[node] = len(index)
-    steps = [(n.primitive, [index[s] for s in n.inputs], n.shape, n.dtype) for n in order]
-    outputs = [index[node] for node in graph.outputs]
-
-    def recorded(inputs: Sequence[Node]) -> list[Node]:
-        nodes = [*inputs, *values]
-        for primitive, sources, shape, dtype in steps:
-            nodes.append(Node(primitive, tuple([nodes[i] for i in sources]), shape, dtype))
-        return [nodes[i] for i in outputs]
-
-    return recorded
+    values = [node for node in dict.fromkeys(known) if node not in graph.inputs]
+    chain = Chain([*graph.inputs, *values], order, graph.outputs)
+    return lambda inputs: chain.repeat(*inputs, *values)
 
 
 def _undo(call: Node) -> None:

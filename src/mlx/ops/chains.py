@@ -25,10 +25,11 @@ def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]
 
     def decorate(make: Callable[..., Node]) -> Callable[..., Node]:
         @lru_cache(KEPT, typed=True)
-        def chain(*key: Any) -> _Chain:
+        def chain(*key: Any) -> Chain:
             types, arguments = key[: 2 * count], key[2 * count :]
             nodes = [Node(None, (), *types[i : i + 2]) for i in range(0, 2 * count, 2)]
-            return _Chain(nodes, make(*nodes, *arguments))
+            result = make(*nodes, *arguments)
+            return Chain(nodes, ancestors([result], nodes[-1].serial), result)
 
         names = ", ".join([f"x{i}" for i in range(count)])
         types = ", ".join([f"x{i}.shape, x{i}.dtype" for i in range(count)])
@@ -63,23 +64,30 @@ def by_types_of_all(make: Callable[..., Node]) -> Callable[..., Node]:
     return recorded
 
 
-class _Chain:
-    """What was recorded of some nodes, to be repeated of others of the same types."""
+class Chain:
+    """What was recorded of some nodes, in order, to be repeated of others of the same types.
+
+    ``repeat`` takes the others and gives the result, or for several a list of them.
+    """
 
     __slots__ = ("_made", "_result", "_times", "repeat")
 
-    def __init__(self, given: list[Node], result: Node) -> None:
-        nodes = given + ancestors([result], given[-1].serial)
+    def __init__(
+        self, given: list[Node], recorded: list[Node], result: Node | Sequence[Node]
+    ) -> None:
+        nodes = given + recorded
         at = {node: i for i, node in enumerate(nodes)}
         self._made = [
             (n.primitive, tuple([at[source] for source in n.inputs]), n.shape, n.dtype)
             for n in nodes[len(given) :]
         ]
-        self._result = at[result]
+        self._result = (
+            at[result] if isinstance(result, Node) else tuple([at[node] for node in result])
+        )
         self._times = 0
-        self.repeat: Callable[..., Node] = self._by_steps
+        self.repeat: Callable[..., Any] = self._by_steps
 
-    def _by_steps(self, *given: Node) -> Node:
+    def _by_steps(self, *given: Node) -> Any:
         nodes = list(given)
         for primitive, inputs, shape, dtype in self._made:
             nodes.append(Node(primitive, tuple([nodes[i] for i in inputs]), shape, dtype))
@@ -88,11 +96,14 @@ class _Chain:
             structure = tuple([inputs for _, inputs, _, _ in self._made])
             constants = [part for p, _, s, d in self._made for part in (p, s, d)]
             self.repeat = _written(len(given), structure, self._result)(*constants)
-        return nodes[self._result]
+        result = self._result
+        return nodes[result] if isinstance(result, int) else [nodes[i] for i in result]
 
 
 @lru_cache(512)
-def _written(given: int, structure: tuple[tuple[int, ...], ...], result: int) -> Callable[..., Any]:
+def _written(
+    given: int, structure: tuple[tuple[int, ...], ...], result: int | tuple[int, ...]
+) -> Callable[..., Any]:
     """Straight-line code that records nodes of such inputs, to be bound to the rest of them."""
     names = [f"x{i}" for i in range(given + len(structure))]
     constants, lines = [], []
@@ -105,9 +116,13 @@ def _written(given: int, structure: tuple[tuple[int, ...], ...], result: int) ->
             f"{name}.inputs, {name}.data, {name}.serial = ({sources}), None, next_serial()",
         ]
     body = "".join([f"        {line}\n" for line in lines])
+    if isinstance(result, int):
+        made = names[result]
+    else:
+        made = f"[{', '.join([names[i] for i in result])}]"
     code = (
         f"def make({', '.join(constants)}):\n    def repeat({', '.join(names[:given])}):\n{body}"
-        f"        return {names[result]}\n    return repeat\n"
+        f"        return {made}\n    return repeat\n"
     )
     known: dict[str, Any] = {"new": Node.__new__, "Node": Node, "next_serial": next_serial}
     exec(code, known)

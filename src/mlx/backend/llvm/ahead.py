@@ -18,6 +18,7 @@ from mlx.compiler.nest import Apply, Load, Reduce
 LONGEST = 1 << 18
 """Bytes of a row (of one operand) beyond which the next one would drive it out of the cache."""
 LINE = 64
+WHOLE = slice(None)
 _CALL = 12
 
 
@@ -65,10 +66,17 @@ def distance(f: Function, s: Structure, access: int, inner: Value, step: Value) 
 
 
 def fetch(
-    f: Function, s: Structure, access: int, row: Value, j: Value, lanes: int, share: slice
+    f: Function,
+    s: Structure,
+    access: int,
+    row: Value,
+    j: Value,
+    lanes: int,
+    share: slice = WHOLE,
+    level: int = 3,
 ) -> None:
     """Ask for a share of the lines of a step of the inner loop, in a row of an operand."""
     size = dtype_named(s.accesses[access].dtype).size
     at = f.gep(row, f.mul(j, i64(size)))
     for line in range(0, lanes * size, LINE)[share]:
-        memory.prefetch(f, f.gep(at, i64(line)), 2)
+        memory.prefetch(f, f.gep(at, i64(line)), level)

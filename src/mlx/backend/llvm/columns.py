@@ -154,24 +154,16 @@ class _Columns(RowsKernel):
         loop = f.loop(self.j0, whole, i64(lanes))
         self._columns_body(loop.index, None, k_index)
         f.end_loop(loop)
-        some, done = f.label("tail"), f.label("whole")
-        f.branch_if(f.icmp("slt", whole, self.j1), some, done)
-        f.start(some)
-        self._columns_body(whole, memory.below(f, f.sub(self.j1, whole), lanes), k_index)
-        f.branch(done)
-        f.start(done)
+
+        def tail() -> None:
+            self._columns_body(whole, memory.below(f, f.sub(self.j1, whole), lanes), k_index)
+
+        f.where(f.icmp("slt", whole, self.j1), tail)
         self.fixed = outside
 
     def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
         """Rows are too far apart for the hardware to fetch ahead: the code asks for it."""
-        access = self.s.accesses[expression.access]
-        if access.kind == "unit" and access.moves[-1]:
-            f = self.f
-            ahead = f.mul(self._stride(expression.access, self.s.depth - 1), i64(AHEAD))
-            here = f.gep(self.pointers[expression.access], f.mul(j, i64(expression.dtype.size)))
-            step = self.spec.lanes * expression.dtype.size
-            for line in range(0, step, 64):
-                memory.prefetch(f, f.gep(here, f.add(ahead, i64(line))))
+        self._ask(expression, j, i64(AHEAD))
         return super()._load(expression, j, mask)
 
     def _columns_body(self, j: Value, mask: Value | None, k_index: Value) -> None:

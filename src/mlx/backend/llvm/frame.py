@@ -13,7 +13,7 @@ from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.positions import lane_steps
 from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.values import Value, i64
-from mlx.compiler.nest import Index
+from mlx.compiler.nest import Index, Load
 
 ROWS, INNER, ROWS_PER_TASK, INNER_CHUNK, INNER_CHUNKS = range(5)
 OUTER = 5
@@ -63,6 +63,17 @@ class Frame:
 
     following = 1
     """How many rows away the one is that a task visits next, or soon."""
+
+    pointers: list[Value]
+    """Where each operand's row starts."""
+
+    def _ask(self, load: Load, j: Value, rows: Value) -> None:
+        """Ask for what a step of the inner loop reads of an operand, so many rows on."""
+        access = self.s.accesses[load.access]
+        if access.kind == "unit" and access.moves[-1]:
+            step = self.f.mul(self._stride(load.access, self.s.depth - 1), rows)
+            row = self.f.gep(self.pointers[load.access], step)
+            ahead.fetch(self.f, self.s, load.access, row, j, self.spec.lanes)
 
     def _prepare_steps(self) -> None:
         """What the inner loop adds: distances to rows ahead, and the lanes of positions."""

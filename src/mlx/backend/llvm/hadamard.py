@@ -7,7 +7,6 @@ Rows shorter than a vector share one where they lie side by side.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import REGISTER, Lane
 from mlx.backend.llvm.target import host
-from mlx.backend.llvm.values import Value, i64, lane_consts, vector
+from mlx.backend.llvm.values import Value, float_bits, i64, lane_consts, vector
 from mlx.base.dtype import dtype_named
 from mlx.base.frozen import dataclass
 
@@ -53,7 +52,7 @@ def plan_hadamard(
         spec = HadamardSpec(out.dtype, size, view.depth, units, stream=size >= spec.lanes)
     each = split_rows(rows, row, workers)
     nbytes = size * accumulator(dtype).size
-    consts = [rows, each, _bits(primitive.scale), elements if pitch else size, pitch]
+    consts = [rows, each, float_bits(primitive.scale), elements if pitch else size, pitch]
     consts += [*scratch(nbytes * workers).consts, nbytes, *view.consts]
     flops = elements * (size.bit_length() - 1)
     return [Command(spec, consts, -(-rows // each), "Hadamard", 2 * elements * dtype.size, flops)]
@@ -66,11 +65,6 @@ def _dense(view: Along, nbytes: int) -> bool:
 
 def _aligned(view: View) -> bool:
     return all(n % 64 == 0 for n in (view.pointer.offset, *view.strides))
-
-
-def _bits(number: float) -> int:
-    """A float64 as the integer with its bits."""
-    return int(struct.unpack("<q", struct.pack("<d", number))[0])
 
 
 @dataclass(frozen=True)

@@ -333,6 +333,20 @@ class Function:
             self.phi(a.type, [(a, here), (b, there)]) for a, b in zip(first, second, strict=True)
         ]
 
+    def changed(
+        self, condition: Value, values: Sequence[Value], change: Callable[[], Sequence[Value]]
+    ) -> list[Value]:
+        """The values, or where a condition holds those that ``change`` makes of them."""
+        before, yes, done = self.block, self.label("yes"), self.label("done")
+        self.branch_if(condition, yes, done)
+        self.start(yes)
+        made = change()
+        after = self.block
+        self.branch(done)
+        self.start(done)
+        pairs = zip(values, made, strict=True)
+        return [a if a is b else self.phi(a.type, [(a, before), (b, after)]) for a, b in pairs]
+
     def ret(self, value: Value | None = None) -> None:
         self.do("ret void" if value is None else f"ret {value.type} {value.ref}")
 

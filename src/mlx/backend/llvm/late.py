@@ -113,13 +113,8 @@ class _Late(RowsKernel):
     def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
         """Asks for the rows of the next turn, which lie too far ahead for the hardware to.
         (Where rows are reduced too, passes over them leave it the time.)"""
-        access = self.s.accesses[expression.access]
-        if self.single_pass and access.kind == "unit" and access.moves[-1]:
-            f = self.f
-            turn = f.mul(self._stride(expression.access, self.s.depth - 1), i64(self.following))
-            here = f.gep(self.pointers[expression.access], f.mul(j, i64(expression.dtype.size)))
-            for line in range(0, self.spec.lanes * expression.dtype.size, 64):
-                memory.prefetch(f, f.gep(here, f.add(turn, i64(line))))
+        if self.single_pass:
+            self._ask(expression, j, i64(self.following))
         return super()._load(expression, j, mask)
 
     def _full(

@@ -82,15 +82,11 @@ def store_unit(
 
 def _store_near(f: Function, raw: Value, address: Value, align: int, near: Value) -> None:
     """An ordinary store where ``near`` holds, elsewhere one around the caches."""
-    within, around, done = f.label("within"), f.label("around"), f.label("stored")
-    f.branch_if(near, within, around)
-    f.start(within)
-    f.store(raw, address, align)
-    f.branch(done)
-    f.start(around)
-    f.store(raw, address, 64, nontemporal=True)
-    f.branch(done)
-    f.start(done)
+    f.where(
+        near,
+        lambda: f.store(raw, address, align),
+        lambda: f.store(raw, address, 64, nontemporal=True),
+    )
 
 
 def load_splat(e: LaneEmitter, address: Value, dtype: Dtype) -> Lane:

@@ -138,23 +138,14 @@ class RowsKernel(Frame):
         self, number: int, whole: Value, reduces: list[int], totals: list[Lane]
     ) -> list[Lane]:
         f = self.f
-        before = f.block
-        some, done = f.label("tail"), f.label("whole")
-        f.branch_if(f.icmp("slt", whole, self.j1), some, done)
-        f.start(some)
-        mask = memory.below(f, f.sub(self.j1, whole), self.spec.lanes)
-        merged = self._body(number, whole, mask, reduces, totals)
-        after = f.block
-        f.branch(done)
-        f.start(done)
-        out = []
-        for old, new in zip(totals, merged, strict=True):
-            parts = [
-                f.phi(p.type, [(p, before), (q, after)])
-                for p, q in zip(old.parts, new.parts, strict=True)
-            ]
-            out.append(Lane(old.dtype, *parts))
-        return out
+
+        def merged() -> list[Value]:
+            mask = memory.below(f, f.sub(self.j1, whole), self.spec.lanes)
+            lanes = self._body(number, whole, mask, reduces, totals)
+            return [p for lane in lanes for p in lane.parts]
+
+        parts = [p for lane in totals for p in lane.parts]
+        return regroup(totals, f.changed(f.icmp("slt", whole, self.j1), parts, merged))
 
     def _body(
         self, number: int, j: Value, mask: Value | None, reduces: list[int], totals: list[Lane]
@@ -182,7 +173,7 @@ class RowsKernel(Frame):
         """Ask for this pass's share of the lines of the next row."""
         for access, distance in self.distances.items():
             row = self.f.gep(self.pointers[access], distance)
-            ahead.fetch(self.f, self.s, access, row, j, self.spec.lanes, share)
+            ahead.fetch(self.f, self.s, access, row, j, self.spec.lanes, share, 2)
 
     def _value(
         self, v: int, number: int, j: Value, mask: Value | None, known: dict[int, Lane]

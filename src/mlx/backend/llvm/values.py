@@ -89,6 +89,11 @@ def lane_consts(type: str, numbers: Sequence[float]) -> Value:
     return Value("<" + ", ".join(f"{element} {literal(element, n)}" for n in numbers) + ">", type)
 
 
+def float_bits(number: float) -> int:
+    """A float64 as the integer with its bits."""
+    return int(struct.unpack("<q", struct.pack("<d", number))[0])
+
+
 def i64(number: int) -> Value:
     return Value(str(number), "i64")
 

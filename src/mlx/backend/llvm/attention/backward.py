@@ -172,16 +172,12 @@ class _Backward(Blocks):
         if across is None:
             self._weigh_all(keys, None)
             return
-        then, otherwise, after = f.label("across"), f.label("inside"), f.label("after")
-        f.branch_if(across, then, otherwise)
-        f.start(then)
-        self.store_limits(first)
-        self._weigh_all(keys, self.limits(key))
-        f.branch(after)
-        f.start(otherwise)
-        self._weigh_all(keys, None)
-        f.branch(after)
-        f.start(after)
+
+        def limited() -> None:
+            self.store_limits(first)
+            self._weigh_all(keys, self.limits(key))
+
+        f.where(across, limited, lambda: self._weigh_all(keys, None))
 
     def _weigh_all(self, keys: Value, limits: list[Value] | None) -> None:
         f = self.f

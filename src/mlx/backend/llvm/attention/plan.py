@@ -5,7 +5,6 @@ Block sizes follow from sizes alone, never from the number of workers.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -24,6 +23,7 @@ from mlx.backend.llvm.attention.forward import FORWARD_SLOTS, ForwardSpec
 from mlx.backend.llvm.attention.tile import KEYS, Tile, tile_for
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import batch_table, round_up
+from mlx.backend.llvm.values import float_bits
 
 Scratch = Callable[[int], Pointer]
 _FEATURES = 16384  # rows of a task's block times features: what stays in the second-level cache
@@ -80,7 +80,7 @@ class Group:
         self.items = prod(self.batch)
         self.dtype = q.dtype
         self.tile: Tile = tile_for(q.dtype)
-        self.scale = struct.unpack("<q", struct.pack("<d", primitive.scale))[0]
+        self.scale = float_bits(primitive.scale)
 
     def queries(self, operand: Operand) -> Strides:
         """[..., T, H, D]."""

@@ -96,13 +96,11 @@ class _Columns:
 
     def _start(self, places: list[Value], more: Value) -> list[Value]:
         f, type = self.f, self.tile.type
-        before, resume, ready = f.block, f.label("resume"), f.label("ready")
-        f.branch_if(more, resume, ready)
-        f.start(resume)
-        old = [f.load(p, type, self.tile.itemsize) for p in places]
-        f.branch(ready)
-        f.start(ready)
-        return [f.phi(type, [(const(type, 0), before), (v, resume)]) for v in old]
+
+        def old() -> list[Value]:
+            return [f.load(p, type, self.tile.itemsize) for p in places]
+
+        return f.changed(more, [const(type, 0)] * len(places), old)
 
     def _along(self, sums: list[Value], a: Value, a_rows: list[Value], b: Value) -> list[Value]:
         f, tile, element = self.f, self.tile, self.element

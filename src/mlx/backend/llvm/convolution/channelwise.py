@@ -151,6 +151,15 @@ class Channelwise:
         end = f.min(f.select(f.icmp("sge", room, i64(0)), end, i64(0)), positions)
         return begin, end
 
+    inside: tuple[Value, Value]
+    """Of the line at hand, where a subclass asks :meth:`within`."""
+
+    def within(self, first: Value, together: int) -> Value:
+        """Whether a block of positions sees all taps of the last axis."""
+        f, (begin, end) = self.f, self.inside
+        there = f.icmp("sge", first, begin)
+        return f.op("and", there, f.icmp("sle", f.add(first, i64(together)), end))
+
     def _blocks(
         self, source: Value, row: Value, first: Value, count: int, taps: tuple[Value, Value]
     ) -> None:
@@ -236,13 +245,11 @@ class Channelwise:
     def whole_or_part(self, left: Value, store: Callable[[Value | None], None]) -> None:
         """``store(None)`` of whole vectors, or with a mask of the ``left`` lanes that are there."""
         f = self.f
-        whole, part, done = f.label("whole"), f.label("part"), f.label("stored")
-        f.branch_if(f.icmp("sge", left, i64(self.lanes)), whole, part)
-        for label in (whole, part):
-            f.start(label)
-            store(None if label is whole else first_lanes(f, left, self.lanes))
-            f.branch(done)
-        f.start(done)
+        f.where(
+            f.icmp("sge", left, i64(self.lanes)),
+            lambda: store(None),
+            lambda: store(first_lanes(f, left, self.lanes)),
+        )
 
     def plain_place(self, context: Any) -> tuple[Value, Value] | None:
         """Where the result lies and the bytes of a row, if sums are stored as they are."""

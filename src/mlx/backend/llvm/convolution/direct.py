@@ -95,15 +95,12 @@ class _Direct(Channelwise):
     def _tiles(self, source: Value, row: Value) -> None:
         """One block of outputs, for all positions of a line."""
         f, positions = self.f, self.counts[2]
-        begin, end = self.inside
         whole = self.in_whole_blocks(self.tiles[0].rows, self.tiles[-1].rows)
         for kind, first, last in ((0, i64(0), whole), (-1, whole, positions)):
             tile, edge = self.tiles[kind], self.edges[kind]
             loop = f.loop(first, last, i64(tile.rows))
             there = f.icmp("ne", self.slot("lies"), i64(0))
-            there = f.op("and", there, f.icmp("sge", loop.index, begin))
-            behind = f.add(loop.index, i64(tile.rows))
-            there = f.op("and", there, f.icmp("sle", behind, end))
+            there = f.op("and", there, self.within(loop.index, tile.rows))
             count = f.min(f.sub(positions, loop.index), i64(tile.rows))
             here = f.add(row, f.mul(loop.index, self.slot("x_rows")))
             stored = self._target(here, count, tile.rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from mlx.backend.llvm.abi import Operand
 from mlx.backend.llvm.convolution.geometry import Phase, Run, Three, three
@@ -167,12 +167,8 @@ class _Pack:
             [f.gep(here, i64(self.lanes * self.element.size)), f.gep(to, i64(self.vector_bytes))],
         )
         left = f.sub(length, whole)
-        part, done = f.label("part"), f.label("done")
-        f.branch_if(f.icmp("sgt", left, i64(0)), part, done)
-        f.start(part)
-        self._copy_vector(here, to, positions, left)
-        f.branch(done)
-        f.start(done)
+        rest = partial(self._copy_vector, here, to, positions, left)
+        f.where(f.icmp("sgt", left, i64(0)), rest)
 
     def _copy_vector(self, source: Value, to: Value, positions: Value, left: Value | None) -> None:
         f, load = self.f, self.element.load_bits if self.raw else self._load_wide

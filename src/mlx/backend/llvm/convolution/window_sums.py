@@ -8,6 +8,7 @@ the same chain as in ``channel_sums``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from mlx.backend.llvm.convolution.channelwise import SLOTS, Channelwise
 from mlx.backend.llvm.convolution.lanes import Share
@@ -118,23 +119,9 @@ class _WindowSums(Channelwise):
 
     def _block(self, here: Value, first: Value, sums: list[Value]) -> list[Value]:
         """A block of positions, inside the input or at its edge."""
-        f, together = self.f, self.spec.together
-        begin, end = self.inside
-        there = f.icmp("sge", first, begin)
-        there = f.op("and", there, f.icmp("sle", f.add(first, i64(together)), end))
-        middle, edge, done = f.label("middle"), f.label("edge"), f.label("done")
-        f.branch_if(there, middle, edge)
-        found = []
-        for label, at_edge in ((middle, False), (edge, True)):
-            f.start(label)
-            found.append((self._window(here, first, together, sums, at_edge), f.block))
-            f.branch(done)
-        f.start(done)
-        (inside, from_middle), (outside, from_edge) = found
-        return [
-            f.phi(self.type, [(a, from_middle), (b, from_edge)])
-            for a, b in zip(inside, outside, strict=True)
-        ]
+        window = partial(self._window, here, first, self.spec.together, sums)
+        there = self.within(first, self.spec.together)
+        return self.f.either(there, partial(window, False), partial(window, True))
 
     def _window(
         self, here: Value, first: Value, count: int, sums: list[Value], at_edge: bool
@@ -153,18 +140,12 @@ class _WindowSums(Channelwise):
             if i and i % _GROUP == 0:
                 here = f.gep(here, f.mul(self.strides[2], i64(_GROUP)))
             address = f.gep(here, f.mul(self.strides[2], i64(i % _GROUP)))
-            if not at_edge:
-                sums = self._element(i, address, factors, sums)
-                continue
-            before, inside, after = f.block, f.label("inside"), f.label("after")
-            f.branch_if(f.icmp("ult", f.add(start, i64(i)), self.sizes[2]), inside, after)
-            f.start(inside)
-            added = self._element(i, address, factors, sums)
-            inside = f.block
-            f.branch(after)
-            f.start(after)
-            pairs = zip(sums, added, strict=True)
-            sums = [a if a is b else f.phi(self.type, [(a, before), (b, inside)]) for a, b in pairs]
+            add = partial(self._element, i, address, factors, sums)
+            if at_edge:
+                there = f.icmp("ult", f.add(start, i64(i)), self.sizes[2])
+                sums = f.changed(there, sums, add)
+            else:
+                sums = add()
         return sums
 
     def _element(

@@ -7,6 +7,7 @@ reach beyond the input branch around what is not there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from mlx.backend.llvm.convolution.channelwise import Channelwise, ChannelwiseSpec
 from mlx.backend.llvm.gemm.elements import first_lanes, multiply_add, prefetch
@@ -48,18 +49,11 @@ class _Windows(Channelwise):
         whole = self.in_whole_blocks(together, FEW)
         block = f.loop(i64(0), whole, i64(together))
         first = block.index
-        begin, end = self.inside
-        there = f.icmp("sge", first, begin)
-        there = f.op("and", there, f.icmp("sle", f.add(first, i64(together)), end))
-        middle, edge, done = f.label("middle"), f.label("edge"), f.label("done")
-        f.branch_if(there, middle, edge)
-        f.start(middle)
-        self._window(source, row, first, together, False)
-        f.branch(done)
-        f.start(edge)
-        self._window(source, row, first, together, True)
-        f.branch(done)
-        f.start(done)
+        f.where(
+            self.within(first, together),
+            lambda: self._window(source, row, first, together, False),
+            lambda: self._window(source, row, first, together, True),
+        )
         f.end_loop(block)
         last = f.loop(whole, positions, i64(FEW))
         self._window(source, row, last.index, FEW, True)
@@ -130,18 +124,8 @@ class _Windows(Channelwise):
             if i and i % _GROUP == 0:
                 here = f.gep(here, f.mul(self.strides[2], i64(_GROUP)))
             address = f.gep(here, f.mul(self.strides[2], i64(i % _GROUP)))
-            if there is None:
-                sums = self._one_element(i, address, factors, sums)
-                continue
-            before, inside, after = f.block, f.label("inside"), f.label("after")
-            f.branch_if(there[i], inside, after)
-            f.start(inside)
-            added = self._one_element(i, address, factors, sums)
-            inside = f.block
-            f.branch(after)
-            f.start(after)
-            pairs = zip(sums, added, strict=True)
-            sums = [a if a is b else f.phi(self.type, [(a, before), (b, inside)]) for a, b in pairs]
+            add = partial(self._one_element, i, address, factors, sums)
+            sums = add() if there is None else f.changed(there[i], sums, add)
         return sums
 
     def _one_element(

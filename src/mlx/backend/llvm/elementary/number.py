@@ -222,14 +222,9 @@ def repair(
 ) -> list[Number]:
     """The values; where the condition holds those of ``compute``, run if some lane needs it."""
     f = condition.f
-    before, slow, done = f.block, f.label("repair"), f.label("repaired")
-    f.branch_if(any_lane(condition), slow, done)
-    f.start(slow)
-    picked = [where(condition, new, old) for new, old in zip(compute(), values, strict=True)]
-    after = f.block
-    f.branch(done)
-    f.start(done)
-    return [
-        Number(f, f.phi(old.v.type, [(old.v, before), (new.v, after)]))
-        for old, new in zip(values, picked, strict=True)
-    ]
+
+    def picked() -> list[Value]:
+        return [where(condition, new, old).v for new, old in zip(compute(), values, strict=True)]
+
+    old = [value.v for value in values]
+    return [Number(f, v) for v in f.changed(any_lane(condition), old, picked)]

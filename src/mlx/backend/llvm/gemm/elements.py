@@ -209,13 +209,8 @@ def whole_then_edge(
     run = f.loop(i64(0), whole, width)
     step(run.index, None)
     f.end_loop(run)
-    edge, after = f.label("edge"), f.label("after")
     rest = f.sub(count, whole)
-    f.branch_if(f.icmp("sgt", rest, i64(0)), edge, after)
-    f.start(edge)
-    step(whole, rest)
-    f.branch(after)
-    f.start(after)
+    f.where(f.icmp("sgt", rest, i64(0)), lambda: step(whole, rest))
 
 
 def multiply_add(f: Function, a: Value, b: Value, c: Value, fused: bool) -> Value:

@@ -7,6 +7,7 @@ Each element is one chain of FMAs over k, as where columns lie side by side.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
@@ -86,17 +87,9 @@ class FewTransposed(Unpacked):
         zeros = [const(self.type, 0)] * self.spec.rows
         loop = f.loop(i64(0), self.whole, i64(self.step), zeros)
         sums = f.end_loop(loop, self._add(lines, loop.index, loop.values, None))
-        before, part, ready = f.block, f.label("part"), f.label("ready")
         left = f.sub(self.slot("k"), self.whole)
-        f.branch_if(f.icmp("sgt", left, i64(0)), part, ready)
-        f.start(part)
-        ended = self._add(lines, self.whole, sums, left)
-        part = f.block
-        f.branch(ready)
-        f.start(ready)
-        return [
-            f.phi(self.type, [(s, before), (e, part)]) for s, e in zip(sums, ended, strict=True)
-        ]
+        rest = partial(self._add, lines, self.whole, sums, left)
+        return f.changed(f.icmp("sgt", left, i64(0)), sums, rest)
 
     def _add(
         self, lines: list[Value], k: Value, sums: list[Value], left: Value | None

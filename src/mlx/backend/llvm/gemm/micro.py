@@ -90,15 +90,12 @@ class _Micro:
     def _start(self, c: Value, more: Value) -> list[Value]:
         f = self.f
         count = self.rows * self.vectors * self.tile.planes
-        before, resume, ready = f.block, f.label("resume"), f.label("ready")
-        f.branch_if(more, resume, ready)
-        f.start(resume)
         size = self.tile.itemsize
-        old = [f.load(self._c_address(c, p), self.type, size) for p in range(count)]
-        f.branch(ready)
-        f.start(ready)
-        zero = const(self.type, 0)
-        return [f.phi(self.type, [(zero, before), (value, resume)]) for value in old]
+
+        def old() -> list[Value]:
+            return [f.load(self._c_address(c, p), self.type, size) for p in range(count)]
+
+        return f.changed(more, [const(self.type, 0)] * count, old)
 
     def _a_address(self, a: list[Value], row: int, plane: int) -> Value:
         f, tile = self.f, self.tile

@@ -89,19 +89,16 @@ class Columns(Form):
             offset = i64(lane * self.spec.sums_pitch)
             return [f.load(f.gep(at, offset), self.type, self.size) for at in first]
         low = self._subtree(first, lane, 2 * step)
-        both, alone, ready = f.label("both"), f.label("alone"), f.label("ready")
-        f.branch_if(f.icmp("sgt", self.depth, i64(lane + step)), both, alone)
-        f.start(both)
-        high = self._subtree(first, lane + step, 2 * step)
-        added = [f.add(a, b) for a, b in zip(low, high, strict=True)]
-        both = f.block
-        f.branch(ready)
-        f.start(alone)
-        if 2 * step == self.order:
-            low = [f.add(value, const(self.type, 0)) for value in low]
-        f.branch(ready)
-        f.start(ready)
-        return [f.phi(self.type, [(a, both), (b, alone)]) for a, b in zip(added, low, strict=True)]
+
+        def both() -> list[Value]:
+            high = self._subtree(first, lane + step, 2 * step)
+            return [f.add(a, b) for a, b in zip(low, high, strict=True)]
+
+        def alone() -> list[Value]:
+            is_leaf = 2 * step == self.order
+            return [f.add(value, const(self.type, 0)) for value in low] if is_leaf else low
+
+        return f.either(f.icmp("sgt", self.depth, i64(lane + step)), both, alone)
 
     def _accumulate(self, start: Value, lanes: Value, together: int) -> None:
         """Rows k, k + order, ... of the matrix, k from ``start``, onto the sums of its lane."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mlx.backend.llvm.gemm.elements import Element, first_lanes, prefetch
 from mlx.backend.llvm.gemm.tile import UNIT_COL
 from mlx.backend.llvm.gemm.vector_form import CHUNK, Form
@@ -36,17 +38,9 @@ class Rows(Form):
         whole = f.sub(self.depth, f.op("urem", self.depth, i64(self.order)))
         loop = f.loop(i64(0), whole, i64(self.order), zeros)
         sums = f.end_loop(loop, self._step(matrices, loop.index, loop.values, None))
-        before, part, ready = f.block, f.label("part"), f.label("ready")
         left = f.sub(self.depth, whole)
-        f.branch_if(f.icmp("sgt", left, i64(0)), part, ready)
-        f.start(part)
-        ended = self._step(matrices, whole, sums, left)
-        part = f.block
-        f.branch(ready)
-        f.start(ready)
-        sums = [
-            f.phi(self.type, [(a, before), (b, part)]) for a, b in zip(sums, ended, strict=True)
-        ]
+        rest = partial(self._step, matrices, whole, sums, left)
+        sums = f.changed(f.icmp("sgt", left, i64(0)), sums, rest)
         rows = [sums[n : n + per_row] for n in range(0, len(sums), per_row)]
         return [self._fold([row[p :: self.planes] for row in rows]) for p in range(self.planes)]
 

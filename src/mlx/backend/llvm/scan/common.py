@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import accumulator
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import Lane
-from mlx.backend.llvm.values import Value, i64
+from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.dtype import dtype_named
 from mlx.base.frozen import dataclass
 
@@ -51,6 +52,15 @@ class Scan:
 
     def scaled(self, index: Value) -> Value:
         return self.f.mul(index, i64(self.dtype.size))
+
+    def bytes_to(self, at: Value, places: Sequence[int], step: Value, mask: Value | None) -> Value:
+        """Bytes to elements ``step`` apart, so many places behind ``at``; outside a mask 0."""
+        f, lanes = self.f, len(places)
+        type = vector(lanes, "i64")
+        indices = f.add(f.splat(at, lanes), lane_consts(type, places))
+        if mask is not None:
+            indices = f.select(mask, indices, const(type, 0))
+        return f.mul(indices, f.splat(step, lanes))
 
     def narrowed(self, y: Lane) -> Lane:
         return y if self.acc is self.dtype else self.e.rounded(y.v, self.dtype)

@@ -13,7 +13,7 @@ from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.scan.common import Scan, ScanSpec
 from mlx.backend.llvm.staging import transposed
-from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
+from mlx.backend.llvm.values import Value, const, i64
 from mlx.base.frozen import dataclass
 
 SIDE = 8
@@ -113,10 +113,5 @@ class LineScan(Scan):
 
     def _gathered(self, pointer: Value, at: Value, step: Value, mask: Value | None) -> Lane:
         """Elements that lie apart; outside a mask the row's first."""
-        f, e = self.f, self.e
-        type = vector(SIDE, "i64")
-        indices = f.add(f.splat(at, SIDE), lane_consts(type, range(SIDE)))
-        if mask is not None:
-            indices = f.select(mask, indices, const(type, 0))
-        offsets = f.mul(indices, f.splat(step, SIDE))
-        return memory.load_strided(e, memory.moved(f, pointer, offsets), self.dtype)
+        offsets = self.bytes_to(at, range(SIDE), step, mask)
+        return memory.load_strided(self.e, memory.moved(self.f, pointer, offsets), self.dtype)

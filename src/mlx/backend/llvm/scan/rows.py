@@ -146,12 +146,8 @@ class RowScan(BlockScan):
         index = f.add(self._commands(row), following)
         ends = f.icmp("eq", number, i64(SUPER - 1))
         more = f.icmp("slt", f.mul(following, i64(SUPER)), k.const(5))
-        last, done = f.label("last"), f.label("left")
-        f.branch_if(f.op("and", ends, more), last, done)
-        f.start(last)
-        self._store_total(total, self._place(before, index))
-        f.branch(done)
-        f.start(done)
+        last = f.op("and", ends, more)
+        f.where(last, lambda: self._store_total(total, self._place(before, index)))
 
     def _whole_row(self, row: Value) -> None:
         f = self.f
@@ -275,14 +271,10 @@ class RowScan(BlockScan):
     def _gathered(self, pointer: Value, at: Value, number: int, mask: Value | None) -> Lane:
         """Vector ``number`` of a block whose elements lie apart."""
         f, e, lanes = self.f, self.e, self.e.lanes
-        type = vector(lanes, "i64")
         places = [divmod(number * lanes + i, self.width) for i in range(lanes)]
-        indices = f.add(f.splat(at, lanes), lane_consts(type, [q for q, _ in places]))
-        if mask is not None:
-            indices = f.select(mask, indices, const(type, 0))
-        offsets = f.mul(indices, f.splat(self.code.steps[0], lanes))
+        offsets = self.bytes_to(at, [q for q, _ in places], self.code.steps[0], mask)
         if self.width > 1:
-            columns = lane_consts(type, [r for _, r in places])
+            columns = lane_consts(vector(lanes, "i64"), [r for _, r in places])
             offsets = f.add(offsets, f.mul(columns, f.splat(self.beside, lanes)))
         addresses = memory.moved(f, pointer, offsets)
         return Lane(self.acc, *memory.load_strided(e, addresses, self.dtype).parts)

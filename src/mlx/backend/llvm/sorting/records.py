@@ -208,9 +208,4 @@ def restore_where(
     target: Value,
 ) -> None:
     """Restore the signs of a row's zeros under a condition."""
-    restore, done = f.label("signs"), f.label("signed")
-    f.branch_if(seen, restore, done)
-    f.start(restore)
-    record.restore_zeros(f, n, source, steps[0], target, steps[1])
-    f.branch(done)
-    f.start(done)
+    f.where(seen, lambda: record.restore_zeros(f, n, source, steps[0], target, steps[1]))
