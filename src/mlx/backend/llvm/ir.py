@@ -8,6 +8,7 @@ functions, constants and declarations of one object.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from mlx.backend.llvm.values import (
     Value,
@@ -37,9 +38,15 @@ class Loop:
 
 
 class Module:
-    """The functions and declarations of one object."""
+    """The functions and declarations of one object.
 
-    def __init__(self) -> None:
+    With ``apart``, routines that many kernels share are declared only: they have objects of their
+    own, which ``routines`` names.
+    """
+
+    def __init__(self, apart: bool = False) -> None:
+        self.apart = apart
+        self.routines: dict[str, Routine] = {}
         self.functions: list[Function] = []
         self.declarations: dict[str, str] = {}
         self.globals: dict[str, str] = {}
@@ -50,6 +57,14 @@ class Module:
         function = Function(self, name, params, result, internal)
         self.functions.append(function)
         return function
+
+    def routine(self, name: str, params: Sequence[str], write: Callable[[Function], None]) -> None:
+        """A function that is the same in every kernel that names it."""
+        if self.apart:
+            self.declare(name, "void", params)
+            self.routines[name] = Routine(name, params, write)
+        elif not self.has(name):
+            write(self.function(name, params, internal=True))
 
     def has(self, name: str) -> bool:
         return any(f.name == name for f in self.functions)
@@ -75,6 +90,21 @@ class Module:
         parts += self.declarations.values()
         parts.append(f"attributes #0 = {{ nounwind {attributes} }}")
         return "\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True)
+class Routine:
+    """A function with an object of its own, which many kernels share."""
+
+    name: str
+    params: Sequence[str]
+    write: Callable[[Function], None]
+
+    def text(self, attributes: str) -> str:
+        """Its IR."""
+        module = Module()
+        self.write(module.function(self.name, self.params))
+        return module.text(attributes)
 
 
 class Function:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from mlx.backend.llvm import jit
@@ -31,21 +32,42 @@ _kernels: OrderedDict[str, jit.Library] = OrderedDict()
 
 def kernel(spec: KernelSpec) -> jit.Library:
     """The compiled kernel of a spec: from memory, from disk, or compiled now."""
-    key = spec.key
-    found = _kernels.get(key)
-    if found is None:
-        found = jit.compile_cached(key, lambda: kernel_text(spec), ["kernel"])
-        _kernels[key] = found
-        if len(_kernels) > KERNELS:
-            _kernels.popitem(last=False)
-    return found
+    return kernels([spec], 1)[0]
+
+
+def kernels(specs: Sequence[KernelSpec], threads: int) -> list[jit.Library]:
+    """The compiled kernels of many specs; those to compile share ``threads``."""
+    keys = [spec.key for spec in specs]
+    found = {key: _kernels[key] for key in keys if key in _kernels}
+    missing = {
+        key: partial(_source, spec)
+        for key, spec in zip(keys, specs, strict=True)
+        if key not in found
+    }
+    if missing:
+        for key, library in jit.compile_all(missing, ["kernel"], threads):
+            found[key] = _kernels[key] = library
+            if len(_kernels) > KERNELS:
+                _kernels.popitem(last=False)
+    return [found[key] for key in keys]
 
 
 def kernel_text(spec: KernelSpec) -> str:
-    """The IR of one kernel."""
+    """The IR of one kernel, with all routines that it calls."""
     module = Module()
     spec.emit(module, "kernel")
     return module.text(host().attributes())
+
+
+def _source(spec: KernelSpec) -> jit.Source:
+    """The IR of one kernel, and how to get that of what it shares with others."""
+    module = Module(apart=True)
+    spec.emit(module, "kernel")
+    attributes = host().attributes()
+    routines = {
+        name: partial(routine.text, attributes) for name, routine in module.routines.items()
+    }
+    return jit.Source(module.text(attributes), routines)
 
 
 class Executable:
@@ -230,6 +252,8 @@ def build_executable(
     result.segments = []
     table: list[Any] = []
     libraries: list[jit.Library] = []
+    specs = [c.spec for c in result.commands if isinstance(c, Command)]
+    compiled = iter(kernels(specs, workers))
     for command in result.commands:
         if isinstance(command, HostCall):
             if table:
@@ -237,7 +261,7 @@ def build_executable(
             result.segments.append(command)
             table, libraries = [], []
             continue
-        library = kernel(command.spec)
+        library = next(compiled)
         libraries.append(library)
         table.append((library.address("kernel"), command.consts, command.tasks))
     if table:
