@@ -13,14 +13,16 @@ from mlx.backend.llvm.arena import ALIGN, place_temps
 from mlx.backend.llvm.executor import BASES, CALL
 from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.lapack import failure
 from mlx.backend.llvm.lower import FIRST, lower
 from mlx.backend.llvm.target import host
+from mlx.base.lazy import LazyModule
 from mlx.base.tree import picker
 from mlx.compiler.donate import check_ahead, donations, may_fail
 from mlx.compiler.plan import make_plan
 from mlx.compiler.steps import Plan
 from mlx.graph.node import Node
+
+lapack = LazyModule("mlx.backend.llvm.lapack")
 
 KERNELS = 8192
 _CHECKED = {GATHER: "gather", SCATTER: "scatter"}
@@ -144,7 +146,7 @@ class Executable:
 
     def error(self, status: Sequence[int]) -> Exception:
         """The exception for a status block that a kernel filled."""
-        if message := failure(status):
+        if message := lapack.failure(status):
             return ValueError(message)
         code, index, size, width = status
         what = f"index {index} is" if width == 1 else f"a window of {width} at {index} is"
