@@ -6,6 +6,7 @@ lets one call in at a time; the call that takes nearly all the time goes around 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import queue
@@ -102,25 +103,30 @@ class Emission:
 
     def objects(self) -> dict[str, bytes]:
         """The objects of all texts by key; raises what went wrong with any."""
-        try:
-            while self._emit_one(block=False):
-                pass
-        finally:
-            while not self._texts.empty():  # interrupted: nobody needs the rest
-                self._emit_none()
-            for _ in self._helpers:
-                self._texts.put((1, next(self._numbers), "", ""))
-            for helper in self._helpers:
-                helper.join()
+        while self._emit_one(block=False):
+            pass
+        self._end()
         if self._failure is not None:
             raise self._failure
         return self._objects
 
-    def _emit_none(self) -> None:
-        try:
-            self._texts.get_nowait()
-        except queue.Empty:
-            return
+    def _end(self) -> None:
+        """Let the helpers end what they are at, and wait for them."""
+        for _ in self._helpers:
+            self._texts.put((1, next(self._numbers), "", ""))
+        for helper in self._helpers:
+            helper.join()
+        self._helpers.clear()
+
+    def __enter__(self) -> Emission:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Without ``objects``, since something went wrong, the rest is let go."""
+        with contextlib.suppress(queue.Empty):
+            while self._helpers:
+                self._texts.get_nowait()
+        self._end()
 
     def _emit_one(self, block: bool) -> bool:
         """Emit a text; False where there is none."""

@@ -92,17 +92,18 @@ def compile_all(
             yield key, library
     if not missing:
         return
-    emission, names = Emission(threads), {}
-    wanted: dict[str, Callable[[], str]] = {}
-    for key in missing:
-        source = sources[key]()
-        names[key] = list(source.routines)
-        emission.add(key, source.text)
-        for name, make in source.routines.items():
-            if name not in wanted and _routine(name) is None:
-                wanted[name] = make
-                emission.add(name, make())
-    objects = emission.objects()
+    names: dict[str, list[str]] = {}
+    wanted: set[str] = set()
+    with Emission(threads) as emission:
+        for key in missing:
+            source = sources[key]()
+            names[key] = list(source.routines)
+            emission.add(key, source.text)
+            for name, make in source.routines.items():
+                if name not in wanted and _routine(name) is None:
+                    wanted.add(name)
+                    emission.add(name, make())
+        objects = emission.objects()
     counters["compiled"] += len(objects)
     for name in wanted:
         disk.write(name, b"\0" + objects[name])
