@@ -8,7 +8,6 @@ functions, constants and declarations of one object.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from mlx.backend.llvm.values import (
     Value,
@@ -46,7 +45,7 @@ class Module:
 
     def __init__(self, apart: bool = False) -> None:
         self.apart = apart
-        self.routines: dict[str, Routine] = {}
+        self.routines: dict[str, tuple[Sequence[str], Callable[[Function], None]]] = {}
         self.functions: list[Function] = []
         self.declarations: dict[str, str] = {}
         self.globals: dict[str, str] = {}
@@ -62,7 +61,7 @@ class Module:
         """A function that is the same in every kernel that names it."""
         if self.apart:
             self.declare(name, "void", params)
-            self.routines[name] = Routine(name, params, write)
+            self.routines[name] = params, write
         elif not self.has(name):
             write(self.function(name, params, internal=True))
 
@@ -90,21 +89,6 @@ class Module:
         parts += self.declarations.values()
         parts.append(f"attributes #0 = {{ nounwind {attributes} }}")
         return "\n".join(parts) + "\n"
-
-
-@dataclass(frozen=True)
-class Routine:
-    """A function with an object of its own, which many kernels share."""
-
-    name: str
-    params: Sequence[str]
-    write: Callable[[Function], None]
-
-    def text(self, attributes: str) -> str:
-        """Its IR."""
-        module = Module()
-        self.write(module.function(self.name, self.params))
-        return module.text(attributes)
 
 
 class Function:

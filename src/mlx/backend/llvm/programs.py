@@ -12,7 +12,7 @@ from mlx.backend.llvm.abi import Command, HostCall, KernelSpec
 from mlx.backend.llvm.arena import ALIGN, place_temps
 from mlx.backend.llvm.executor import BASES, CALL
 from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
-from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.lower import FIRST, lower
 from mlx.backend.llvm.target import host
 from mlx.base.lazy import LazyModule
@@ -65,11 +65,15 @@ def _source(spec: KernelSpec) -> jit.Source:
     """The IR of one kernel, and how to get that of what it shares with others."""
     module = Module(apart=True)
     spec.emit(module, "kernel")
-    attributes = host().attributes()
-    routines = {
-        name: partial(routine.text, attributes) for name, routine in module.routines.items()
-    }
-    return jit.Source(module.text(attributes), routines)
+    routines = {name: partial(_routine_text, name, *how) for name, how in module.routines.items()}
+    return jit.Source(module.text(host().attributes()), routines)
+
+
+def _routine_text(name: str, params: Sequence[str], write: Callable[[Function], None]) -> str:
+    """The IR of a routine that kernels share."""
+    module = Module()
+    write(module.function(name, params))
+    return module.text(host().attributes())
 
 
 class Executable:
