@@ -42,6 +42,12 @@ class Literal:
     text: str
     dtype: Dtype
 
+    @classmethod
+    def of(cls, value: bool | int | float | complex, dtype: Dtype) -> Literal:
+        """A number in a dtype: 1 and 1.0 are the same code in one of floats."""
+        is_other = dtype.is_float and isinstance(value, int)
+        return cls(repr(float(value) if is_other else value), dtype)
+
     @property
     def number(self) -> Any:
         """The number, exactly."""
