@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import threading
 
 import pytest
@@ -83,3 +85,14 @@ def test_many_threads_compile_what_shares_routines() -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_code_outlives_its_linker() -> None:
+    text = "define i64 @kernel(i64 %x) {\n %y = mul i64 %x, 3\n ret i64 %y\n}\n"
+    image = emit_object(text)
+    first = jit.link(image, ["kernel"])
+    others = [jit.link(image, ["kernel"]) for _ in range(2 * jit.LINKS)]
+    del others
+    gc.collect()
+    triple = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(first.address("kernel"))
+    assert triple(14) == 42

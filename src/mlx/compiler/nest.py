@@ -45,8 +45,9 @@ class Literal:
     @classmethod
     def of(cls, value: bool | int | float | complex, dtype: Dtype) -> Literal:
         """A number in a dtype: 1 and 1.0 are the same code in one of floats."""
-        is_other = dtype.is_float and isinstance(value, int)
-        return cls(repr(float(value) if is_other else value), dtype)
+        if dtype.is_float and isinstance(value, int):
+            value = float(value)
+        return cls(repr(value), dtype)
 
     @property
     def number(self) -> Any:

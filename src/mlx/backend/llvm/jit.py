@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from mlx.backend.llvm import disk
@@ -20,6 +19,9 @@ _names = itertools.count()
 counters = {"compiled": 0, "loaded": 0}
 _LINKING = (1 << 20,) * 6
 """Mappings, in bytes, that LLVM may need for the sections of an object."""
+LINKS = 128
+_linkers: list[Any] = []
+"""The one in use."""
 _routines: dict[str, Library] = {}
 """What kernels share, by symbol; there are few, and they stay."""
 
@@ -45,8 +47,18 @@ class Library:
         return self._symbols[symbol]
 
 
-@cache
-def _lljit() -> Any:
+def _linker() -> Any:
+    """What links next; for whoever holds the lock.
+
+    A linker keeps 8 KB or more a link, also when the code is gone; so there is another one after
+    some links, and each goes with the last code that it linked.
+    """
+    if not _linkers or counters["loaded"] % LINKS == 0:
+        _linkers[:] = [_new_linker()]
+    return _linkers[0]
+
+
+def _new_linker() -> Any:
     """JITLink maps an object's sections as one block.  LLVM's other linker maps each by itself:
     where holes in the address space put them 2 GiB apart, or none is left, the process ends."""
     return binding().create_lljit_compiler(use_jit_link=sys.platform != "win32")
@@ -62,7 +74,9 @@ def link(image: bytes, symbols: list[str], routines: Mapping[str, int] | None = 
         for symbol, address in (routines or {}).items():
             builder.import_symbol(symbol, address)
         find_room(_LINKING)
-        tracker = builder.link(_lljit(), f"kernels{next(_names)}")
+        linker = _linker()
+        tracker = builder.link(linker, f"kernels{next(_names)}")
+        tracker.linker = linker  # which must live longer
         counters["loaded"] += 1
         return Library(tracker, {s: tracker[s] for s in symbols})
 
