@@ -156,9 +156,10 @@ def micro_kernel(module: Module, tile: Tile, a_format: str, rows: int, vectors: 
     if not module.has(name):
         source = "ptr noalias readonly"
         params = [source, "i64", source, "i64", "i64", "ptr noalias", "i64", "i1"]
-        if tile.amx:
-            amx.emit_micro(module, name, params, rows, vectors, tile.b_row)
-            return name
         f = module.function(name, params, internal=True)
-        _Micro(f, tile, a_format, rows, vectors).emit()
+        if tile.amx:
+            dot = tile.dots.form if tile.dots else "tdpbf16ps"
+            amx.emit_micro(f, dot, rows, vectors, tile.b_row)
+        else:
+            _Micro(f, tile, a_format, rows, vectors).emit()
     return name
