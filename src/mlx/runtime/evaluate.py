@@ -164,7 +164,8 @@ def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
         last = [node for node in piece if node.data is None and node not in inner]
         piece.clear()
         del inner
-        _evaluate_region(describe(last, _ALL), asynchronous)
+        # ``evaluate`` waits for the last: meanwhile the next piece is looked at
+        _evaluate_region(describe(last, _ALL), asynchronous=True)
 
 
 def _are_results(nodes: Sequence[Node]) -> bool:
