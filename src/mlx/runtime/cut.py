@@ -9,6 +9,8 @@ from mlx.graph.node import Node
 
 LIMIT = 4096
 """Regions of more nodes are evaluated in pieces of about this size."""
+WHOLE = 4 * LIMIT
+"""... but those of up to this many in one, from the second time that they are met."""
 _LONGEST = 8 * LIMIT
 _WINDOW = 12
 _STEP = 256
