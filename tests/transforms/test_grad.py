@@ -28,7 +28,7 @@ def test_first_argument_by_default() -> None:
 def test_argnums() -> None:
     x, y = vec(1, 2), vec(3, 4)
     assert mx.grad(product, argnums=1)(x, y).tolist() == [1, 2]
-    second, first = mx.grad(product, argnums=(1, 0))(x, y)
+    first, second = mx.grad(product, argnums=(1, 0))(x, y)  # in the order of the arguments
     assert (first.tolist(), second.tolist()) == ([3, 4], [1, 2])
     assert mx.grad(product, argnums=[0])(x, y).tolist() == [3, 4]
 
