@@ -46,7 +46,8 @@ def value_and_grad(
     Returns:
         A function that takes the arguments of ``fun`` and returns ``(value, gradient)``.  The
         gradient has the structure, shapes and dtypes of the argument; for several positions
-        it is a tuple in the order of the arguments; with ``argnames`` it is a pair (as above or None, dictionary by name).
+        it is a tuple in the order of the arguments; with ``argnames`` it is a pair (as above or
+        None, dictionary by name).
         What the loss does not depend on has a gradient of zeros.
 
     Raises:

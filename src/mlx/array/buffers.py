@@ -35,6 +35,6 @@ def install(kind: type) -> None:
     """Let the instances of a class that has ``__buffer__`` be exported."""
     table = ctypes.c_void_p.from_address(id(kind) + _TABLE_OFFSET).value
     # A class has its tables inside: any other place is another layout of type objects.
-    if table is not None and id(kind) < table < id(kind) + type(kind).__basicsize__:
+    if table is not None and id(kind) < table < id(kind) + type.__sizeof__(kind):
         function = ctypes.cast(_export, ctypes.c_void_p)
         ctypes.c_void_p.from_address(table).value = function.value
