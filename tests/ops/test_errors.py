@@ -128,7 +128,8 @@ def test_raises(error: type[Exception], pattern: str, call: Callable[[], Any]) -
 
 
 def test_singular_matrices_raise_on_evaluation() -> None:
-    with pytest.raises(ValueError, match="singular"):
-        mx.eval(mx.linalg.inv(mx.zeros((2, 2))))
+    for kind in (ValueError, RuntimeError):
+        with pytest.raises(kind, match="singular"):
+            mx.eval(mx.linalg.inv(mx.zeros((2, 2))))
     with pytest.raises(ValueError, match="positive definite"):
         mx.eval(mx.linalg.cholesky(-mx.eye(2)))
