@@ -14,6 +14,7 @@ import numpy as np
 from mlx.array import array, wrap
 from mlx.array.values import numpy_of, value_node
 from mlx.base.dtype import from_numpy
+from mlx.base.errors import DtypeError
 from mlx.runtime import io
 from mlx.runtime.evaluate import evaluate
 from mlx.runtime.io import gguf
@@ -127,7 +128,7 @@ def save_gguf(
     for key, value in values.items():
         if not gguf.writable(from_numpy(value.dtype)):
             known = ", ".join(d.name for d in gguf.TENSORS.values())
-            raise ValueError(
+            raise DtypeError(
                 f"[{name}] dtype {value.dtype} of {key} is not supported, only {known}."
             )
     with io.writing(name, file, ".gguf") as opened:

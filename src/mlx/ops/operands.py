@@ -101,7 +101,7 @@ def default_dtype(value: Scalar) -> Dtype:
     if isinstance(value, bool):
         return dt.bool_
     if isinstance(value, int):
-        return dt.int32
+        return dt.int32 if -(2**31) <= value < 2**31 else dt.int64
     return dt.float32 if isinstance(value, float) else dt.complex64
 
 
@@ -132,6 +132,12 @@ def scalar_node(shape: Shape, dtype: Dtype, value: Scalar) -> Node:
     elif dtype.is_float and type(value) is not float:
         value = float(value)  # type: ignore[arg-type]
     return Node(constant(value), (), shape, dtype)
+
+
+def wrapped(value: int, dtype: Dtype) -> int:
+    """An integer as arithmetic in ``dtype`` leaves it."""
+    low, high = _RANGES[dtype]
+    return (value - low) % (high - low + 1) + low
 
 
 def promoted(values: Sequence[Node | Scalar]) -> Dtype:

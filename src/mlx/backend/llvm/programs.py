@@ -15,6 +15,7 @@ from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lapack import failure
 from mlx.backend.llvm.lower import FIRST, lower
 from mlx.backend.llvm.target import host
+from mlx.base.errors import MatrixError
 from mlx.base.tree import picker
 from mlx.compiler.donate import check_ahead, donations, may_fail
 from mlx.compiler.plan import make_plan
@@ -123,7 +124,7 @@ class Executable:
     def error(self, status: Sequence[int]) -> Exception:
         """The exception for a status block that a kernel filled."""
         if message := failure(status):
-            return ValueError(message)
+            return MatrixError(message)
         code, index, size, width = status
         what = f"index {index} is" if width == 1 else f"a window of {width} at {index} is"
         return IndexError(
