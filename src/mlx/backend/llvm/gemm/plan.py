@@ -8,6 +8,7 @@ from math import prod
 from mlx.backend.llvm.abi import Command, Pointer
 from mlx.backend.llvm.gemm import prepack
 from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
+from mlx.backend.llvm.gemm.chunks import chunk_of, plan_chunks
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.few import is_few, plan_few
 from mlx.backend.llvm.gemm.operand import Product, batch_table, round_up
@@ -34,6 +35,13 @@ def plan_gemm(p: Product) -> list[Command]:
         return []
     if p.m == 1 or p.n == 1:
         return plan_vector(p)
+    if chunk := chunk_of(p):
+        return plan_chunks(p, chunk, _plan_matrices)
+    return _plan_matrices(p)
+
+
+def _plan_matrices(p: Product) -> list[Command]:
+    """As ``plan_gemm``, where each element is one chain over k."""
     if is_small(p) and not (p.b.layout == UNIT_ROW and is_few(p)):
         return plan_small(p)
     if is_few(p):
