@@ -21,7 +21,7 @@ from mlx.backend.llvm.gemm.elements import (
 )
 from mlx.backend.llvm.gemm.few_transposed import FewTransposed
 from mlx.backend.llvm.gemm.operand import Epilogue, Product, batch_offsets, round_up
-from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW
+from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW, tile_of_product
 from mlx.backend.llvm.gemm.unpacked import Unpacked, is_plain
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64
@@ -194,7 +194,8 @@ def is_few(p: Product) -> bool:
     if p.b.layout == UNIT_COL:
         return p.m <= MOST and (p.accumulate.startswith("float") or is_plain(p))
     halves = p.b.dtype in ("float16", "bfloat16")
-    rows = 2 * MOST if is_plain(p) else MOST if halves else 0
+    tiles = tile_of_product(p.a.dtype, p.b.dtype, p.accumulate)
+    rows = 2 * MOST if is_plain(p) or (tiles.pairs and not tiles.amx) else MOST if halves else 0
     return p.m <= rows and _along_k(p) and (halves or p.b.dtype == p.accumulate)
 
 
