@@ -162,7 +162,7 @@ class ExpressionBuilder:
         primitive = node.primitive
         if isinstance(primitive, Full):
             if primitive.is_literal:
-                return self._add(Literal(repr(primitive.value), node.dtype))
+                return self._add(Literal.of(primitive.value, node.dtype))
             position = self.argument(node)
             if position not in self.arguments:
                 self.arguments.append(position)

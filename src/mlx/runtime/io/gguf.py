@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.errors import DamagedFileError
+from mlx.base.lazy import numpy as np
 from mlx.runtime.io.gguf_blocks import (
     EXPANDED,
     GROUP,

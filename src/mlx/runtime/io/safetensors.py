@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.errors import DamagedFileError
 from mlx.base.lazy import LazyModule
+from mlx.base.lazy import numpy as np
 from mlx.runtime.io.streams import Stored, fill, name_of, new_stored, remaining, write_array
 
 json = LazyModule("json")

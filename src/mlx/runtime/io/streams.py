@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mlx.base.dtype import Dtype
 from mlx.base.errors import MissingFileError
 from mlx.base.lazy import LazyModule
+from mlx.base.lazy import numpy as np
 from mlx.runtime.buffer import Buffer, numpy_view
 from mlx.runtime.memory import allocate
 

@@ -76,6 +76,10 @@ class Runs(Element):
     flip: bool = False
 
     @property
+    def name(self) -> str:
+        return f"{self.dtype}_{self.together}{'_flipped' if self.flip else ''}"
+
+    @property
     def step(self) -> int:
         return self.together
 

@@ -66,6 +66,11 @@ class Tile:
         return "_".join([self.accumulate, *[mark for mark, is_so in marks.items() if is_so], *runs])
 
     @property
+    def identity(self) -> str:
+        """Names all that packing and the micro-kernels depend on."""
+        return f"{self.name}_{self.lanes}_{self.rows}x{self.vectors}x{self.depth}"
+
+    @property
     def step(self) -> int:
         """Elements of the operands along k that make one of a panel."""
         return self.dots.together if self.dots else 2 if self.pairs else 1
