@@ -8,13 +8,14 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import Along, along, split_rows
-from mlx.backend.llvm.sorting import network, select
+from mlx.backend.llvm.sorting import network, select, words
 from mlx.backend.llvm.sorting import rows as row_sort
 from mlx.backend.llvm.sorting.large import FLAGS, CountSpec, LookSpec, MoveSpec, PlaceSpec, SignSpec
 from mlx.backend.llvm.sorting.network import NetworkSpec
 from mlx.backend.llvm.sorting.records import Record
 from mlx.backend.llvm.sorting.rows import RowSortSpec
 from mlx.backend.llvm.sorting.select import MERGE, PART, WHOLE, SelectSpec
+from mlx.backend.llvm.sorting.words import WordSortSpec
 from mlx.base.dtype import dtype_named
 
 LARGE = 1 << 16
@@ -64,12 +65,14 @@ def _network(record: Record, view: Along, scratch: Any, workers: int) -> list[Co
 
 def _rows(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
     each = split_rows(view.rows, view.size, workers, 2048)
+    unit = _unit(record, view)
+    spec: Any = RowSortSpec(record, view.depth, unit)
     nbytes = row_sort.scratch_bytes(record, view.size)
-    area = scratch(nbytes * workers)
-    consts = [view.rows, each, view.size, *view.consts, *area.consts, nbytes]
-    return [
-        Command(RowSortSpec(record, view.depth, _unit(record, view)), consts, -(-view.rows // each))
-    ]
+    if words.word_of(record):
+        spec = WordSortSpec(record, view.depth, unit)
+        nbytes = words.scratch_bytes(record, view.size, unit)
+    consts = [view.rows, each, view.size, *view.consts, *scratch(nbytes * workers).consts, nbytes]
+    return [Command(spec, consts, -(-view.rows // each))]
 
 
 def _unit(record: Record, view: Along) -> bool:
