@@ -8,15 +8,17 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import Along, along, split_rows
-from mlx.backend.llvm.sorting import network, select, words
+from mlx.backend.llvm.sorting import network, select, split, words
 from mlx.backend.llvm.sorting import rows as row_sort
 from mlx.backend.llvm.sorting.large import FLAGS, CountSpec, LookSpec, MoveSpec, PlaceSpec, SignSpec
 from mlx.backend.llvm.sorting.network import NetworkSpec
 from mlx.backend.llvm.sorting.records import Record
 from mlx.backend.llvm.sorting.rows import RowSortSpec
 from mlx.backend.llvm.sorting.select import MERGE, PART, WHOLE, SelectSpec
+from mlx.backend.llvm.sorting.split import BucketSpec, DealSpec, SampleSpec, TallySpec
 from mlx.backend.llvm.sorting.words import WordSortSpec
 from mlx.base.dtype import dtype_named
+from mlx.compiler.sizes import least, most
 
 LARGE = 1 << 16
 """Elements from which a row may be divided among tasks."""
@@ -41,6 +43,8 @@ def plan_sort(
     output = "gather" if dtype.is_complex else "value"
     record = Record(dtype, "index" if primitive.name == "ArgSort" else output)
     if view.size >= LARGE and view.rows < 2 * workers and workers > 1:
+        if words.word_of(record):
+            return _split(record, view, scratch, workers)
         return _large(record, view, scratch, workers)
     if view.size <= network.LONGEST and view.rows > 1:
         return _network(record, view, scratch, workers)
@@ -110,10 +114,40 @@ def _large(record: Record, view: Along, scratch: Any, workers: int) -> list[Comm
             Command(MoveSpec(*shape), consts, rows * chunks),
         ]
         first, second = second, first
-    if record.loses_sign:
-        consts = [n, chunks, *view.consts, *flags.consts]
-        commands.append(Command(SignSpec(record, view.depth), consts, rows))
-    return commands
+    return commands + _signs(record, view, chunks, flags)
+
+
+def _split(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
+    rows, n, unit = view.rows, view.size, _unit(record, view)
+    buckets = most(8, least(4 * workers, 32))
+    chunks = -(-4 * workers // rows)
+    chunk = -(-n // chunks // 64) * 64
+    chunks = -(-n // chunk)
+    counts, flags = scratch(rows * chunks * buckets * 8), scratch(rows * chunks * FLAGS)
+    bounds = scratch(rows * buckets * record.size)
+    area = scratch(0 if words.in_place(record, unit) else rows * n * record.size)
+    nbytes = split.sample_bytes(record, buckets)
+    consts = [n, chunk, chunks, *view.consts, *counts.consts, *flags.consts, *bounds.consts]
+    consts += [*area.consts, *scratch(nbytes * workers).consts, nbytes]
+    shape = (record, view.depth, unit, buckets)
+    look = [n, chunk, chunks, *view.consts, *flags.consts]
+    places = [chunks * buckets, chunks, *counts.consts, *flags.consts]
+    commands = [
+        Command(LookSpec(record, view.depth, unit), look, rows * chunks),
+        Command(SampleSpec(*shape), consts, rows),
+        Command(TallySpec(*shape), consts, rows * chunks),
+        Command(PlaceSpec(), places, rows),
+        Command(DealSpec(*shape), consts, rows * chunks),
+        Command(BucketSpec(*shape), consts, rows * buckets),
+    ]
+    return commands + _signs(record, view, chunks, flags)
+
+
+def _signs(record: Record, view: Along, chunks: int, flags: Pointer) -> list[Command]:
+    if not record.loses_sign:
+        return []
+    consts = [view.size, chunks, *view.consts, *flags.consts]
+    return [Command(SignSpec(record, view.depth), consts, view.rows)]
 
 
 def _reused(record: Record, view: Along) -> Pointer | None:
