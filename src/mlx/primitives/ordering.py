@@ -11,7 +11,7 @@ from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.indexing import Gather
-from mlx.primitives.views import moveaxis
+from mlx.primitives.views import Embed, Slice, moveaxis
 
 
 def take_along(x: Node, index: Node, axis: int) -> Node:
@@ -133,3 +133,33 @@ class Sort(Primitive):
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return Sort(self.axis + 1)(x)
+
+
+@dataclass(frozen=True)
+class SortPart(Primitive):
+    """Elements ``begin`` to ``end`` (excluded) of the sorted axis: the others are not sorted."""
+
+    family = "ordering"
+    shared = True
+    axis: int
+    begin: int
+    end: int
+
+    def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        return (*x.shape[: self.axis], self.end - self.begin, *x.shape[self.axis + 1 :]), x.dtype
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        (x,) = node.inputs
+        starts = tuple(self.begin if i == self.axis else 0 for i in range(x.ndim))
+        whole = Embed(starts, (1,) * x.ndim, x.shape)(cotangents[0])
+        order = ArgSort(self.axis)
+        return [take_along(whole, order(order(x)), self.axis)]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        (x,) = node.inputs
+        starts = tuple(self.begin if i == self.axis else 0 for i in range(x.ndim))
+        order = Slice(starts, (1,) * x.ndim, node.shape)(ArgSort(self.axis)(x))
+        return [take_along(tangents[0], order, self.axis)]
+
+    def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
+        return SortPart(self.axis + 1, self.begin, self.end)(x)

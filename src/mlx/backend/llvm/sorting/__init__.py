@@ -39,16 +39,18 @@ def plan_sort(
     view = along(primitive.axis, [x, out])
     if not view.rows or not view.size:
         return []
+    part = (primitive.begin, primitive.end) if primitive.name == "SortPart" else None
     dtype = dtype_named(x.dtype)
     output = "gather" if dtype.is_complex else "value"
     record = Record(dtype, "index" if primitive.name == "ArgSort" else output)
     if view.size >= LARGE and view.rows < 2 * workers and workers > 1:
         if words.word_of(record):
-            return _split(record, view, scratch, workers)
-        return _large(record, view, scratch, workers)
-    if view.size <= network.LONGEST and view.rows > 1:
+            return _split(record, view, scratch, workers, part)
+        if part is None:
+            return _large(record, view, scratch, workers)
+    if view.size <= network.LONGEST and view.rows > 1 and part is None:
         return _network(record, view, scratch, workers)
-    return _rows(record, view, scratch, workers)
+    return _rows(record, view, scratch, workers, part)
 
 
 def _network(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
@@ -67,15 +69,19 @@ def _network(record: Record, view: Along, scratch: Any, workers: int) -> list[Co
     return [Command(NetworkSpec(record, view.depth, layouts), consts, -(-groups // each))]
 
 
-def _rows(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
+def _rows(
+    record: Record, view: Along, scratch: Any, workers: int, part: tuple[int, int] | None
+) -> list[Command]:
     each = split_rows(view.rows, view.size, workers, 2048)
     unit = _unit(record, view)
     spec: Any = RowSortSpec(record, view.depth, unit)
     nbytes = row_sort.scratch_bytes(record, view.size)
     if words.word_of(record):
-        spec = WordSortSpec(record, view.depth, unit)
-        nbytes = words.scratch_bytes(record, view.size, unit)
-    consts = [view.rows, each, view.size, *view.consts, *scratch(nbytes * workers).consts, nbytes]
+        spec = WordSortSpec(record, view.depth, unit, part is not None)
+        held = words.in_place(record, unit, part is not None)
+        nbytes = words.scratch_bytes(record, view.size, held)
+    consts = [view.rows, each, view.size, *(part or (0, view.size)), *view.consts]
+    consts += [*scratch(nbytes * workers).consts, nbytes]
     return [Command(spec, consts, -(-view.rows // each))]
 
 
@@ -114,39 +120,45 @@ def _large(record: Record, view: Along, scratch: Any, workers: int) -> list[Comm
             Command(MoveSpec(*shape), consts, rows * chunks),
         ]
         first, second = second, first
-    return commands + _signs(record, view, chunks, flags)
+    return commands + _signs(record, view, chunks, flags, (0, n))
 
 
-def _split(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
+def _split(
+    record: Record, view: Along, scratch: Any, workers: int, part: tuple[int, int] | None
+) -> list[Command]:
     rows, n, unit = view.rows, view.size, _unit(record, view)
-    buckets = most(8, least(4 * workers, 32))
+    buckets = most(4, least(2 * workers, 32))
     chunks = -(-4 * workers // rows)
     chunk = -(-n // chunks // 64) * 64
     chunks = -(-n // chunk)
     counts, flags = scratch(rows * chunks * buckets * 8), scratch(rows * chunks * FLAGS)
     bounds = scratch(rows * buckets * record.size)
-    area = scratch(0 if words.in_place(record, unit) else rows * n * record.size)
+    held = words.in_place(record, unit, part is not None)
+    area = scratch(0 if held else rows * n * record.size)
     nbytes = split.sample_bytes(record, buckets)
-    consts = [n, chunk, chunks, *view.consts, *counts.consts, *flags.consts, *bounds.consts]
-    consts += [*area.consts, *scratch(nbytes * workers).consts, nbytes]
-    shape = (record, view.depth, unit, buckets)
+    places = part or (0, n)
+    consts = [n, chunk, chunks, *places, *view.consts, *counts.consts, *flags.consts]
+    consts += [*bounds.consts, *area.consts, *scratch(nbytes * workers).consts, nbytes]
+    shape = (record, view.depth, unit, buckets, part is not None)
     look = [n, chunk, chunks, *view.consts, *flags.consts]
-    places = [chunks * buckets, chunks, *counts.consts, *flags.consts]
+    sums = [chunks * buckets, chunks, *counts.consts, *flags.consts]
     commands = [
         Command(LookSpec(record, view.depth, unit), look, rows * chunks),
         Command(SampleSpec(*shape), consts, rows),
         Command(TallySpec(*shape), consts, rows * chunks),
-        Command(PlaceSpec(), places, rows),
+        Command(PlaceSpec(), sums, rows),
         Command(DealSpec(*shape), consts, rows * chunks),
         Command(BucketSpec(*shape), consts, rows * buckets),
     ]
-    return commands + _signs(record, view, chunks, flags)
+    return commands + _signs(record, view, chunks, flags, places)
 
 
-def _signs(record: Record, view: Along, chunks: int, flags: Pointer) -> list[Command]:
+def _signs(
+    record: Record, view: Along, chunks: int, flags: Pointer, places: tuple[int, int]
+) -> list[Command]:
     if not record.loses_sign:
         return []
-    consts = [view.size, chunks, *view.consts, *flags.consts]
+    consts = [view.size, chunks, *places, *view.consts, *flags.consts]
     return [Command(SignSpec(record, view.depth), consts, view.rows)]
 
 

@@ -234,8 +234,8 @@ class PlaceSpec:
 
 @dataclass(frozen=True)
 class SignSpec:
-    """Restores a row's negative zeros where any chunk saw one.  Consts: size, chunks; x and
-    result along the axis; base and offset of the flags."""
+    """Restores a row's negative zeros where any chunk saw one.  Consts: size, chunks, first and
+    last place wanted; x and result along the axis; base and offset of the flags."""
 
     record: Record
     depth: int
@@ -247,11 +247,11 @@ class SignSpec:
     def emit(self, module: Module, name: str) -> None:
         k = Kernel(module, name)
         f = k.f
-        n, chunks = k.const(0), k.const(1)
-        code = RowCode(k, 2, self.depth, 2)
-        flags = f.gep(k.pointer(2 + code.count), f.mul(f.mul(k.task, chunks), i64(FLAGS)))
+        n, chunks, first, last = (k.const(i) for i in range(4))
+        code = RowCode(k, 4, self.depth, 2)
+        flags = f.gep(k.pointer(4 + code.count), f.mul(f.mul(k.task, chunks), i64(FLAGS)))
         source, target = code.row(k.task)
         bad, seen = (any_flag(f, flags, chunks, which) for which in (UNSORTED, NEGATIVE_ZERO))
         wanted = f.op("and", f.icmp("ne", bad, i64(0)), f.icmp("ne", seen, i64(0)))
-        restore_where(f, wanted, self.record, n, code.steps, source, target)
+        restore_where(f, wanted, self.record, n, code.steps, source, target, (first, last))
         f.ret()

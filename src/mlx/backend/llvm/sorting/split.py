@@ -21,7 +21,7 @@ from mlx.backend.llvm.sorting.words import Words, budget, in_place
 from mlx.backend.llvm.values import Value, const, i64
 from mlx.base.frozen import dataclass
 
-SAMPLES = 128
+SAMPLES = 256
 """Words sampled for each bucket."""
 
 
@@ -32,7 +32,7 @@ def sample_bytes(record: Record, buckets: int) -> int:
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """Consts of all: size, chunk, chunks; x and result along the axis; base and offset of the
+    """Consts of all: size, chunk, chunks, first and last place wanted; x and result along the axis; base and offset of the
     counts [row, bucket, chunk], the flags [row, chunk], the bounds [row, bucket], the words
     [row, element] where the result doesn't hold them, and each worker's scratch and its bytes.
     """
@@ -41,11 +41,12 @@ class SplitSpec:
     depth: int
     unit: bool
     buckets: int
+    part: bool
 
     @property
     def key(self) -> str:
         kind = type(self).__name__
-        return f"{kind} {self.record.text} {self.depth} {self.unit:d} {self.buckets}"
+        return f"{kind} {self.record.text} {self.depth} {self.unit:d}{self.part:d} {self.buckets}"
 
 
 class _Split:
@@ -54,18 +55,19 @@ class _Split:
     def __init__(self, spec: SplitSpec, k: Kernel, each: Value | None = None) -> None:
         f = k.f
         self.spec, self.k, self.f, self.record = spec, k, f, spec.record
-        self.n, self.size, self.chunks = (k.const(i) for i in range(3))
-        self.code = RowCode(k, 3, spec.depth, 2)
-        slot = 3 + self.code.count
+        self.n, self.size, self.chunks, self.first, self.last = (k.const(i) for i in range(5))
+        self.code = RowCode(k, 5, spec.depth, 2)
+        slot = 5 + self.code.count
         counts, flags, bounds, words = (k.pointer(slot + 2 * i) for i in range(4))
         self.scratch = f.gep(k.pointer(slot + 8), f.mul(k.worker, k.const(slot + 10)))
         each = each or self.chunks
         self.row = f.op("udiv", k.task, each)
         self.number = f.sub(k.task, f.mul(self.row, each))
-        self.source, self.target = self.code.row(self.row)
+        self.source, target = self.code.row(self.row)
+        self.origin = f.gep(target, f.mul(self.first, f.neg(self.code.steps[1])))
         self.words = Words(f, self.record, self.code, spec.unit)
-        self.area = self.target
-        if not in_place(self.record, spec.unit):
+        self.area = target
+        if not in_place(self.record, spec.unit, spec.part):
             self.area = self.words.at(words, f.mul(self.row, self.n))
         self.bounds = self.words.at(bounds, f.mul(self.row, i64(spec.buckets)))
         self.flags = f.gep(flags, f.mul(f.mul(self.row, self.chunks), i64(FLAGS)))
@@ -74,6 +76,12 @@ class _Split:
         self.needed = f.icmp("ne", any_flag(f, self.flags, self.chunks, UNSORTED), i64(0))
         self.start = f.mul(self.number, self.size)
         self.stop = f.min(f.add(self.start, self.size), self.n)
+
+    def wanted(self, begin: Value, end: Value) -> tuple[Value, Value]:
+        """The places of begin to end that are wanted."""
+        f = self.f
+        begin = f.max(begin, self.first)
+        return begin, f.max(begin, f.min(end, self.last))
 
     def bound(self, bucket: Value) -> Value:
         """The least word of a bucket."""
@@ -184,7 +192,7 @@ class DealSpec(SplitSpec):
         s.f.where(
             s.needed,
             lambda: self._deal(s),
-            lambda: ordered.write(s.source, s.target, s.start, s.stop),
+            lambda: ordered.write(s.source, s.origin, *s.wanted(s.start, s.stop)),
         )
         s.f.ret()
 
@@ -231,7 +239,12 @@ class BucketSpec(SplitSpec):
         end = f.select(last, s.n, end)
         high = f.select(last, const(words.word, -1), f.sub(s.bound(after), const(words.word, 1)))
         n = f.sub(end, begin)
+        first, stop = s.wanted(begin, end)
         place = words.at(s.area, begin)
-        ends = [s.bound(s.number), high, budget(f, n)]
-        f.call(quick, "void", place, n, *ends, s.scratch, i64(0), n)
-        words.write(s.area, s.source, s.target, begin, end)
+        ends = [s.bound(s.number), high, budget(f, n), s.scratch, f.sub(first, begin)]
+
+        def sort() -> None:
+            f.call(quick, "void", place, n, *ends, f.sub(stop, begin))
+            words.write(s.area, s.source, s.origin, first, stop)
+
+        f.where(f.icmp("slt", first, stop), sort)

@@ -25,14 +25,14 @@ def word_of(record: Record) -> str | None:
     return record.type
 
 
-def in_place(record: Record, unit: bool) -> bool:
+def in_place(record: Record, unit: bool, part: bool) -> bool:
     """Whether a row's result holds its words."""
-    return unit and record.output == "value"
+    return unit and not part and record.output == "value"
 
 
-def scratch_bytes(record: Record, n: int, unit: bool) -> int:
-    """Of one worker: the buffer and, unless the result has them, words."""
-    return BUFFER + (0 if in_place(record, unit) else -(-n * record.size // 64) * 64)
+def scratch_bytes(record: Record, n: int, held: bool) -> int:
+    """Of one worker: the buffer and, unless the result holds them, words."""
+    return BUFFER + (0 if held else -(-n * record.size // 64) * 64)
 
 
 class Words:
@@ -139,44 +139,48 @@ def budget(f: Function, n: Value) -> Value:
 
 @dataclass(frozen=True)
 class WordSortSpec:
-    """Consts: rows, rows a task, size; x and result along the axis; base, offset and bytes a
-    worker of scratch."""
+    """Consts: rows, rows a task, size, first and last place wanted; x and result along the axis;
+    base, offset and bytes a worker of scratch."""
 
     record: Record
     depth: int
     unit: bool
     """Whether elements lie side by side."""
+    part: bool
+    """Whether the result is a part of the sorted row."""
 
     @property
     def key(self) -> str:
-        return f"sort words {self.record.text} {self.depth} {self.unit:d}"
+        return f"sort words {self.record.text} {self.depth} {self.unit:d}{self.part:d}"
 
     def emit(self, module: Module, name: str) -> None:
         k = Kernel(module, name)
         f, record = k.f, self.record
         quick = quick_function(module, name, record.type)
-        rows, each, n = (k.const(i) for i in range(3))
-        code = RowCode(k, 3, self.depth, 2)
-        slot = 3 + code.count
+        rows, each, n, first, last = (k.const(i) for i in range(5))
+        code = RowCode(k, 5, self.depth, 2)
+        slot = 5 + code.count
         buffer = f.gep(k.pointer(slot), f.mul(k.worker, k.const(slot + 2)))
         words = Words(f, record, code, self.unit)
         ordered = Ordered(f, record, code.steps, self.unit)
         row0 = f.mul(k.task, each)
         loop = f.loop(row0, f.min(f.add(row0, each), rows), i64(1))
         source, target = code.row(loop.index)
-        area = target if in_place(record, self.unit) else f.gep(buffer, i64(BUFFER))
+        whole = in_place(record, self.unit, self.part)
+        area = target if whole else f.gep(buffer, i64(BUFFER))
+        origin = f.gep(target, f.mul(first, f.neg(code.steps[1])))
 
         def sort() -> None:
             signs = words.fill(source, area, n)
             ends = [const(record.type, 0), const(record.type, -1), budget(f, n)]
-            f.call(quick, "void", area, n, *ends, buffer, i64(0), n)
-            words.write(area, source, target, i64(0), n)
+            f.call(quick, "void", area, n, *ends, buffer, first, last)
+            words.write(area, source, origin, first, last)
             if record.loses_sign:
-                restore_where(f, signs, record, n, code.steps, source, target)
+                restore_where(f, signs, record, n, code.steps, source, target, (first, last))
 
         f.where(
             ordered.holds(source, i64(0), n),
-            lambda: ordered.write(source, target, i64(0), n),
+            lambda: ordered.write(source, origin, first, last),
             sort,
         )
         f.end_loop(loop)
