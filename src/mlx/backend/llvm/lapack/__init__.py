@@ -17,7 +17,7 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import along
-from mlx.backend.llvm.lapack import factorizations, solvers, spectra
+from mlx.backend.llvm.lapack import factorizations, lanes, solvers, spectra
 from mlx.backend.llvm.lapack.addresses import routine, thread_count
 from mlx.backend.llvm.lapack.frame import BeginSpec, EndSpec, LapackSpec
 from mlx.backend.llvm.lapack.routine import Routine
@@ -28,6 +28,7 @@ TASK = 100_000
 """Operations of a task."""
 THREADED = 500_000_000
 """Operations of a matrix from which OpenBLAS's threads help."""
+_SCALARS = {"float32": "float", "float64": "double"}
 LARGEST = (1 << 31) - 1
 """What LAPACK can count to."""
 _ROUTINES: dict[str, Callable[[Any, int], Routine]] = {
@@ -71,6 +72,8 @@ def plan_lapack(
     k = least(m, n) if primitive.name in ("SVD", "SingularValues") else inputs[-1].shape[-1]
     chosen, dtype = _ROUTINES[primitive.name](primitive, k), dtype_named(x.dtype)
     work = chosen.work(m, n, k)
+    if lanes.serves(primitive.name, _SCALARS.get(x.dtype, ""), count, m, n, k):
+        return _lanes(primitive, chosen, operands, (count, m, n, k), scratch, workers)
     spread = count >= workers or work < THREADED
     each = -(-count // most(1, least(least(count, 16 * workers), count * work // TASK)))
     each = each if spread else count
@@ -101,6 +104,36 @@ def plan_lapack(
     return [
         Command(BeginSpec(), ends, 1),
         Command(spec, consts, -(-count // each), primitive.name, moved, count * work),
+        Command(EndSpec(), [*ends, _code(chosen)], 1),
+    ]
+
+
+def _lanes(
+    primitive: Any,
+    chosen: Routine,
+    operands: Sequence[Operand],
+    sizes: tuple[int, int, int, int],
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    count, m, n, k = sizes
+    scalar, lead = _SCALARS[operands[0].dtype], len(operands[0].shape) - 2
+    groups, work = -(-count // lanes.LANES), chosen.work(m, n, k) + n * n
+    wanted = most(1, least(least(groups, 16 * workers), count * work // TASK))
+    each = -(-groups // wanted)
+    noted, nbytes = scratch(16), lanes.scratch_bytes(scalar, m, n, k)
+    consts = [count, each, m, n, k, *noted.consts, *scratch(nbytes * workers).consts, nbytes]
+    views = [_rows(o, lead) for o in operands]
+    batch = along(lead, [rows for rows, _ in views])
+    for view, (_, column) in zip(batch.views, views, strict=True):
+        consts += [view.step, column]
+    consts += batch.consts
+    spec = lanes.LanesSpec(primitive.name, scalar, batch.depth, len(operands))
+    moved = sum(prod(o.shape) * dtype_named(o.dtype).size for o in operands)
+    ends = [*noted.consts, 0, 0, 1]
+    return [
+        Command(BeginSpec(), ends, 1),
+        Command(spec, consts, -(-groups // each), primitive.name, moved, count * work),
         Command(EndSpec(), [*ends, _code(chosen)], 1),
     ]
 
