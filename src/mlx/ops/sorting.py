@@ -137,9 +137,7 @@ def _middle(rows: Node, lead: Shape, size: int) -> Node:
     """
     axis, first, last = len(lead), (size - 1) // 2, size // 2
     ordered = _sorted_part(rows, axis, first, last + 1)
-    low, high = (
-        widened(reshape(narrow(ordered, axis, i, i + 1), lead)) for i in (0, last - first)
-    )
+    low, high = (widened(reshape(narrow(ordered, axis, i, i + 1), lead)) for i in (0, last - first))
     middle = low if size % 2 else (low + high) * 0.5
     if not rows.dtype.is_inexact:
         return middle

@@ -20,14 +20,16 @@ from mlx.backend.llvm.along import along
 from mlx.backend.llvm.lapack import factorizations, lanes, solvers, spectra
 from mlx.backend.llvm.lapack.addresses import routine, thread_count
 from mlx.backend.llvm.lapack.frame import BeginSpec, EndSpec, LapackSpec
+from mlx.backend.llvm.lapack.lane_frame import LANES
 from mlx.backend.llvm.lapack.routine import Routine
 from mlx.base.dtype import dtype_named
 from mlx.compiler.sizes import least, most
 
 TASK = 100_000
 """Operations of a task."""
-THREADED = 500_000_000
-"""Operations of a matrix from which OpenBLAS's threads help."""
+THREADED = 4_000_000_000
+"""Operations of a matrix from which OpenBLAS's threads help; below they cost what they save, and
+much more where another program holds a core."""
 _SCALARS = {"float32": "float", "float64": "double"}
 LARGEST = (1 << 31) - 1
 """What LAPACK can count to."""
@@ -118,7 +120,7 @@ def _lanes(
 ) -> list[Command]:
     count, m, n, k = sizes
     scalar, lead = _SCALARS[operands[0].dtype], len(operands[0].shape) - 2
-    groups, work = -(-count // lanes.LANES), chosen.work(m, n, k) + n * n
+    groups, work = -(-count // LANES), chosen.work(m, n, k) + n * n
     wanted = most(1, least(least(groups, 16 * workers), count * work // TASK))
     each = -(-groups // wanted)
     noted, nbytes = scratch(16), lanes.scratch_bytes(scalar, m, n, k)

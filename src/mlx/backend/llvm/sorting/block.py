@@ -70,9 +70,7 @@ class Block:
         """The steps across lanes, of two rows that mirror each other."""
         lanes, flip, half = self.lanes, (1 << width) - 1, 1 << (width - 1)
         natural = [(s, lane) for s in (0, 1) for lane in range(lanes)]
-        lower = [
-            (0, lane) if not lane & half else (1, lane ^ flip) for lane in range(lanes)
-        ]
+        lower = [(0, lane) if not lane & half else (1, lane ^ flip) for lane in range(lanes)]
         upper = [(1 - s, lane ^ flip) for s, lane in lower]
         low, high, slots = self._compared(self.values[a], self.values[b], natural, lower, upper)
         bit = half // 2

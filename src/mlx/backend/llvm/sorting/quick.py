@@ -58,54 +58,56 @@ class _Quick:
         self.f, self.word, self.lanes = f, word, lanes_of_word(word)
 
     def emit(self) -> None:
-        f, word = self.f, self.word
-        keys, n, low, high, budget, buffer, first, last = f.params
-        small = i64(ROWS[-1] * self.lanes)
-        begin, head, again, ready = f.block, *(f.label(x) for x in ("part", "split", "ready"))
+        """Split the part in two and go on with the larger one; the smaller one is a call."""
+        f = self.f
+        *part, self.buffer, first, last = f.params
+        part += [first, last]
+        begin, head, split, small, done = f.block, *map(f.label, ("part", "split", "small", "done"))
         f.branch(head)
         f.start(head)
         mark = len(f.lines)
-        names = (keys, n, low, high, budget, first, last)
-        keys, n, low, high, budget, first, last = (
-            f.emit(f"phi {v.type} [ {v.ref}, %{begin} ], @BACK@", v.type) for v in names
-        )
-        f.branch_if(f.icmp("sgt", n, small), again, ready)
-        f.start(again)
+        part = [f.emit(f"phi {v.type} [ {v.ref}, %{begin} ], @NEXT@", v.type) for v in part]
+        f.branch_if(f.icmp("sgt", part[1], i64(ROWS[-1] * self.lanes)), split, small)
+        f.start(split)
+        smaller, larger = self._split(*part)
+        f.where(self._open(smaller), lambda: self._visit(smaller))
+        for at, value in enumerate(larger, mark):
+            f.lines[at] = f.lines[at].replace("@NEXT@", f"[ {value.ref}, %{f.block} ]")
+        f.branch_if(self._open(larger), head, done)
+        f.start(done)
+        f.ret()
+        f.start(small)
+        self._block(*part[:2])
+        f.ret()
+
+    def _split(
+        self,
+        keys: Value,
+        n: Value,
+        low: Value,
+        high: Value,
+        budget: Value,
+        first: Value,
+        last: Value,
+    ) -> tuple[list[Value], list[Value]]:
+        """Partition a part; the smaller and the larger side."""
+        f, word = self.f, self.word
         one = const(word, 1)
-        sampled = self._pivot(keys, n)
         middle = f.add(f.add(low, f.op("lshr", f.sub(high, low), one)), one)
-        pivot = f.select(f.icmp("sgt", budget, i64(0)), sampled, middle)
+        pivot = f.select(f.icmp("sgt", budget, i64(0)), self._pivot(keys, n), middle)
         pivot = f.select(f.icmp("eq", pivot, low), f.add(low, one), pivot)
-        m = f.call(f"{f.name}_partition", "i64", keys, n, pivot, buffer)
-        below, rest, left = f.sub(pivot, one), f.sub(n, m), f.sub(budget, i64(1))
-        sides = [
-            [keys, m, low, below, left, first, f.min(last, m)],
-            [f.gep(keys, m, word), rest, pivot, high, left,
-             f.max(f.sub(first, m), i64(0)), f.sub(last, m)],
-        ]  # fmt: skip
-        lesser = f.icmp("slt", m, rest)
-        smaller = [f.select(lesser, a, b) for a, b in zip(*sides, strict=True)]
-        larger = [f.select(lesser, b, a) for a, b in zip(*sides, strict=True)]
+        m = f.call(f"{f.name}_partition", "i64", keys, n, pivot, self.buffer)
+        rest, left = f.sub(n, m), f.sub(budget, i64(1))
+        begin = f.max(f.sub(first, m), i64(0))
+        below = [keys, m, low, f.sub(pivot, one), left, first, f.min(last, m)]
+        above = [f.gep(keys, m, word), rest, pivot, high, left, begin, f.sub(last, m)]
+        less = f.icmp("slt", m, rest)
+        pairs = list(zip(below, above, strict=True))
+        return [f.select(less, a, b) for a, b in pairs], [f.select(less, b, a) for a, b in pairs]
 
-        def visit() -> None:
-            *most, start, stop = smaller
-            f.call(f.name, "void", *most, buffer, start, stop)
-
-        f.where(self._open(smaller), visit)
-        finished = f.label("finished")
-        f.branch_if(self._open(larger), head, finished)
-        back = larger
-        for number, value in enumerate(back):
-            at = mark + number
-            f.lines[at] = f.lines[at].replace("@BACK@", f"[ {value.ref}, %{self._latch()} ]")
-        f.start(finished)
-        f.ret()
-        f.start(ready)
-        self._block(keys, n)
-        f.ret()
-
-    def _latch(self) -> str:
-        return self.f.block
+    def _visit(self, part: list[Value]) -> None:
+        *most, first, last = part
+        self.f.call(self.f.name, "void", *most, self.buffer, first, last)
 
     def _open(self, part: list[Value]) -> Value:
         """Whether a part has several keys, and any that are wanted."""
@@ -118,14 +120,16 @@ class _Quick:
     def _block(self, keys: Value, n: Value) -> None:
         f = self.f
 
+        def call(rows: int) -> None:
+            f.call(f"{f.name}_{rows}", "void", keys, n)
+
         def sort(rows: tuple[int, ...]) -> None:
             one = rows[0]
-            here = lambda: f.call(f"{f.name}_{one}", "void", keys, n)  # noqa: E731
             if len(rows) == 1:
-                here()
+                call(one)
                 return
             fits = f.icmp("sle", n, i64(one * self.lanes))
-            f.where(fits, here, lambda: sort(rows[1:]))
+            f.where(fits, lambda: call(one), lambda: sort(rows[1:]))
 
         sort(ROWS)
 
@@ -203,9 +207,7 @@ class _Partition:
         before = f.sub(b, block)
         source = f.select(left, a, before)
         a, b = f.select(left, f.add(a, block), a), f.select(left, b, before)
-        vectors = [
-            self._load(self.keys, f.add(source, i64(i * self.lanes))) for i in range(UNROLL)
-        ]
+        vectors = [self._load(self.keys, f.add(source, i64(i * self.lanes))) for i in range(UNROLL)]
         for keys in vectors:
             mask = f.icmp("ult", keys, self.bound)
             other = f.icmp("uge", keys, self.bound)

@@ -32,9 +32,10 @@ def sample_bytes(record: Record, buckets: int) -> int:
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """Consts of all: size, chunk, chunks, first and last place wanted; x and result along the axis; base and offset of the
-    counts [row, bucket, chunk], the flags [row, chunk], the bounds [row, bucket], the words
-    [row, element] where the result doesn't hold them, and each worker's scratch and its bytes.
+    """Consts of all: size, chunk, chunks, first and last place wanted; x and result along the
+    axis; base and offset of the counts [row, bucket, chunk], the flags [row, chunk], the bounds
+    [row, bucket], the words [row, element] where the result doesn't hold them, and each worker's
+    scratch and its bytes.
     """
 
     record: Record
