@@ -40,6 +40,7 @@ def plan_sort(
     if not view.rows or not view.size:
         return []
     part = (primitive.begin, primitive.end) if primitive.name == "SortPart" else None
+    part = None if part == (0, view.size) else part
     dtype = dtype_named(x.dtype)
     output = "gather" if dtype.is_complex else "value"
     record = Record(dtype, "index" if primitive.name == "ArgSort" else output)
@@ -77,8 +78,8 @@ def _rows(
     spec: Any = RowSortSpec(record, view.depth, unit)
     nbytes = row_sort.scratch_bytes(record, view.size)
     if words.word_of(record):
-        spec = WordSortSpec(record, view.depth, unit, part is not None)
-        held = words.in_place(record, unit, part is not None)
+        spec = WordSortSpec(record, view.depth, unit)
+        held = part is None and words.in_place(record, unit)
         nbytes = words.scratch_bytes(record, view.size, held)
     consts = [view.rows, each, view.size, *(part or (0, view.size)), *view.consts]
     consts += [*scratch(nbytes * workers).consts, nbytes]
@@ -133,13 +134,13 @@ def _split(
     chunks = -(-n // chunk)
     counts, flags = scratch(rows * chunks * buckets * 8), scratch(rows * chunks * FLAGS)
     bounds = scratch(rows * buckets * record.size)
-    held = words.in_place(record, unit, part is not None)
+    held = part is None and words.in_place(record, unit)
     area = scratch(0 if held else rows * n * record.size)
     nbytes = split.sample_bytes(record, buckets)
     places = part or (0, n)
     consts = [n, chunk, chunks, *places, *view.consts, *counts.consts, *flags.consts]
     consts += [*bounds.consts, *area.consts, *scratch(nbytes * workers).consts, nbytes]
-    shape = (record, view.depth, unit, buckets, part is not None)
+    shape = (record, view.depth, unit, buckets)
     look = [n, chunk, chunks, *view.consts, *flags.consts]
     sums = [chunks * buckets, chunks, *counts.consts, *flags.consts]
     commands = [

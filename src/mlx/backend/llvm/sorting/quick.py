@@ -16,8 +16,8 @@ from mlx.backend.llvm.sorting.keep import compressed, mask_bits
 from mlx.backend.llvm.target import Target
 from mlx.backend.llvm.values import Value, bits_of, const, i64, vector
 
-ROWS = (4, 8, 16)
-"""Registers of the blocks that are sorted at once."""
+FEW = (4,)
+"""Registers of the only block where code should be short."""
 UNROLL = 4
 """Vectors read from one side at a time."""
 SAMPLES = 9
@@ -29,33 +29,39 @@ def lanes_of_word(word: str) -> int:
     return 512 // bits_of(word)
 
 
+def block_rows(word: str) -> tuple[int, ...]:
+    """Registers of the blocks that are sorted at once: larger ones only cost code."""
+    return (4, 8) if word == "i16" else (8, 16)
+
+
 def available(target: Target, word: str) -> bool:
     """Whether the machine compresses vectors of these words."""
     feature = "avx512vbmi2" if word == "i16" else "avx512f"
     return target.avx512 and target.has(feature) and word in ("i16", "i32", "i64")
 
 
-def quick_function(module: Module, name: str, word: str) -> str:
+def quick_function(module: Module, name: str, word: str, blocks: tuple[int, ...] = ()) -> str:
     """Emit ``quick(keys, n, low, high, budget, buffer, first, last)``; returns its name.
 
     It sorts n keys, all within low..high, as far as those at first..last - 1 need it: the
     others are on their side of these.
     """
-    name = f"{name}_quick"
-    for rows in ROWS:
+    name, blocks = f"{name}_quick", blocks or block_rows(word)
+    for rows in blocks:
         f = module.function(f"{name}_{rows}", ["ptr", "i64"], internal=True)
         Block(f, word, lanes_of_word(word), rows).sort(*f.params)
         f.ret()
     types = ["ptr", "i64", word, word, "i64", "ptr", "i64", "i64"]
-    _Quick(module.function(name, types, internal=True), word).emit()
+    _Quick(module.function(name, types, internal=True), word, blocks).emit()
     types = ["ptr", "i64", word, "ptr"]
     _Partition(module.function(f"{name}_partition", types, "i64", internal=True), word).emit()
     return name
 
 
 class _Quick:
-    def __init__(self, f: Function, word: str) -> None:
+    def __init__(self, f: Function, word: str, blocks: tuple[int, ...]) -> None:
         self.f, self.word, self.lanes = f, word, lanes_of_word(word)
+        self.blocks = blocks
 
     def emit(self) -> None:
         """Split the part in two and go on with the larger one; the smaller one is a call."""
@@ -67,7 +73,7 @@ class _Quick:
         f.start(head)
         mark = len(f.lines)
         part = [f.emit(f"phi {v.type} [ {v.ref}, %{begin} ], @NEXT@", v.type) for v in part]
-        f.branch_if(f.icmp("sgt", part[1], i64(ROWS[-1] * self.lanes)), split, small)
+        f.branch_if(f.icmp("sgt", part[1], i64(self.blocks[-1] * self.lanes)), split, small)
         f.start(split)
         smaller, larger = self._split(*part)
         f.where(self._open(smaller), lambda: self._visit(smaller))
@@ -131,7 +137,7 @@ class _Quick:
             fits = f.icmp("sle", n, i64(one * self.lanes))
             f.where(fits, lambda: call(one), lambda: sort(rows[1:]))
 
-        sort(ROWS)
+        sort(self.blocks)
 
     def _pivot(self, keys: Value, n: Value) -> Value:
         """The median of three medians of three, from places that differ from part to part."""

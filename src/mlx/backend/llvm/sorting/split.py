@@ -15,9 +15,9 @@ from mlx.backend.llvm.ir import Loop, Module
 from mlx.backend.llvm.sorting.keep import compressed, mask_bits
 from mlx.backend.llvm.sorting.large import FLAGS, NEGATIVE_ZERO, UNSORTED, any_flag, flag
 from mlx.backend.llvm.sorting.ordered import Ordered
-from mlx.backend.llvm.sorting.quick import BUFFER, quick_function
+from mlx.backend.llvm.sorting.quick import BUFFER, FEW, quick_function
 from mlx.backend.llvm.sorting.records import Record
-from mlx.backend.llvm.sorting.words import Words, budget, in_place
+from mlx.backend.llvm.sorting.words import Words, budget
 from mlx.backend.llvm.values import Value, const, i64
 from mlx.base.frozen import dataclass
 
@@ -42,12 +42,11 @@ class SplitSpec:
     depth: int
     unit: bool
     buckets: int
-    part: bool
 
     @property
     def key(self) -> str:
         kind = type(self).__name__
-        return f"{kind} {self.record.text} {self.depth} {self.unit:d}{self.part:d} {self.buckets}"
+        return f"{kind} {self.record.text} {self.depth} {self.unit:d} {self.buckets}"
 
 
 class _Split:
@@ -67,9 +66,8 @@ class _Split:
         self.source, target = self.code.row(self.row)
         self.origin = f.gep(target, f.mul(self.first, f.neg(self.code.steps[1])))
         self.words = Words(f, self.record, self.code, spec.unit)
-        self.area = target
-        if not in_place(self.record, spec.unit, spec.part):
-            self.area = self.words.at(words, f.mul(self.row, self.n))
+        other = self.words.at(words, f.mul(self.row, self.n))
+        self.area = self.words.area(target, other, self.n, self.first, self.last)
         self.bounds = self.words.at(bounds, f.mul(self.row, i64(spec.buckets)))
         self.flags = f.gep(flags, f.mul(f.mul(self.row, self.chunks), i64(FLAGS)))
         table = f.mul(f.mul(self.row, self.chunks), i64(spec.buckets))
@@ -128,7 +126,7 @@ class SampleSpec(SplitSpec):
     """Finds bounds of a row's buckets."""
 
     def emit(self, module: Module, name: str) -> None:
-        quick = quick_function(module, name, self.record.type)
+        quick = quick_function(module, name, self.record.type, FEW)
         s = _Split(self, Kernel(module, name), i64(1))
         s.f.where(s.needed, lambda: self._sample(s, quick))
         s.f.ret()

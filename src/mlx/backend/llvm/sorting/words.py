@@ -25,9 +25,9 @@ def word_of(record: Record) -> str | None:
     return record.type
 
 
-def in_place(record: Record, unit: bool, part: bool) -> bool:
-    """Whether a row's result holds its words."""
-    return unit and not part and record.output == "value"
+def in_place(record: Record, unit: bool) -> bool:
+    """Whether a row's whole result holds its words."""
+    return unit and record.output == "value"
 
 
 def scratch_bytes(record: Record, n: int, held: bool) -> int:
@@ -47,6 +47,13 @@ class Words:
 
     def at(self, base: Value, index: Value) -> Value:
         return self.f.gep(base, index, self.word)
+
+    def area(self, target: Value, other: Value, n: Value, first: Value, last: Value) -> Value:
+        """Where a row's words are: in its result, if that holds all of them."""
+        f = self.f
+        if not in_place(self.record, self.unit):
+            return other
+        return f.select(f.icmp("eq", f.sub(last, first), n), target, other)
 
     def elements(self, source: Value, i: Value, left: Value | None) -> Value:
         """Bits of a vector of elements, of which the first ``left`` exist (None: all)."""
@@ -146,12 +153,10 @@ class WordSortSpec:
     depth: int
     unit: bool
     """Whether elements lie side by side."""
-    part: bool
-    """Whether the result is a part of the sorted row."""
 
     @property
     def key(self) -> str:
-        return f"sort words {self.record.text} {self.depth} {self.unit:d}{self.part:d}"
+        return f"sort words {self.record.text} {self.depth} {self.unit:d}"
 
     def emit(self, module: Module, name: str) -> None:
         k = Kernel(module, name)
@@ -166,8 +171,7 @@ class WordSortSpec:
         row0 = f.mul(k.task, each)
         loop = f.loop(row0, f.min(f.add(row0, each), rows), i64(1))
         source, target = code.row(loop.index)
-        whole = in_place(record, self.unit, self.part)
-        area = target if whole else f.gep(buffer, i64(BUFFER))
+        area = words.area(target, f.gep(buffer, i64(BUFFER)), n, first, last)
         origin = f.gep(target, f.mul(first, f.neg(code.steps[1])))
 
         def sort() -> None:
