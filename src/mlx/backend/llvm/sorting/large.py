@@ -1,4 +1,4 @@
-"""A long row sorted by many tasks: every pass of the radix sort in parallel.
+"""A long row of keys that vectors don't sort: every pass of the radix sort in parallel.
 
 A first look finds rows that are sorted already, which are copied.  A pass counts the digits of
 each chunk, turns the counts of all chunks into places (digit by digit, and chunk by chunk within
