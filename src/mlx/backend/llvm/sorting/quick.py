@@ -19,7 +19,7 @@ from mlx.backend.llvm.values import Value, bits_of, const, i64, vector
 FEW = (4,)
 """Registers of the only block where code should be short."""
 UNROLL = 4
-"""Vectors read from one side at a time."""
+"""Vectors read from one side at a time: at most half of what a block holds."""
 SAMPLES = 9
 BUFFER = 4 * UNROLL * 64
 """Bytes of scratch: what is read ahead at both sides, and a vector."""
@@ -54,7 +54,8 @@ def quick_function(module: Module, name: str, word: str, blocks: tuple[int, ...]
     types = ["ptr", "i64", word, word, "i64", "ptr", "i64", "i64"]
     _Quick(module.function(name, types, internal=True), word, blocks).emit()
     types = ["ptr", "i64", word, "ptr"]
-    _Partition(module.function(f"{name}_partition", types, "i64", internal=True), word).emit()
+    f = module.function(f"{name}_partition", types, "i64", internal=True)
+    _Partition(f, word, min(UNROLL, blocks[-1] // 2)).emit()
     return name
 
 
@@ -165,18 +166,19 @@ class _Partition:
     at both ends while the rest is read from the end with less room.
     """
 
-    def __init__(self, f: Function, word: str) -> None:
+    def __init__(self, f: Function, word: str, unroll: int) -> None:
         self.f, self.word, self.lanes = f, word, lanes_of_word(word)
+        self.unroll = unroll
         self.type, self.size = vector(self.lanes, word), bits_of(word) // 8
         self.keys, self.n, self.pivot, self.buffer = f.params
         self.bound = f.splat(self.pivot, self.lanes)
 
     def emit(self) -> None:
-        f, block = self.f, UNROLL * self.lanes
+        f, block = self.f, self.unroll * self.lanes
         aside = f.op("and", self.n, i64(block - 1))
         stop = f.sub(f.sub(self.n, i64(block)), aside)
         last = f.add(i64(block), aside)
-        for number in range(UNROLL):
+        for number in range(self.unroll):
             at = i64(number * self.lanes)
             self._copy(self.keys, self.buffer, at, None)
         tail, rest = f.gep(self.keys, stop, self.word), f.gep(self.buffer, i64(block), self.word)
@@ -205,7 +207,7 @@ class _Partition:
 
     def _whole(self, start: Value, stop: Value) -> list[Value]:
         """The blocks between; where low keys end then, and high ones begin."""
-        f, block = self.f, i64(UNROLL * self.lanes)
+        f, block = self.f, i64(self.unroll * self.lanes)
         count = f.sub(stop, start)
         loop = f.loop(i64(0), count, block, [i64(0), self.n, start, stop])
         low, high, a, b = loop.values
@@ -213,7 +215,9 @@ class _Partition:
         before = f.sub(b, block)
         source = f.select(left, a, before)
         a, b = f.select(left, f.add(a, block), a), f.select(left, b, before)
-        vectors = [self._load(self.keys, f.add(source, i64(i * self.lanes))) for i in range(UNROLL)]
+        vectors = [
+            self._load(self.keys, f.add(source, i64(i * self.lanes))) for i in range(self.unroll)
+        ]
         for keys in vectors:
             mask = f.icmp("ult", keys, self.bound)
             other = f.icmp("uge", keys, self.bound)

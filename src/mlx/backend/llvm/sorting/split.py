@@ -8,6 +8,8 @@ sorted by one task.  Only those buckets are that hold wanted places.
 
 from __future__ import annotations
 
+from functools import partial
+
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
@@ -117,6 +119,23 @@ class _Split:
         masks = [f.icmp("uge", words, bound) for bound in bounds]
         return masks if there is None else [f.op("and", mask, there) for mask in masks]
 
+    def put(self, words: Value, mask: Value, size: Value, place: Value) -> None:
+        """Store ``size`` words that a mask chooses."""
+        f = self.f
+        address, some = self.words.at(self.area, place), memory.below(f, size, self.words.lanes)
+        f.masked_store(compressed(f, words, mask), address, some, self.words.size)
+
+    def places(self, bucket: Value) -> tuple[Value, Value]:
+        """Where a bucket's words begin and end in the row."""
+        f = self.f
+        last = f.icmp("eq", bucket, i64(self.spec.buckets - 1))
+        following = f.select(last, bucket, f.add(bucket, i64(1)))
+        begin, end = (
+            f.load(f.gep(self.counts, f.mul(b, self.chunks), "i64"), "i64", 8)
+            for b in (bucket, following)
+        )
+        return begin, f.select(last, self.n, end)
+
     def counted(self, mask: Value) -> Value:
         return self.f.intrinsic("ctpop", mask_bits(self.f, mask, self.words.lanes))
 
@@ -183,7 +202,7 @@ class TallySpec(SplitSpec):
 
 @dataclass(frozen=True)
 class DealSpec(SplitSpec):
-    """Moves a chunk's words into the buckets; copies a sorted row instead."""
+    """Moves a chunk's words into the buckets that are wanted; copies a sorted row instead."""
 
     def emit(self, module: Module, name: str) -> None:
         s = _Split(self, Kernel(module, name))
@@ -198,6 +217,10 @@ class DealSpec(SplitSpec):
     def _deal(self, s: _Split) -> None:
         f, lanes, bounds = s.f, s.words.lanes, s.splats()
         state = [f.load(s.count_at(bucket), "i64", 8) for bucket in range(self.buckets)]
+        wanted = []
+        for bucket in range(self.buckets):
+            begin, stop = s.wanted(*s.places(i64(bucket)))
+            wanted.append(f.icmp("slt", begin, stop))
         for start, stop, rest in s.parts():
             loop = f.loop(start, stop, i64(lanes), state)
             _, words, there = s.loaded(loop, rest)
@@ -210,8 +233,7 @@ class DealSpec(SplitSpec):
                     below = f.op("xor", masks[bucket + 1], memory.full_mask(lanes))
                     mask = f.op("and", mask, below)
                 size = s.counted(mask)
-                address, some = s.words.at(s.area, place), memory.below(f, size, lanes)
-                f.masked_store(compressed(f, words, mask), address, some, s.words.size)
+                f.where(wanted[bucket], partial(s.put, words, mask, size, place))
                 places.append(f.add(place, size))
             state = f.end_loop(loop, places)
 
@@ -231,11 +253,7 @@ class BucketSpec(SplitSpec):
         following = f.add(s.number, i64(1))
         last = f.icmp("eq", following, i64(self.buckets))
         after = f.select(last, s.number, following)
-        begin, end = (
-            f.load(f.gep(s.counts, f.mul(bucket, s.chunks), "i64"), "i64", 8)
-            for bucket in (s.number, after)
-        )
-        end = f.select(last, s.n, end)
+        begin, end = s.places(s.number)
         high = f.select(last, const(words.word, -1), f.sub(s.bound(after), const(words.word, 1)))
         n = f.sub(end, begin)
         first, stop = s.wanted(begin, end)
