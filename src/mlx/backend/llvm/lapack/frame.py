@@ -103,7 +103,7 @@ class Frame:
         """A region as a column-major matrix."""
         size = self.dtype.size
         column = self.f.mul(rows, i64(size))
-        return Matrix(self.regions[region], i64(size), column, False)
+        return Matrix(self.regions[region], i64(size), column, False, True)
 
     def integer(self, number: Value) -> Value:
         """The address of an integer as LAPACK takes it."""
