@@ -20,8 +20,9 @@ from mlx.primitives.ordering import ArgSelect, ArgSort, Sort, SortPart, take_alo
 from mlx.primitives.reductions import Max
 from mlx.primitives.views import reshape, transpose
 
-SHORT = 128
-"""Elements of rows that are sorted whole, whatever is wanted of them."""
+SHORT, MIDDLING = 128, 2048
+"""Elements of rows that are sorted whole to be partitioned, and of rows of which a part is sorted
+however few elements are wanted."""
 
 
 def _axis(name: str, a: array, axis: int | None) -> tuple[Node, int]:
@@ -100,14 +101,14 @@ def topk(a: array, /, k: int, axis: int | None = -1, *, stream: Any = None) -> a
     count, size = integer("topk", "k", k), x.shape[at]
     if not 0 <= count <= size:
         raise ValueError(f"[topk] Invalid k={k} for axis {at} of shape {x.shape}.")
-    if _selects(count, size):
+    if size > MIDDLING and 0 < count <= size // 64:
         return wrap(Sort(at)(take_along(x, ArgSelect(at, count, True)(x), at)))
     return wrap(_sorted_part(x, at, size - count, size))
 
 
 def _sorted_part(x: Node, axis: int, begin: int, end: int) -> Node:
-    """Elements begin to end of a sorted axis; short rows are sorted whole, many at once."""
-    if x.shape[axis] <= SHORT or end - begin == x.shape[axis]:
+    """Elements begin to end of a sorted axis."""
+    if end - begin in (0, x.shape[axis]):
         return narrow(Sort(axis)(x), axis, begin, end)
     return SortPart(axis, begin, end)(x)
 

@@ -11,7 +11,7 @@ from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.indexing import Gather
-from mlx.primitives.views import Embed, Slice, moveaxis
+from mlx.primitives.views import Slice, moveaxis
 
 
 def take_along(x: Node, index: Node, axis: int) -> Node:
@@ -150,16 +150,21 @@ class SortPart(Primitive):
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         (x,) = node.inputs
-        starts = tuple(self.begin if i == self.axis else 0 for i in range(x.ndim))
-        whole = Embed(starts, (1,) * x.ndim, x.shape)(cotangents[0])
-        order = ArgSort(self.axis)
-        return [take_along(whole, order(order(x)), self.axis)]
+        last = x.ndim - 1
+        taken = Gather((last,), batch=last)
+        lined, places, cotangent = (
+            moveaxis(y, self.axis, last) for y in (x, self._places(node), cotangents[0])
+        )
+        back = taken.vjp(taken(lined, places), [cotangent], wanted)[0]
+        return [back if back is None else moveaxis(back, last, self.axis)]
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
-        (x,) = node.inputs
-        starts = tuple(self.begin if i == self.axis else 0 for i in range(x.ndim))
-        order = Slice(starts, (1,) * x.ndim, node.shape)(ArgSort(self.axis)(x))
-        return [take_along(tangents[0], order, self.axis)]
+        return [take_along(tangents[0], self._places(node), self.axis)]
+
+    def _places(self, node: Node) -> Node:
+        """Where the elements come from."""
+        starts = tuple(self.begin if i == self.axis else 0 for i in range(node.ndim))
+        return Slice(starts, (1,) * node.ndim, node.shape)(ArgSort(self.axis)(node.inputs[0]))
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return SortPart(self.axis + 1, self.begin, self.end)(x)

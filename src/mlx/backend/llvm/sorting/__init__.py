@@ -49,18 +49,21 @@ def plan_sort(
             return _split(record, view, scratch, workers, part)
         if part is None:
             return _large(record, view, scratch, workers)
-    if view.size <= network.LONGEST and view.rows > 1 and part is None:
-        return _network(record, view, scratch, workers)
+    if view.size <= network.LONGEST and view.rows > 1:
+        return _network(record, view, scratch, workers, part)
     return _rows(record, view, scratch, workers, part)
 
 
-def _network(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
+def _network(
+    record: Record, view: Along, scratch: Any, workers: int, part: tuple[int, int] | None
+) -> list[Command]:
     rows, n = view.rows, view.size
     groups = -(-rows // network.LANES)
     each = split_rows(groups, n * network.LANES, workers)
-    pairs = network.exchanges(int(n))
+    begin, end = part or (0, n)
+    pairs = network.wanted_exchanges(int(n), begin, end) if part else network.exchanges(int(n))
     nbytes = network.scratch_bytes(record, n)
-    consts = [rows, each, n, len(pairs) // 2, *view.consts]
+    consts = [rows, each, n, len(pairs) // 2, begin, end, *view.consts]
     consts += [*scratch(nbytes * workers).consts, nbytes, *pairs]
     x, out = view.views
     layouts = (
