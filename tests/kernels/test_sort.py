@@ -143,7 +143,7 @@ def test_parts(dtype, size):
     with team.threads(2):
         whole = computed(Sort(0)(x))
         for begin, end in ((0, 1), (size // 2, size // 2 + 2), (size - 40, size), (3, size - 3)):
-            part = computed(SortPart(0, begin, end)(x))
+            part = computed(SortPart(0, (begin, end))(x))
             assert np.array_equal(bits(part), bits(whole[begin:end]))
 
 
@@ -151,7 +151,7 @@ def test_part_of_sorted_rows():
     rows = nearly_sorted(dt.float32, 66_001)
     for row in (rows, rows[:, :300]):
         whole = computed(Sort(1)(leaf(np.ascontiguousarray(row))))
-        part = computed(SortPart(1, 50, 120)(leaf(np.ascontiguousarray(row))))
+        part = computed(SortPart(1, (50, 120))(leaf(np.ascontiguousarray(row))))
         assert np.array_equal(bits(part), bits(whole[:, 50:120]))
 
 

@@ -327,7 +327,7 @@ def _sort(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
 
 @reference("SortPart")
 def _sort_part(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
-    return np.take(np.sort(x, p.axis), range(p.begin, p.end), p.axis)
+    return np.take(np.sort(x, p.axis), range(*p.places), p.axis)
 
 
 @reference("ArgSort")

@@ -110,7 +110,7 @@ def _sorted_part(x: Node, axis: int, begin: int, end: int) -> Node:
     """Elements begin to end of a sorted axis."""
     if end - begin in (0, x.shape[axis]):
         return narrow(Sort(axis)(x), axis, begin, end)
-    return SortPart(axis, begin, end)(x)
+    return SortPart(axis, (begin, end))(x)
 
 
 def median(a: array, /, axis: Any = None, keepdims: bool = False, *, stream: Any = None) -> array:

@@ -137,16 +137,21 @@ class Sort(Primitive):
 
 @dataclass(frozen=True)
 class SortPart(Primitive):
-    """Elements ``begin`` to ``end`` (excluded) of the sorted axis: the others are not sorted."""
+    """Elements of the sorted axis from one place to another (excluded); no others are sorted."""
 
     family = "ordering"
     shared = True
+    sizes = frozenset({"places"})
     axis: int
-    begin: int
-    end: int
+    places: tuple[int, int]
+
+    @property
+    def size_values(self) -> tuple[int, ...]:
+        return self.places
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
-        return (*x.shape[: self.axis], self.end - self.begin, *x.shape[self.axis + 1 :]), x.dtype
+        size = self.places[1] - self.places[0]
+        return (*x.shape[: self.axis], size, *x.shape[self.axis + 1 :]), x.dtype
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         (x,) = node.inputs
@@ -163,8 +168,8 @@ class SortPart(Primitive):
 
     def _places(self, node: Node) -> Node:
         """Where the elements come from."""
-        starts = tuple(self.begin if i == self.axis else 0 for i in range(node.ndim))
+        starts = tuple(self.places[0] if i == self.axis else 0 for i in range(node.ndim))
         return Slice(starts, (1,) * node.ndim, node.shape)(ArgSort(self.axis)(node.inputs[0]))
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
-        return SortPart(self.axis + 1, self.begin, self.end)(x)
+        return SortPart(self.axis + 1, self.places)(x)

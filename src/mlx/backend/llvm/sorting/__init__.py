@@ -39,8 +39,9 @@ def plan_sort(
     view = along(primitive.axis, [x, out])
     if not view.rows or not view.size:
         return []
-    part = (primitive.begin, primitive.end) if primitive.name == "SortPart" else None
-    part = None if part == (0, view.size) else part
+    part = primitive.places if primitive.name == "SortPart" else None
+    if part and part[1] - part[0] == view.size:
+        part = None
     dtype = dtype_named(x.dtype)
     output = "gather" if dtype.is_complex else "value"
     record = Record(dtype, "index" if primitive.name == "ArgSort" else output)
@@ -61,7 +62,11 @@ def _network(
     groups = -(-rows // network.LANES)
     each = split_rows(groups, n * network.LANES, workers)
     begin, end = part or (0, n)
-    pairs = network.wanted_exchanges(int(n), begin, end) if part else network.exchanges(int(n))
+    pairs = (
+        network.wanted_exchanges(int(n), int(begin), int(end))
+        if part
+        else network.exchanges(int(n))
+    )
     nbytes = network.scratch_bytes(record, n)
     consts = [rows, each, n, len(pairs) // 2, begin, end, *view.consts]
     consts += [*scratch(nbytes * workers).consts, nbytes, *pairs]
