@@ -28,8 +28,11 @@ from mlx.base.frozen import dataclass
 from mlx.compiler.nest import CHUNK, Accumulate, Load, Reduce
 from mlx.compiler.sizes import least, most
 
-BLOCK = int(__import__('os').environ.get('CB', 512))
+BLOCK = 512
 """At most so many columns a task: 32 accumulator rows of them stay in the second-level cache."""
+NARROW, SHALLOW = 128, 128
+"""The same where so few rows are reduced that folding their accumulators, in the first cache then,
+takes as long."""
 AHEAD = 8
 """Rows of the reduced axis to fetch ahead."""
 WIDEST = 32
@@ -69,11 +72,12 @@ def scratch_bytes(structure: Structure, block: int) -> int:
     return total
 
 
-def block_of(inner: int, others: int, workers: int) -> int:
+def block_of(inner: int, depth: int, others: int, workers: int) -> int:
     """Columns a task, where there are so many tasks a block: two tasks a worker, or one where
     the parts of a row that a task reads would be shorter than 128 elements."""
     narrow = least(_share(inner, -(-workers // others)), 128)
-    return least(most(narrow, _share(inner, -(-2 * workers // others))), BLOCK)
+    widest = NARROW if depth < SHALLOW else BLOCK
+    return least(most(narrow, _share(inner, -(-2 * workers // others))), widest)
 
 
 def _share(inner: int, parts: int) -> int:
@@ -136,18 +140,17 @@ class _Columns(RowsKernel):
         return self.f.gep(self.area, self.f.mul(self.block, i64(before)))
 
     def _clear(self) -> None:
-        """Start at the identity what no row starts."""
+        """Start those accumulators at the identity that the first rows don't."""
         f = self.f
         for position, v in enumerate(self.reduces):
             expression = self.s.values[v]
             assert isinstance(expression, Reduce)
             acc, rows = accumulator(expression.dtype), accumulator_lanes(expression.dtype)
-            started = i64(0)
             if rows == self.period:
-                started = f.mul(self.block, f.min(f.sub(self.k1, self.k0), i64(rows)))
+                continue
             neutral = self.e.const(expression.primitive.identity(acc), acc)
             base = self._base_of(position)
-            loop = f.loop(started, f.mul(self.block, i64(rows)), i64(self.spec.lanes))
+            loop = f.loop(i64(0), f.mul(self.block, i64(rows)), i64(self.spec.lanes))
             memory.store_unit(self.e, neutral, f.gep(base, f.mul(loop.index, i64(acc.size))), None)
             f.end_loop(loop)
 
@@ -247,16 +250,19 @@ class _Columns(RowsKernel):
         return f.gep(self._base_of(position), f.mul(at, i64(acc.size)))
 
     def _fold_rows(self, position: int, v: int) -> None:
+        """Accumulators that no row started hold the identity, which would change nothing."""
         f, expression = self.f, self.s.values[v]
         assert isinstance(expression, Reduce)
         acc = accumulator(expression.dtype)
         base = self._base_of(position)
-        half = accumulator_lanes(expression.dtype) // 2
+        rows = accumulator_lanes(expression.dtype)
+        started = f.sub(self.k1, self.k0) if rows == self.period else i64(rows)
+        half = rows // 2
         while half:
-            count = f.mul(self.block, i64(half))
-            loop = f.loop(i64(0), count, i64(self.spec.lanes))
+            upper = f.sub(f.min(started, i64(2 * half)), i64(half))
+            loop = f.loop(i64(0), f.mul(self.block, upper), i64(self.spec.lanes))
             low = f.gep(base, f.mul(loop.index, i64(acc.size)))
-            high = f.gep(low, f.mul(count, i64(acc.size)))
+            high = f.gep(low, f.mul(self.block, i64(half * acc.size)))
             a = memory.load_unit(self.e, low, acc, None)
             b = memory.load_unit(self.e, high, acc, None)
             memory.store_unit(self.e, expression.primitive.combine(self.e, a, b), low, None)
