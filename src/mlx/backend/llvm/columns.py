@@ -179,9 +179,7 @@ class _Columns(RowsKernel):
         f.end_loop(rows)
 
     def _is_uniform(self) -> bool:
-        return all(
-            accumulator_lanes(self.s.values[v].dtype) == self.period for v in self.reduces
-        )
+        return all(accumulator_lanes(self.s.values[v].dtype) == self.period for v in self.reduces)
 
     def _rows_step(self, outer: list[Value], indices: list[Value], fresh: bool) -> None:
         """A few indices of the reduced axis that share accumulators: all columns of the block."""
