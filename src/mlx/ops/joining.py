@@ -235,6 +235,10 @@ def _rolled(x: Node, axis: int, by: int) -> Node:
     return Concatenate(axis)(*parts)
 
 
+Beside = Callable[[Node, int, int, int], list[Node]]
+"""From an array, an axis and widths: the parts of the padded axis, the array among them."""
+
+
 def pad(
     a: array,
     pad_width: int | Sequence[Any],
@@ -261,13 +265,10 @@ def pad(
     widths = _widths(pad_width, x.ndim)
     if mode == "constant":
         return wrap(_pad_constant(x, widths, node_of("pad", constant_values)))
-    extend = _EXTEND.get(mode)
-    if extend is None:
+    beside = _BESIDE.get(mode)
+    if beside is None:
         raise ValueError(f"[pad] Unknown mode {mode!r}: use constant, edge, reflect or symmetric.")
-    for axis, (low, high) in enumerate(widths):
-        if low or high:
-            x = extend(x, axis, low, high)
-    return wrap(x)
+    return wrap(_extended(x, widths, beside, 0))
 
 
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
@@ -313,7 +314,18 @@ def _pad_constant(x: Node, widths: list[tuple[int, int]], value: Node) -> Node:
     return x
 
 
-def _pad_edge(x: Node, axis: int, low: int, high: int) -> Node:
+def _extended(x: Node, widths: list[tuple[int, int]], beside: Beside, first: int) -> Node:
+    """Extended along the axes from ``first`` on.  Each part along an axis is extended along the
+    others by itself, so that it is written once, where it belongs."""
+    for axis in range(first, x.ndim):
+        if any(widths[axis]):
+            parts = beside(x, axis, *widths[axis])
+            whole = [_extended(p, widths, beside, axis + 1) for p in parts if p.shape[axis]]
+            return _joined(whole, axis)
+    return x
+
+
+def _beside_edge(x: Node, axis: int, low: int, high: int) -> list[Node]:
     size = x.shape[axis]
     if size == 0:
         raise ValueError(f"[pad] Cannot extend axis {axis} with size 0 by its edge.")
@@ -322,10 +334,10 @@ def _pad_edge(x: Node, axis: int, low: int, high: int) -> Node:
         edge = narrow(x, axis, at, at + 1)
         return fitted(edge, (*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
 
-    return Concatenate(axis)(spread(0, low), x, spread(size - 1, high))
+    return [spread(0, low), x, spread(size - 1, high)]
 
 
-def _pad_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> Node:
+def _beside_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> list[Node]:
     """Mirrored at its ends, again and again where it is short; ``edge`` elements are left out."""
     most = x.shape[axis] - edge
     if most < 1:
@@ -340,19 +352,21 @@ def _pad_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> Node:
         steps = tuple(-1 if i == axis else 1 for i in range(x.ndim))
         return Slice(starts, steps, (*x.shape[:axis], count, *x.shape[axis + 1 :]))(x)
 
+    parts = [x]
     while low or high:
+        x = _joined(parts, axis)
         before, after = min(low, most), min(high, most)
         last = x.shape[axis] - 1 - edge
-        parts = [mirrored(x, before - 1 + edge, before)] * bool(before) + [x]
-        x = _joined(parts + [mirrored(x, last, after)] * bool(after), axis)
+        parts = [mirrored(x, before - 1 + edge, before), x, mirrored(x, last, after)]
+        parts = [p for p in parts if p.shape[axis]]
         low, high = low - before, high - after
-    return x
+    return parts
 
 
-_EXTEND: dict[str, Callable[[Node, int, int, int], Node]] = {
-    "edge": _pad_edge,
-    "reflect": partial(_pad_mirrored, edge=1),
-    "symmetric": partial(_pad_mirrored, edge=0),
+_BESIDE: dict[str, Beside] = {
+    "edge": _beside_edge,
+    "reflect": partial(_beside_mirrored, edge=1),
+    "symmetric": partial(_beside_mirrored, edge=0),
 }
 
 
