@@ -28,7 +28,7 @@ from mlx.compiler.nest import (
     Tile,
 )
 from mlx.compiler.orient import oriented
-from mlx.compiler.uses import Chain, Use, seen_as
+from mlx.compiler.uses import Chain, Use, culprit, seen_as
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full
 from mlx.primitives.elementwise import Elementwise
@@ -192,7 +192,8 @@ class ExpressionBuilder:
         found = self._operands.get(key)
         if found is None:
             found = self._operands[key] = len(self.operands)
-            self.operands.append(Operand(buffer, layout, dtype, chain[-1] if chain else written))
+            blamed = culprit(chain) if chain else written
+            self.operands.append(Operand(buffer, layout, dtype, blamed))
         return found
 
     def _over_root(
@@ -207,8 +208,8 @@ class ExpressionBuilder:
         """The operand to which a stored node is written."""
         place = self.place(node)
         layout = self._over_root(place.layout, (), row)
-        culprit = None if place.layout.is_contiguous() else node
-        self.operands.append(Operand(place.buffer, layout, node.dtype, culprit))
+        blamed = None if place.layout.is_contiguous() else node
+        self.operands.append(Operand(place.buffer, layout, node.dtype, blamed))
         return len(self.operands) - 1
 
 

@@ -14,7 +14,7 @@ from mlx.backend.llvm.convolution.channelwise import SLOTS, Channelwise, Channel
 from mlx.backend.llvm.convolution.direct_tile import TileOfPositions
 from mlx.backend.llvm.gemm.elements import llvm_type
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.values import Value, const, i64, vector
+from mlx.backend.llvm.values import Value, i64, vector
 
 DIRECT_SLOTS = (
     *SLOTS, "channels", "x_group", "w_panel", "w_group", "n_blocks", "blocks",

@@ -202,8 +202,8 @@ class _LineSums(Channelwise):
             moved = [f.gep(x, i64(rows * self.size)), f.gep(to, f.mul(i64(rows), self.slot("row")))]
             x, to = f.end_loop(loop, moved)
         f.end_loop(run, [f.gep(here, self.slot("run_bytes")), to])
-        moved = [f.gep(v, f.mul(lines, s)) for v, s in zip(line.values, (self.slot("line_bytes"), below), strict=True)]
-        f.end_loop(line, moved)
+        apart = f.mul(lines, self.slot("line_bytes")), f.mul(lines, below)
+        f.end_loop(line, [f.gep(v, s) for v, s in zip(line.values, apart, strict=True)])
 
     def _tile(self, module: Module, rows: int) -> str:
         """``void tile(ptr x, ptr y, ptr sums, i64...)``: adds to sums what ``count`` positions of
@@ -237,7 +237,7 @@ class _LineSums(Channelwise):
         self, f: Function, elements: list[Value], factors: list[Value], sums: list[Value]
     ) -> list[Value]:
         """Every element times every vector."""
-        out = []
+        out: list[Value] = []
         for address in elements:
             element = f.load(address, llvm_type(self.spec.accumulate), self.size)
             element = f.splat(element, self.lanes)
