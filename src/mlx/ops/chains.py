@@ -9,6 +9,7 @@ from typing import Any
 from mlx.base.dtype import float32
 from mlx.graph.node import Node, Shape, ancestors, next_serial
 
+new = Node.__new__
 KEPT = 4096
 PATIENCE = 8
 """Repetitions after which code is written for them."""
@@ -124,7 +125,7 @@ def _written(
         f"def make({', '.join(constants)}):\n    def repeat({', '.join(names[:given])}):\n{body}"
         f"        return {made}\n    return repeat\n"
     )
-    known: dict[str, Any] = {"new": Node.__new__, "Node": Node, "next_serial": next_serial}
+    known: dict[str, Any] = {"new": new, "Node": Node, "next_serial": next_serial}
     exec(code, known)
     return known["make"]
 
@@ -145,7 +146,10 @@ def by_shape(make: Callable[..., Node]) -> Callable[..., Node]:
     def recorded(x: Node, *arguments: Any) -> Node:
         dtype = x.dtype
         for primitive, shape in steps(x.shape, *arguments):
-            x = Node(primitive, (x,), shape, dtype)
+            node = new(Node)  # Node(...), in less time
+            node.primitive, node.inputs, node.shape, node.dtype = primitive, (x,), shape, dtype
+            node.data, node.serial = None, next_serial()
+            x = node
         return x
 
     return recorded

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -26,9 +27,9 @@ from mlx.primitives.base import full_like
 from mlx.primitives.contraction import MatMul
 from mlx.primitives.elementwise import Add, Conjugate, Multiply, cast
 from mlx.primitives.reductions import Sum
-from mlx.primitives.views import reshape, transpose
+from mlx.primitives.views import Reshape, reshape, transpose
 
-_MATMUL = MatMul()
+_MATMUL, _ADD, _MULTIPLY = MatMul(), Add(), Multiply()
 
 
 def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
@@ -54,6 +55,8 @@ def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
 def product(x: Node, y: Node) -> Node:
     """matmul of nodes of one dtype."""
     m, n = len(x.shape), len(y.shape)
+    if m > 1 and n == 2 and x.shape[-1] == y.shape[0]:
+        return _flat_product(x, y)
     if m == 0 or n == 0:
         raise ValueError(
             f"[matmul] Operands must have at least one dimension, got {x.shape} and {y.shape}."
@@ -77,12 +80,28 @@ def _batched(x: Node, y: Node) -> Node:
     lead_x, lead_y = x.shape[:-2], y.shape[:-2]
     if lead_x == lead_y:
         return _multiply(x, y)
-    if not lead_y:  # one large product instead of many small ones
-        flat = reshape(x, (prod(lead_x) * x.shape[-2], x.shape[-1]))
-        return reshape(_multiply(flat, y), (*x.shape[:-1], y.shape[-1]))
+    if not lead_y:
+        return _flat_product(x, y)
     lead = broadcast_shape(lead_x, lead_y)
     x = fitted(x, lead + x.shape[-2:], x.dtype)
     return _multiply(x, fitted(y, lead + y.shape[-2:], y.dtype))
+
+
+def _flat_product(x: Node, y: Node) -> Node:
+    """The product with a matrix: one large one in place of many small ones."""
+    if len(x.shape) == 2:
+        return _multiply(x, y)
+    flat, to_flat, shape, back = _flattened(x.shape, y.shape[1])
+    rows = Node(to_flat, (x,), flat, x.dtype)
+    return Node(back, (_multiply(rows, y),), shape, x.dtype)
+
+
+@lru_cache(4096)
+def _flattened(shape: Shape, columns: int) -> tuple[Shape, Reshape, Shape, Reshape]:
+    """The shape of a batch of matrices as one matrix, that of its product, and what makes
+    them."""
+    flat, out = (prod(shape[:-1]), shape[-1]), (*shape[:-1], columns)
+    return flat, Reshape(flat), out, Reshape(out)
 
 
 def _multiply(x: Node, y: Node) -> Node:
@@ -104,23 +123,25 @@ def addmm(
     >>> mx.addmm(mx.array([1.0, 2.0]), mx.ones((1, 3)), mx.ones((3, 2)))
     array([[4, 5]], dtype=float32)
     """
-    nodes = [array_node("addmm", v) for v in (c, a, b)]
-    dtype = promote(promote(nodes[0].dtype, nodes[1].dtype), nodes[2].dtype)
+    z, x, y = (array_node("addmm", v) for v in (c, a, b))
+    dtype = z.dtype
+    if x.dtype is not dtype or y.dtype is not dtype:
+        dtype = promote(promote(dtype, x.dtype), y.dtype)
+        z, x, y = cast(z, dtype), cast(x, dtype), cast(y, dtype)
     for name, factor in (("alpha", alpha), ("beta", beta)):
         if not dtype.is_inexact and factor != int(factor):
             raise ValueError(
                 f"[addmm] {name} must be an integer for operands of dtype {dtype.name}, "
                 f"got {factor}."
             )
-    z, x, y = (cast(n, dtype) for n in nodes)
     out = product(x, y)
     if alpha != 1:
-        out = Multiply()(out, full_like(out, alpha))
+        out = _MULTIPLY(out, full_like(out, alpha))
     if beta != 1:
-        z = Multiply()(z, full_like(z, beta))
+        z = _MULTIPLY(z, full_like(z, beta))
     if not can_broadcast(z.shape, out.shape):
         raise ValueError(f"[addmm] Cannot broadcast c of shape {z.shape} to {out.shape}.")
-    return wrap(Add()(out, fitted(z, out.shape, dtype)))
+    return wrap(Node(_ADD, (out, fitted(z, out.shape, dtype)), out.shape, dtype))
 
 
 def inner(a: array, b: array, /, *, stream: Any = None) -> array:

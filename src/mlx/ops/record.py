@@ -14,13 +14,13 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, at_least_float
 from mlx.base.errors import DtypeError
-from mlx.graph.node import Node, Shape
+from mlx.graph.node import Node, Shape, next_serial
 from mlx.ops.operands import broadcast_shape, constant, fitted, node_of, operands, promoted
 from mlx.primitives.elementwise import Elementwise, cast
 from mlx.primitives.reductions import Broadcast
 
 Rule = Callable[[Dtype], Dtype | None]
-new = array.__new__
+new, new_node = array.__new__, Node.__new__
 _NUMBERS = frozenset({int, float})
 _SMALL = range(128)
 """Integers that every integer dtype holds."""
@@ -81,8 +81,10 @@ def unary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any], arra
                 raise _unsupported(name, x.dtype, compute)
             x = cast(x, dtype)
             result = primitive.result(dtype)
-        out = new(array)
-        out._node = Node(primitive, (x,), x.shape, result)
+        out, node = new(array), new_node(Node)  # Node(...), in less time
+        node.primitive, node.inputs, node.shape, node.dtype = primitive, (x,), x.shape, result
+        node.data, node.serial = None, next_serial()
+        out._node = node
         return out
 
     return record
@@ -134,8 +136,10 @@ def binary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any, Any]
             shape, first, second = _meeting(shape, y.shape)
             x = x if first is None else Node(first, (x,), shape, dtype)
             y = y if second is None else Node(second, (y,), shape, dtype)
-        out = new(array)
-        out._node = Node(primitive, (x, y), shape, result)
+        out, node = new(array), new_node(Node)
+        node.primitive, node.inputs, node.shape, node.dtype = primitive, (x, y), shape, result
+        node.data, node.serial = None, next_serial()
+        out._node = node
         return out
 
     def general(a: Any, b: Any) -> array:
