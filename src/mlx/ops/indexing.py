@@ -11,8 +11,8 @@ from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base.errors import AxisError
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node, Shape
-from mlx.ops.chains import by_types
 from mlx.ops.operands import (
     array_node,
     axis_of,

@@ -7,8 +7,8 @@ from typing import Any
 
 from mlx.array import ArrayAt, array, wrap
 from mlx.base import dtype as dt
+from mlx.graph.chains import by_shape, by_types
 from mlx.graph.node import Node, Shape
-from mlx.ops.chains import by_shape, by_types
 from mlx.ops.indices import (
     Basic,
     Plain,
