@@ -29,16 +29,17 @@ def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]
         def chain(*key: Any) -> Chain:
             types, arguments = key[: 2 * count], key[2 * count :]
             nodes = [Node(None, (), *types[i : i + 2]) for i in range(0, 2 * count, 2)]
+            start = nodes[-1].serial if nodes else next_serial()
             result = make(*nodes, *arguments)
-            return Chain(nodes, ancestors([result], nodes[-1].serial), result)
+            return Chain(nodes, ancestors([result], start), result)
 
-        names = ", ".join([f"x{i}" for i in range(count)])
-        types = ", ".join([f"x{i}.shape, x{i}.dtype" for i in range(count)])
+        names = "".join([f"x{i}, " for i in range(count)])
+        types = "".join([f"x{i}.shape, x{i}.dtype, " for i in range(count)])
         code = (
-            f"def recorded({names}, *arguments):\n"
-            f"    try:\n        found = chain({types}, *arguments)\n"
+            f"def recorded({names}*arguments):\n"
+            f"    try:\n        found = chain({types}*arguments)\n"
             "    except TypeError:\n        found = None\n"  # what has no hash is wrong, mostly
-            f"    return found.repeat({names}) if found else make({names}, *arguments)\n"
+            f"    return found.repeat({names}) if found else make({names}*arguments)\n"
         )
         known: dict[str, Any] = {"chain": chain, "make": make}
         exec(code, known)

@@ -250,7 +250,7 @@ def shape_of(name: str, shape: Any) -> Shape:
     if isinstance(shape, int):
         shape = (shape,)
     out = integers(name, "a dimension", shape)
-    if any(n < 0 for n in out):
+    if out and min(out) < 0:
         raise ValueError(f"[{name}] Negative dimensions not allowed, got shape {out}.")
     return out
 

@@ -11,7 +11,8 @@ from math import prod
 from typing import Any
 
 from mlx.array import array, wrap
-from mlx.base.dtype import PROMOTION, promote
+from mlx.base.dtype import PROMOTION, Dtype, promote
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
     array_node,
@@ -152,7 +153,7 @@ def inner(a: array, b: array, /, *, stream: Any = None) -> array:
     """
     x, y = array_node("inner", a), array_node("inner", b)
     if x.ndim == 0 or y.ndim == 0:
-        return wrap(Multiply()(*common("inner", a, b)))
+        return wrap(_MULTIPLY(*common("inner", a, b)))
     if x.shape[-1] != y.shape[-1]:
         raise ValueError(
             f"[inner] a and b must have the same last dimension, got {x.shape} and {y.shape}."
@@ -168,8 +169,13 @@ def outer(a: array, b: array, /, *, stream: Any = None) -> array:
            [6, 8]], dtype=int32)
     """
     x, y = array_node("outer", a), array_node("outer", b)
-    column = reshape(x, (x.size, 1))
-    return wrap(Multiply()(*common("outer", wrap(column), wrap(reshape(y, (1, y.size))))))
+    return wrap(_outer_of(x, y))
+
+
+@by_types(2)
+def _outer_of(x: Node, y: Node) -> Node:
+    column, row = reshape(x, (x.size, 1)), reshape(y, (1, y.size))
+    return _MULTIPLY(*common("outer", wrap(column), wrap(row)))
 
 
 def kron(a: array, b: array, *, stream: Any = None) -> array:
@@ -184,7 +190,7 @@ def kron(a: array, b: array, *, stream: Any = None) -> array:
     columns = (1,) * (n - y.ndim) + y.shape
     spread = reshape(x, tuple(v for m in rows for v in (m, 1)))
     block = reshape(y, tuple(v for m in columns for v in (1, m)))
-    out = Multiply()(*common("kron", wrap(spread), wrap(block)))
+    out = _MULTIPLY(*common("kron", wrap(spread), wrap(block)))
     return wrap(reshape(out, tuple(r * c for r, c in zip(rows, columns, strict=True))))
 
 
@@ -198,7 +204,7 @@ def vecdot(a: array, b: array, /, *, axis: int = -1, stream: Any = None) -> arra
     at = axis_of("vecdot", axis, x.ndim)
     if x.dtype.is_complex:
         x = Conjugate()(x)
-    return wrap(Sum(at)(Multiply()(x, y)))
+    return wrap(Sum(at)(_MULTIPLY(x, y)))
 
 
 def tensordot(
@@ -236,7 +242,14 @@ def tensordot(
         raise ValueError(
             f"[tensordot] Contracted axes {of_x} of {x.shape} and {of_y} of {y.shape} differ."
         )
-    return wrap(contract(cast(x, dtype), cast(y, dtype), of_x, of_y))
+    return wrap(_contracted(x, y, dtype, of_x, of_y))
+
+
+@by_types(2)
+def _contracted(
+    x: Node, y: Node, dtype: Dtype, of_x: tuple[int, ...], of_y: tuple[int, ...]
+) -> Node:
+    return contract(cast(x, dtype), cast(y, dtype), of_x, of_y)
 
 
 def contract(x: Node, y: Node, of_x: Sequence[int], of_y: Sequence[int]) -> Node:
@@ -257,4 +270,4 @@ def contract(x: Node, y: Node, of_x: Sequence[int], of_y: Sequence[int]) -> Node
 
 def _outer(column: Node, row: Node) -> Node:
     shape = (column.shape[0], row.shape[1])
-    return Multiply()(fitted(column, shape, column.dtype), fitted(row, shape, row.dtype))
+    return _MULTIPLY(fitted(column, shape, column.dtype), fitted(row, shape, row.dtype))

@@ -153,3 +153,17 @@ def binary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any, Any]
         return wrap(Node(primitive, inputs, shape, primitive.result(computed)))
 
     return record
+
+
+def chosen_beside(condition: Any, x: Any, y: Any) -> tuple[Node, Node, Node] | None:
+    """The operands of a choice between an array and a Python number of its kind, all of one
+    shape; None for all others."""
+    if type(condition) is not array or (type(x) is array) is (type(y) is array):
+        return None
+    test, like = condition._node, (x if type(x) is array else y)._node
+    if test.dtype is not dt.bool_ or test.shape != like.shape:
+        return None
+    other = _beside(y if type(x) is array else x, like)
+    if other is None:
+        return None
+    return (test, like, other) if type(x) is array else (test, other, like)
