@@ -12,7 +12,6 @@ from math import prod
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
-from mlx.backend.llvm.convolution.correlate import ChunkSumSpec
 from mlx.backend.llvm.convolution.geometry import Line, Phase, phases_of
 from mlx.backend.llvm.convolution.line_sums import LineSumsSpec
 from mlx.backend.llvm.convolution.patches import (
@@ -22,6 +21,7 @@ from mlx.backend.llvm.convolution.patches import (
     spatial_strides,
     tile_of_patches,
 )
+from mlx.backend.llvm.gemm.chunk_sum import ChunkSumSpec
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, round_up
 from mlx.backend.llvm.gemm.tile import Tile, tile_for
