@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mlx.array import printing
+from mlx.array import buffers, printing
 from mlx.array.construct import Scan, flat_numbers, foreign, nested_numbers, python_scalar
 from mlx.array.dlpack import CPU, exported
 from mlx.array.values import copied_node, numpy_of, python_values, scalar_of
@@ -205,7 +205,7 @@ class array(Installed):  # noqa: N801 (MLX's name)
         return sys.modules["mlx.core"]
 
     def __buffer__(self, flags: int, /) -> memoryview:
-        """The buffer protocol, from Python 3.12."""
+        """The buffer protocol: ``memoryview(a)`` is the memory of ``a``."""
         if self._node.dtype is dt.bfloat16:
             raise BufferError("The buffer protocol has no bfloat16; use np.asarray.")
         return numpy_of(self._node).data
@@ -232,6 +232,8 @@ class array(Installed):  # noqa: N801 (MLX's name)
 
 
 array.__module__ = "mlx.core"  # its public name, also in pickles
+if sys.version_info < (3, 12):
+    buffers.install(array)
 
 
 def wrap(node: Node) -> array:
@@ -317,3 +319,6 @@ class ArrayAt(InstalledAt):
         found = ArrayAt(self._array)
         found._indices = indices
         return found
+
+
+ArrayIterator.__module__ = ArrayAt.__module__ = "mlx.core"

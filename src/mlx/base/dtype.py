@@ -196,7 +196,7 @@ def issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool
     """
     for given in (arg1, arg2):
         if not isinstance(given, Dtype | DtypeCategory):
-            raise TypeError(f"[issubdtype] Expected a dtype or a category, got {given!r}.")
+            raise ValueError(f"[issubdtype] Expected a dtype or a category, got {given!r}.")
     if isinstance(arg2, Dtype):
         return arg1 is arg2
     category = arg1.category if isinstance(arg1, Dtype) else arg1

@@ -23,6 +23,7 @@ Operand = Any
 """An array, a Python scalar, or what array() makes an array of (but no list)."""
 
 _SCALARS = (bool, int, float, complex)
+_INTEGERS = frozenset({int})
 _OPERANDS = (array, *_SCALARS)
 _RANGES = {
     d: (-(2 ** (8 * d.size - 1)), 2 ** (8 * d.size - 1) - 1)
@@ -102,7 +103,7 @@ def default_dtype(value: Scalar) -> Dtype:
     if isinstance(value, bool):
         return dt.bool_
     if isinstance(value, int):
-        return dt.int32
+        return dt.int32 if -(2**31) <= value < 2**31 else dt.int64
     return dt.float32 if isinstance(value, float) else dt.complex64
 
 
@@ -133,6 +134,12 @@ def scalar_node(shape: Shape, dtype: Dtype, value: Scalar) -> Node:
     elif dtype.is_float and type(value) is not float:
         value = float(value)  # type: ignore[arg-type]
     return Node(constant(value), (), shape, dtype)
+
+
+def wrapped(value: int, dtype: Dtype) -> int:
+    """An integer as arithmetic in ``dtype`` leaves it."""
+    low, high = _RANGES[dtype]
+    return (value - low) % (high - low + 1) + low
 
 
 def promoted(values: Sequence[Node | Scalar]) -> Dtype:
@@ -213,6 +220,8 @@ def integer(name: str, what: str, value: Any) -> int:
 
 def integers(name: str, what: str, values: Any) -> tuple[int, ...]:
     """Python integers from a sequence of them."""
+    if type(values) is tuple and _INTEGERS.issuperset(map(type, values)):
+        return values
     if not isinstance(values, (list, tuple)):
         values = sequence(name, what, values)
     return tuple([n if type(n) is int else integer(name, what, n) for n in values])
@@ -248,7 +257,7 @@ def shape_of(name: str, shape: Any) -> Shape:
     if isinstance(shape, int):
         shape = (shape,)
     out = integers(name, "a dimension", shape)
-    if any(n < 0 for n in out):
+    if out and min(out) < 0:
         raise ValueError(f"[{name}] Negative dimensions not allowed, got shape {out}.")
     return out
 

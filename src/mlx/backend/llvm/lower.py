@@ -262,7 +262,7 @@ class _Lowering:
         nest.split = chunks > 1
         structure = self._structure(nest)
         spec = ColumnsSpec(structure)
-        block = columns.block_of(inner, outer * chunks, self.workers)
+        block = columns.block_of(inner, depth, outer * chunks, self.workers)
         blocks = -(-inner // block)
         consts = [outer, inner, depth, blocks, chunks]
         consts += self._tail_consts(nest, spec)

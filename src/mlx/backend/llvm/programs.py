@@ -15,6 +15,7 @@ from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.lower import FIRST, lower
 from mlx.backend.llvm.target import host
+from mlx.base.errors import MatrixError
 from mlx.base.lazy import LazyModule
 from mlx.base.tree import picker
 from mlx.compiler.donate import check_ahead, donations, may_fail
@@ -151,7 +152,7 @@ class Executable:
     def error(self, status: Sequence[int]) -> Exception:
         """The exception for a status block that a kernel filled."""
         if message := lapack.failure(status):
-            return ValueError(message)
+            return MatrixError(message)
         code, index, size, width = status
         what = f"index {index} is" if width == 1 else f"a window of {width} at {index} is"
         return IndexError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.errors import DamagedFileError
 from mlx.base.lazy import LazyModule
 from mlx.base.lazy import numpy as np
 from mlx.runtime.io.streams import Stored, fill, name_of, new_stored, remaining, write_array
@@ -45,7 +46,7 @@ def _header(file: Any, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
             raise ValueError(f"it has version {version} of the format")
         return getattr(np.lib.format, reader)(file)
     except Exception as error:  # NumPy's parser lets through whatever a damaged text causes
-        raise ValueError(f"[load] {where} is not a valid .npy file: {error}.") from None
+        raise DamagedFileError(f"[load] {where} is not a valid .npy file: {error}.") from None
 
 
 def _dtype(found: np.dtype, where: str) -> Dtype:
@@ -106,7 +107,7 @@ def _archive(file: Any, where: str) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(file) as archive:
             yield archive
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ValueError(f"[load] {where} is not a valid .npz file: {error}.") from None
+        raise DamagedFileError(f"[load] {where} is not a valid .npz file: {error}.") from None
 
 
 def read_npz(file: Any) -> dict[str, Stored]:

@@ -160,7 +160,9 @@ def micro_kernel(module: Module, tile: Tile, a_format: str, rows: int, vectors: 
         write = partial(_write, tile, a_format, rows, vectors)
         module.routine(name, params, write)
     elif not module.has(name):
-        amx.emit_micro(module, name, params, rows, vectors, tile.b_row)
+        dot = tile.dots.form if tile.dots else "tdpbf16ps"
+        f = module.function(name, params, internal=True)
+        amx.emit_micro(f, dot, rows, vectors, tile.b_row)
     return name
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 
 from mlx.backend.llvm.gemm.dots import sum_row
-from mlx.backend.llvm.gemm.elements import Element, prefetch, transpose
+from mlx.backend.llvm.gemm.elements import Element, bytes_ahead, prefetch, transpose
 from mlx.backend.llvm.gemm.tile import COLUMN, GENERAL, UNIT_ROW, Tile
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, const, i64, vector
@@ -217,8 +217,10 @@ def _b_transposed(tile: Tile, element: Element, layout: str, f: Function) -> Non
     offset = f.mul(k.index, i64(element.size))
 
     addresses = [f.gep(c, offset) for c in columns]
+    length, jump = f.mul(depth, i64(element.size)), f.mul(stride, i64(lanes))
+    ahead = bytes_ahead(f, offset, length, _AHEAD_BYTES, jump)
     for address in addresses:
-        prefetch(f, f.gep(address, i64(_AHEAD_BYTES)), locality=2)
+        prefetch(f, f.gep(address, ahead), locality=2)
     runs = _load_columns(f, tile, element, addresses, k_stride, left)
     row = f.gep(to, f.mul(f.op("udiv", k.index, i64(step)), i64(tile.b_row)))
     for plane in range(tile.b_planes):
