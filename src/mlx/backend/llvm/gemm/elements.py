@@ -54,6 +54,11 @@ class Element:
     accumulate: str
 
     @property
+    def name(self) -> str:
+        """Names all that loading depends on."""
+        return f"{self.dtype}_{self.accumulate}"
+
+    @property
     def size(self) -> int:
         return SIZES[self.dtype]
 
