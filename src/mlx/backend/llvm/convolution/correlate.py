@@ -90,8 +90,7 @@ class _Correlation(Tiled):
                scratch)  # fmt: skip
         more = f.icmp("ne", loop.index, first)
         last = f.icmp("sge", f.add(loop.index, self.slot("kc")), end)
-        block = (row0, rows, col0, cols)
         steps = f.op("udiv", f.add(depth, i64(self.tile.step - 1)), i64(self.tile.step))
-        self.all_tiles(scratch, right, steps, context, block, (more, last))
+        self.all_tiles(scratch, right, steps, context, (row0, rows, col0, cols), (more, last))
         f.end_loop(loop)
         f.ret()
