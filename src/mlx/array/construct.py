@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import numpy as np
-
 from mlx.array.dlpack import imported, is_exporter
 from mlx.array.values import copied_node, raw_node, scalar_node, shared_node
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import numpy as np
+from mlx.base.lazy import numpy_kinds
 from mlx.graph.node import Node
 
 MAX_NESTING = 64
@@ -73,17 +73,20 @@ class Scan:
     def check(self) -> None:
         """Raise ValueError for leaves that are no numbers."""
         for kind in self.kinds:
-            if not issubclass(kind, (bool, int, float, complex, np.generic, np.ndarray)):
+            if not issubclass(
+                kind, (bool, int, float, complex, numpy_kinds.generic, numpy_kinds.ndarray)
+            ):
                 raise invalid(kind.__name__)
 
     @property
     def is_inexact(self) -> bool:
-        return any(issubclass(k, (float, complex, np.inexact)) for k in self.kinds)
+        return any(issubclass(k, (float, complex, numpy_kinds.inexact)) for k in self.kinds)
 
     @property
     def only_python(self) -> bool:
         return not any(
-            issubclass(k, (np.generic, np.ndarray)) and not issubclass(k, float) for k in self.kinds
+            issubclass(k, (numpy_kinds.generic, numpy_kinds.ndarray)) and not issubclass(k, float)
+            for k in self.kinds
         )
 
 
@@ -157,7 +160,7 @@ def foreign(value: Any, dtype: Dtype | None, copy: bool | None = True) -> Node:
     With ``copy`` False the memory is shared, or ValueError raised; with None shared if it can.
     """
     owner, source = value, value
-    if not isinstance(value, (np.ndarray, np.generic)):
+    if not isinstance(value, (numpy_kinds.ndarray, numpy_kinds.generic)):
         source = owner = imported(value) if is_exporter(value) else _from_protocols(value)
     source = np.asarray(source)
     natural = numpy_dtype(source.dtype)
