@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import chain
 from typing import Any
 
 from mlx.array.dlpack import imported, is_exporter
@@ -90,20 +91,30 @@ class Scan:
         )
 
 
+_LISTS = {list}
 _FLAT = {frozenset({int}): ("i", dt.int32), frozenset({float}): ("f", dt.float32)}
 
 
-def flat_numbers(values: list | tuple) -> Node | None:
-    """A list of Python's integers or floats alone, in fewer steps; None for all others."""
-    found = _FLAT.get(frozenset(map(type, values)))
+def flat_numbers(values: list) -> Node | None:
+    """A list of Python's integers or floats alone, or of equally long lists of these, in fewer
+    steps; None for all others."""
+    kinds, flat = set(map(type, values)), values
+    shape: tuple[int, ...] = (len(values),)
+    if kinds == _LISTS:
+        width = len(values[0])
+        if any([len(row) != width for row in values]):
+            return None
+        flat, shape = list(chain.from_iterable(values)), (len(values), width)
+        kinds = set(map(type, flat))
+    found = _FLAT.get(frozenset(kinds))
     if found is None:
         return None
     code, dtype = found
     try:
-        raw = struct.pack(f"={len(values)}{code}", *values)
+        raw = struct.pack(f"={len(flat)}{code}", *flat)
     except (OverflowError, struct.error):  # beyond 32 bits
         return None
-    return raw_node(raw, (len(values),), dtype)
+    return raw_node(raw, shape, dtype)
 
 
 def nested_numbers(values: list | tuple, scan: Scan, dtype: Dtype | None) -> Node:

@@ -273,6 +273,32 @@ def plain_key(index: Any) -> tuple[Any, ...] | None:
     return tuple(key)
 
 
+def mixed_key(index: Any) -> tuple[tuple[Any, ...], list[Node]] | None:
+    """A subscript of these and of arrays of integers: in a hashable form, in which ``array``
+    stands for each array, and their nodes; None for all others."""
+    parts, nodes = index if type(index) is tuple else (index,), []
+    for part in parts:
+        if type(part) is array:
+            if not part._node.dtype.is_integer:
+                return None
+            nodes.append(part._node)
+    key = plain_key(tuple([... if type(part) is array else part for part in parts]))
+    if key is None or not nodes:
+        return None
+    return tuple([
+        array if type(part) is array else known for part, known in zip(parts, key, strict=True)
+    ]), nodes  # fmt: skip
+
+
+def unmixed(key: tuple[Any, ...], nodes: Sequence[Node]) -> list[Basic | Node]:
+    """The parts of a subscript that ``mixed_key`` gave."""
+    rest = iter(nodes)
+    return [
+        next(rest) if part is array else builtins.slice(*part) if type(part) is tuple else part
+        for part in key
+    ]
+
+
 def plain(shape: Shape, index: Any) -> Plain | None:
     """The meaning of a subscript of integers, slices, None and ...; None for all others, and
     for wrong ones."""

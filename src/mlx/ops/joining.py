@@ -11,8 +11,8 @@ from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base.dtype import PROMOTION
+from mlx.graph.chains import by_types_of_all
 from mlx.graph.node import Node, Shape
-from mlx.ops.chains import by_types_of_all
 from mlx.ops.operands import (
     Operand,
     array_node,

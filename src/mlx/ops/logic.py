@@ -20,7 +20,7 @@ from mlx.ops.operands import (
     operands,
     promoted,
 )
-from mlx.ops.record import any_dtype, binary, bits, integers, truth, unary
+from mlx.ops.record import any_dtype, binary, bits, chosen_beside, integers, truth, unary
 from mlx.primitives.arithmetic import Absolute
 from mlx.primitives.base import full_like
 from mlx.primitives.bitwise import (
@@ -357,13 +357,15 @@ def where(condition: Operand, x: Operand, y: Operand, /, *, stream: Any = None) 
         shape, dtype = a.shape, a.dtype
         if test.dtype is dt.bool_ and dtype is b.dtype and test.shape == shape == b.shape:
             return wrap(Node(_SELECT, (test, a, b), shape, dtype))
+    elif (inputs := chosen_beside(condition, x, y)) is not None:
+        return wrap(Node(_SELECT, inputs, inputs[1].shape, inputs[1].dtype))
     values = operands("where", x, y)
     test = node_of("where", condition)
     dtype = promoted(values)
     shapes = [v.shape for v in values if isinstance(v, Node)]
     shape = broadcast_shape(test.shape, *shapes)
-    inputs = (fitted(test, shape, dt.bool_), *[fitted(v, shape, dtype) for v in values])
-    return wrap(Node(_SELECT, inputs, shape, dtype))
+    nodes = (fitted(test, shape, dt.bool_), *[fitted(v, shape, dtype) for v in values])
+    return wrap(Node(_SELECT, nodes, shape, dtype))
 
 
 def nan_to_num(

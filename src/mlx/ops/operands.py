@@ -23,6 +23,7 @@ Operand = Any
 """An array, a Python scalar, or what array() makes an array of (but no list)."""
 
 _SCALARS = (bool, int, float, complex)
+_INTEGERS = frozenset({int})
 _OPERANDS = (array, *_SCALARS)
 _RANGES = {
     d: (-(2 ** (8 * d.size - 1)), 2 ** (8 * d.size - 1) - 1)
@@ -219,6 +220,8 @@ def integer(name: str, what: str, value: Any) -> int:
 
 def integers(name: str, what: str, values: Any) -> tuple[int, ...]:
     """Python integers from a sequence of them."""
+    if type(values) is tuple and _INTEGERS.issuperset(map(type, values)):
+        return values
     if not isinstance(values, (list, tuple)):
         values = sequence(name, what, values)
     return tuple([n if type(n) is int else integer(name, what, n) for n in values])
@@ -254,7 +257,7 @@ def shape_of(name: str, shape: Any) -> Shape:
     if isinstance(shape, int):
         shape = (shape,)
     out = integers(name, "a dimension", shape)
-    if any(n < 0 for n in out):
+    if out and min(out) < 0:
         raise ValueError(f"[{name}] Negative dimensions not allowed, got shape {out}.")
     return out
 

@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 from mlx.array import array, wrap
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node
 from mlx.ops.joining import joined
 from mlx.ops.operands import Operand, array_node, fitted, integers, node_of, sequence
 from mlx.ops.shape import narrow
+from mlx.primitives.base import full
 from mlx.primitives.elementwise import cast
 from mlx.primitives.views import Concatenate, Embed, Slice
 
@@ -46,6 +48,8 @@ def pad(
     x = array_node("pad", a)
     widths = _widths(pad_width, x.ndim)
     if mode == "constant":
+        if type(constant_values) in (int, float) and constant_values == 0:
+            return wrap(_embedded(x, tuple(widths)))
         return wrap(_pad_constant(x, widths, node_of("pad", constant_values)))
     beside = _BESIDE.get(mode)
     if beside is None:
@@ -53,7 +57,15 @@ def pad(
     return wrap(_extended(x, widths, beside, 0))
 
 
+@by_types(1)
+def _embedded(x: Node, widths: tuple[tuple[int, int], ...]) -> Node:
+    """x among zeros."""
+    return _pad_constant(x, widths, full((), x.dtype, 0))
+
+
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
+    if type(pad_width) is int and pad_width >= 0:
+        return [(pad_width, pad_width)] * ndim
     if isinstance(pad_width, int):
         pad_width = [pad_width]
     entries = sequence("pad", "pad_width", pad_width)
@@ -79,7 +91,7 @@ def _pair(width: Any) -> tuple[int, int]:
     return both[0], both[-1]
 
 
-def _pad_constant(x: Node, widths: list[tuple[int, int]], value: Node) -> Node:
+def _pad_constant(x: Node, widths: Sequence[tuple[int, int]], value: Node) -> Node:
     starts = tuple(low for low, _ in widths)
     shape = tuple(low + n + high for n, (low, high) in zip(x.shape, widths, strict=True))
     if shape == x.shape:

@@ -20,8 +20,8 @@ from mlx.array.values import raw_node
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.locks import lock
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node, Shape
-from mlx.ops.chains import by_types
 from mlx.ops.operands import (
     Operand,
     array_node,

@@ -272,10 +272,7 @@ def _program(region: Described, live: list[int], threads: int) -> Executable:
         counters["programs"] += 1
         structure = (*region.structure(), *live, threads)
         shapes = tuple(region.shapes)
-        order = sorted(region.order, key=_serial)
-        index = {node: i for i, node in enumerate(order)}
-        outputs = [index[region.order[i]] for i in live]
-        planned = Region(order, outputs, region.leaves, scalars, shapes, threads)
+        planned = Region(region, live, shapes, threads)
         program = _programs.make(key, (structure, tuple(map(len, shapes)), equal), planned)
     return program
 
