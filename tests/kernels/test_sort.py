@@ -6,6 +6,7 @@ import pytest
 from mlx.base import dtype as dt
 from mlx.primitives.elementwise import cast
 from mlx.primitives.ordering import ArgSort, Sort, SortPart
+from mlx.primitives.views import transpose
 from mlx.runtime import team
 from tests.kernels.arrays import VIEWS, computed, leaf, numbers, wide
 
@@ -158,3 +159,9 @@ def test_part_of_sorted_rows():
 def test_no_elements():
     assert computed(Sort(0)(leaf(np.zeros((0, 3), np.float32)))).shape == (0, 3)
     assert computed(ArgSort(1)(leaf(np.zeros((2, 0), np.float32)))).shape == (2, 0)
+
+
+def test_columns_as_rows():
+    """Rows that lie across memory are written along it, also those of a group that is not full."""
+    x = leaf(numbers(np.random.default_rng(8), (40, 5), dt.float32) - 3)
+    check(transpose(x, (1, 0)), 1)

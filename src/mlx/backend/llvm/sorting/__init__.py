@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
-from mlx.backend.llvm.along import Along, along, split_rows
+from mlx.backend.llvm.along import Along, View, along, split_rows
 from mlx.backend.llvm.sorting import network, select, split, words
 from mlx.backend.llvm.sorting import rows as row_sort
 from mlx.backend.llvm.sorting.large import FLAGS, CountSpec, LookSpec, MoveSpec, PlaceSpec, SignSpec
@@ -42,6 +42,10 @@ def plan_sort(
     part = primitive.places if primitive.name == "SortPart" else None
     if part and part[1] - part[0] == view.size:
         part = None
+    if part and part[1] - part[0] == 1:  # the step to a next result may be any
+        there = view.views[1]
+        alone = View(there.pointer, there.strides, dtype_named(out.dtype).size)
+        view = Along(view.loops, view.size, (view.views[0], alone))
     dtype = dtype_named(x.dtype)
     output = "gather" if dtype.is_complex else "value"
     record = Record(dtype, "index" if primitive.name == "ArgSort" else output)

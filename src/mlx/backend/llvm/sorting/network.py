@@ -237,14 +237,15 @@ class _Network:
         f.end_loop(loop)
 
     def _write_tile(self, first: Value) -> None:
-        """As many columns as lanes; what lies behind the last row is that row again."""
+        """As many columns as lanes."""
         f, size = self.f, self.record.result_size
         columns = [self._result(f.add(first, i64(c))) for c in range(LANES)]
         begin, end = self.part
         mask = memory.below(f, f.sub(end, first), LANES)
         offset = f.mul(f.sub(first, begin), i64(size))
         for lane, row in enumerate(transposed(f, columns)):
-            f.masked_store(row, f.gep(self._pointer(1, lane), offset), mask, min(size, 4))
+            some = f.op("and", mask, f.splat(f.extract(self.there, lane), LANES))
+            f.masked_store(row, f.gep(self._pointer(1, lane), offset), some, min(size, 4))
 
     def _result(self, index: Value) -> Value:
         """A column of results."""
