@@ -28,7 +28,7 @@ def fetching_passes(s: Structure) -> list[int]:
         return []
     leaving = [s.store_pass(v) for v, a in s.stores if s.accesses[a].kind == "stream"]
     if len(leaving) > 1:
-        is_busy = not set(leaving).isdisjoint(_first_reads(s).values())
+        is_busy = not set(leaving).isdisjoint(first_reads(s).values())
         return [] if is_busy else list(range(1, max(2, s.passes - 1)))
     costs = [0] * s.passes
     for v, e in enumerate(s.values):
@@ -40,12 +40,10 @@ def fetching_passes(s: Structure) -> list[int]:
 def fetched(s: Structure) -> list[int]:
     """The operands, another row of each every time, that passes before those read."""
     passes = fetching_passes(s)
-    return (
-        [a for a, level in sorted(_first_reads(s).items()) if level < passes[0]] if passes else []
-    )
+    return [a for a, level in sorted(first_reads(s).items()) if level < passes[0]] if passes else []
 
 
-def _first_reads(s: Structure) -> dict[int, int]:
+def first_reads(s: Structure) -> dict[int, int]:
     """The pass that first reads each operand, another row of which it is every time."""
     first: dict[int, int] = {}
     for v, e in enumerate(s.values):
