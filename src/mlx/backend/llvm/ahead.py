@@ -30,11 +30,16 @@ def fetching_passes(s: Structure) -> list[int]:
     if len(leaving) > 1:
         is_busy = not set(leaving).isdisjoint(first_reads(s).values())
         return [] if is_busy else list(range(1, max(2, s.passes - 1)))
+    return [busiest_pass(s)]
+
+
+def busiest_pass(s: Structure) -> int:
+    """The pass with the most instructions."""
     costs = [0] * s.passes
     for v, e in enumerate(s.values):
         if s.spaces[v] == FULL and isinstance(e, Apply) and s.levels[v] < s.passes:
             costs[s.levels[v]] += 1 if getattr(e.primitive, "cheap", False) else _CALL
-    return [costs.index(max(costs))]
+    return costs.index(max(costs))
 
 
 def fetched(s: Structure) -> list[int]:

@@ -348,6 +348,6 @@ class _Lowering:
 def _rows_spec(nest: Nest, structure: Structure) -> RowsSpec:
     if any(access.kind == "staged" for access in structure.accesses):
         return StagedSpec(structure)
-    if pipelined.can_pipeline(structure) and caches.overflows(traffic(nest)):
+    if pipelined.can_pipeline(structure, nest.inner) and caches.overflows(traffic(nest)):
         return PipelinedSpec(structure)
     return RowsSpec(structure)

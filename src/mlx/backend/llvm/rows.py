@@ -144,17 +144,24 @@ class RowsKernel(Frame):
         f, lanes = self.f, self.spec.lanes
         reduces = {number: self._reduces(number) for number in numbers}
         starts = [identity_lane(f, self.s.values[v]) for some in reduces.values() for v in some]
-        flat = [p for lane in starts for p in lane.parts]
         whole = f.sub(self.j1, self.j0)
         whole = f.add(self.j0, f.op("and", whole, i64(-lanes)))
-        loop = f.loop(self.j0, whole, i64(lanes), flat)
-        merged = self._bodies(reduces, loop.index, None, regroup(starts, loop.values))
-        flat = f.end_loop(loop, [p for lane in merged for p in lane.parts])
-        totals = iter(self._tail(reduces, whole, regroup(starts, flat)))
+        totals = self._steps(reduces, self.j0, whole, starts)
+        left = iter(self._tail(reduces, whole, totals))
         for number, some in reduces.items():
             self._enter(number)
             for v in some:
-                self._finish(v, next(totals))
+                self._finish(v, next(left))
+
+    def _steps(
+        self, reduces: dict[int, list[int]], start: Value, stop: Value, totals: list[Lane]
+    ) -> list[Lane]:
+        """Whole steps of the inner loop."""
+        f = self.f
+        flat = [p for lane in totals for p in lane.parts]
+        loop = f.loop(start, stop, i64(self.spec.lanes), flat)
+        merged = self._bodies(reduces, loop.index, None, regroup(totals, loop.values))
+        return regroup(totals, f.end_loop(loop, [p for lane in merged for p in lane.parts]))
 
     def _tail(self, reduces: dict[int, list[int]], whole: Value, totals: list[Lane]) -> list[Lane]:
         f = self.f
