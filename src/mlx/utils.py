@@ -24,9 +24,10 @@ def _is_branch(tree: Any, is_leaf: IsLeaf) -> bool:
 
 def _rebuild(like: list | tuple, values: Iterable[Any]) -> Any:
     """Return the values in a sequence of the type of `like`, a named tuple included."""
-    if hasattr(like, "_fields"):
-        return type(like)(*values)
-    return type(like)(values)
+    kind = type(like)
+    if kind is list:
+        return list(values)
+    return kind(*values) if hasattr(like, "_fields") else kind(values)
 
 
 def tree_map(fn: Callable, tree: Any, *rest: Any, is_leaf: IsLeaf = None) -> Any:
@@ -39,17 +40,28 @@ def tree_map(fn: Callable, tree: Any, *rest: Any, is_leaf: IsLeaf = None) -> Any
     >>> tree_map(lambda x, y: x + y, {"a": 1, "b": [2]}, {"a": 10, "b": [20]})
     {'a': 11, 'b': [22]}
     """
+    if is_leaf is None and not rest:
+        return _mapped(fn, tree)
     if not _is_branch(tree, is_leaf):
         return fn(tree, *rest)
     if isinstance(tree, dict):
         return {
-            key: tree_map(fn, child, *(r[key] for r in rest), is_leaf=is_leaf)
+            key: tree_map(fn, child, *[r[key] for r in rest], is_leaf=is_leaf)
             for key, child in tree.items()
         }
-    children = (
-        tree_map(fn, child, *(r[i] for r in rest), is_leaf=is_leaf) for i, child in enumerate(tree)
-    )
+    children = [
+        tree_map(fn, child, *[r[i] for r in rest], is_leaf=is_leaf) for i, child in enumerate(tree)
+    ]
     return _rebuild(tree, children)
+
+
+def _mapped(fn: Callable, tree: Any) -> Any:
+    """`tree_map` of one tree, which every step of a training loop does again and again."""
+    if isinstance(tree, dict):
+        return {key: _mapped(fn, child) for key, child in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return _rebuild(tree, [_mapped(fn, child) for child in tree])
+    return fn(tree)
 
 
 def tree_map_with_path(

@@ -19,9 +19,9 @@ from mlx.api.usage import Usage
 from mlx.array import array
 from mlx.base.tree import leaves, picker
 from mlx.graph import trace
+from mlx.graph.chains import Chain
 from mlx.graph.node import Node, ancestors, next_serial
 from mlx.ops import random
-from mlx.ops.chains import Chain
 from mlx.primitives.base import Pick, Source
 from mlx.primitives.custom import CompiledCall, Graph
 from mlx.transforms.replay import substitute

@@ -46,7 +46,8 @@ def value_and_grad(
     Returns:
         A function that takes the arguments of ``fun`` and returns ``(value, gradient)``.  The
         gradient has the structure, shapes and dtypes of the argument; for several positions
-        it is a tuple; with ``argnames`` it is a pair (as above or None, dictionary by name).
+        it is a tuple in the order of the arguments; with ``argnames`` it is a pair (as above or
+        None, dictionary by name).
         What the loss does not depend on has a gradient of zeros.
 
     Raises:
@@ -93,9 +94,11 @@ def _gradient_function(
     @functools.wraps(fun, updated=())
     def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         _check_call(name, positions, names, args, kwargs)
-        wanted = [(f"Argument {i}", args[i]) for i in positions]
-        wanted += [(f"Keyword argument {n!r}", kwargs[n]) for n in names]
-        arrays = [a for what, value in wanted for a in array_leaves(name, what, value)]
+        arrays: list[array] = []
+        for i in positions:
+            arrays += array_leaves(name, f"Argument {i}", args[i])
+        for n in names:
+            arrays += array_leaves(name, f"Keyword argument {n!r}", kwargs[n])
         if not arrays:
             raise ValueError(f"[{name}] The arguments to differentiate contain no arrays.")
         check_differentiable(name, arrays)
@@ -105,16 +108,18 @@ def _gradient_function(
             call = list(args)
             for i in positions:
                 call[i] = tree.rebuild(args[i], values)
-            named = kwargs | {n: tree.rebuild(kwargs[n], values) for n in names}
-            result = fun(*call, **named)
+            if names:
+                kwargs = kwargs | {n: tree.rebuild(kwargs[n], values) for n in names}
+            result = fun(*call, **kwargs)
             loss = _loss(name, result)
             one = full_like(loss, 1)
             found = derivatives.vjp([loss], inputs, [one], trace.start)
         gradients = iter(handles(or_zeros(found, inputs)))
-        by_position = tuple(tree.map_leaves(lambda _: next(gradients), args[i]) for i in positions)
-        by_name = {n: tree.map_leaves(lambda _: next(gradients), kwargs[n]) for n in names}
-        first: Any = by_position[0] if single and by_position else by_position or None
-        return result, (first, by_name) if names else first
+        by_position = [tree.fill(args[i], gradients) for i in positions]
+        first: Any = by_position[0] if single and positions else tuple(by_position) or None
+        if not names:
+            return result, first
+        return result, (first, {n: tree.fill(kwargs[n], gradients) for n in names})
 
     return value_and_gradient
 
@@ -145,7 +150,7 @@ def _positions(name: str, argnums: Any, names: list[str]) -> tuple[list[int], bo
             raise ValueError(f"[{name}] Can't compute the gradient of negative argument index {i}.")
         if positions.count(i) > 1:
             raise ValueError(f"[{name}] Duplicate argument index {i} is not allowed.")
-    return list(positions), single or len(positions) == 1
+    return sorted(positions), single or len(positions) == 1
 
 
 def _is_int(value: Any) -> bool:

@@ -13,6 +13,7 @@ from mlx.primitives.custom import Identity
 from mlx.primitives.elementwise import cast
 
 _IDENTITY = Identity()
+_ARRAYS = frozenset({array})
 
 
 def check_callable(name: str, fun: Any) -> None:
@@ -23,6 +24,8 @@ def check_callable(name: str, fun: Any) -> None:
 def array_leaves(name: str, what: str, value: Any) -> list[array]:
     """The leaves of a tree that must contain arrays alone."""
     found = tree.leaves(value)
+    if _ARRAYS.issuperset(map(type, found)):
+        return found
     for leaf in found:
         if not isinstance(leaf, array):
             raise ValueError(
@@ -33,7 +36,10 @@ def array_leaves(name: str, what: str, value: Any) -> list[array]:
 
 
 def check_differentiable(name: str, arrays: Sequence[array]) -> None:
-    if arrays and not any(a.dtype.is_inexact for a in arrays):
+    for a in arrays:
+        if a._node.dtype.is_inexact:
+            return
+    if arrays:
         found = ", ".join(dict.fromkeys(a.dtype.name for a in arrays))
         raise ValueError(
             f"[{name}] Can't differentiate with respect to arrays of {found}: derivatives "

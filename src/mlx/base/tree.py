@@ -37,6 +37,8 @@ def rebuild(tree: Any, values: Iterator[Any]) -> Any:
 
     Subclasses of the containers keep their type: a module becomes a copy of it.
     """
+    if not isinstance(tree, _CONTAINERS):
+        return next(values)
     if isinstance(tree, dict):
         if type(tree) is dict:
             return {key: rebuild(child, values) for key, child in tree.items()}
@@ -44,9 +46,7 @@ def rebuild(tree: Any, values: Iterator[Any]) -> Any:
         for key, child in tree.items():
             dict.__setitem__(result, key, rebuild(child, values))
         return result
-    if isinstance(tree, (list, tuple)):
-        return _sequence(tree, [rebuild(child, values) for child in tree])
-    return next(values)
+    return _sequence(tree, [rebuild(child, values) for child in tree])
 
 
 def _sequence(like: list | tuple, values: list[Any]) -> Any:
@@ -63,6 +63,13 @@ def map_leaves(fn: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, (list, tuple)):
         return _sequence(tree, [map_leaves(fn, child) for child in tree])
     return fn(tree)
+
+
+def fill(tree: Any, values: Iterator[Any]) -> Any:
+    """The tree with the next ``values`` at the leaves; plain dictionaries in place of modules."""
+    if not isinstance(tree, _CONTAINERS):
+        return next(values)
+    return map_leaves(lambda _: next(values), tree)
 
 
 def spread(prefix: Any, tree: Any) -> list[Any]:

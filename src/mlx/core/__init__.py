@@ -233,7 +233,6 @@ from mlx.ops.joining import (
     concatenate,
     diag,
     meshgrid,
-    pad,
     repeat,
     roll,
     split,
@@ -274,6 +273,7 @@ from mlx.ops.logic import (
 from mlx.ops.norms import (
     matrix_norm,
 )
+from mlx.ops.padding import pad
 from mlx.ops.products import (
     addmm,
     inner,

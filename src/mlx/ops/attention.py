@@ -8,8 +8,8 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, promote
+from mlx.graph.chains import by_types_of_all
 from mlx.graph.node import Node
-from mlx.ops.chains import by_types_of_all
 from mlx.ops.operands import array_node, can_broadcast, fitted
 from mlx.primitives.attention import Attention
 from mlx.primitives.base import Pick, full

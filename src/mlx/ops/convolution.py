@@ -13,8 +13,8 @@ from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base.dtype import promote
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node
-from mlx.ops.chains import by_types
 from mlx.ops.operands import array_node
 from mlx.ops.shape import flip as reversed_axes
 from mlx.primitives.complex import Complex, Imag, Real

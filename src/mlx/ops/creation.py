@@ -12,6 +12,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
     Operand,
@@ -26,14 +27,16 @@ from mlx.ops.operands import (
     operand,
     scalar_node,
     shape_of,
+    wrapped,
 )
 from mlx.primitives.arithmetic import Absolute
 from mlx.primitives.base import full as full_node
 from mlx.primitives.base import iota
-from mlx.primitives.elementwise import cast, where
+from mlx.primitives.elementwise import Equal, cast, where
 from mlx.primitives.transcendental import Cos
 
 Sizes = int | Sequence[int]
+_REAL = frozenset({int, float})
 _INT32 = range(-(2**31), 2**31)
 
 
@@ -147,18 +150,29 @@ def arange(
         raise TypeError("[arange] Expected at least one number: where to stop.")
     first, last = (0, start) if stop is None else (0 if start is None else start, stop)
     by = 1 if step is None else step
-    numbers = [operand("arange", x) for x in (first, last, by)]
-    numbers = [wrap(x).item() if isinstance(x, Node) else x for x in numbers]
-    if any(isinstance(x, complex) for x in numbers):
+    numbers: Any = (first, last, by)
+    if not _REAL.issuperset(map(type, numbers)):
+        numbers = [_plain_number(x) for x in numbers]
+    kinds = set(map(type, numbers))
+    if complex in kinds:
         raise TypeError(f"[arange] Needs real numbers, got {tuple(numbers)}.")
-    if any(isinstance(x, bool) for x in numbers) or dtype is dt.bool_:
+    if bool in kinds or dtype is dt.bool_:
         raise ValueError("[arange] bool is not supported.")
     if dtype is None:
-        if any(isinstance(x, float) for x in numbers):
+        if float in kinds:
             dtype = dt.float32
         else:
-            dtype = dt.int32 if all(n in _INT32 for n in numbers) else dt.int64
+            is_narrow = min(numbers) in _INT32 and max(numbers) in _INT32
+            dtype = dt.int32 if is_narrow else dt.int64
     return wrap(_ramp(dtype_of("arange", dtype), *numbers))
+
+
+def _plain_number(x: Any) -> Scalar:
+    """A number, or an array of one, as one of Python's four types."""
+    value = operand("arange", x)
+    found: Any = wrap(value).item() if isinstance(value, Node) else value
+    kinds: tuple[Any, ...] = (bool, int, float, complex)
+    return next(kind(found) for kind in kinds if isinstance(found, kind))
 
 
 def _ramp(dtype: Dtype, start: Any, stop: Any, step: Any) -> Node:
@@ -173,7 +187,8 @@ def _ramp(dtype: Dtype, start: Any, stop: Any, step: Any) -> Node:
     else:
         count = max(math.ceil((stop - start) / step), 0)
     if dtype.is_integer:
-        start, step = int(start), int(step)
+        start, step = int(start), int(start + step) - int(start)
+        start, step = wrapped(start, dtype), wrapped(step, dtype)
     index = iota((count,), 0, _counting(dtype))
     out = cast(index, dtype)
     if step != 1:
@@ -200,18 +215,22 @@ def linspace(
     array([0, 0.25, 0.5, 0.75, 1], dtype=float32)
     """
     num = integer("linspace", "num", num)
+    if not isinstance(endpoint, bool):
+        raise TypeError(f"[linspace] endpoint must be a bool (dtype follows it), got {endpoint!r}.")
     if num < 0:
         raise ValueError(f"[linspace] num must be non-negative, got {num}.")
     dtype = dt.float32 if dtype is None else dtype_of("linspace", dtype)
     wide = dt.float64 if dtype is dt.float64 else dt.float32
-    parts = (num - 1) if endpoint else num
-    index = iota((num,), 0, dt.int32)
-    share = cast(index, wide) * 0.0
-    if parts > 0:
-        share = cast(index, wide) / full_node((num,), wide, float(parts))
     first, last = number("linspace", "start", start), number("linspace", "stop", stop)
-    line = share * last + (1 - share) * first
-    return wrap(cast(line, dtype))
+    share = _shares(num, (num - 1) if endpoint else num, wide)
+    return wrap(cast(share * last + (1 - share) * first, dtype))
+
+
+@by_types(0)
+def _shares(count: int, parts: int, dtype: Dtype) -> Node:
+    """How much of the way is behind each point."""
+    index = cast(iota((count,), 0, dt.int32), dtype)
+    return index / full_node((count,), dtype, float(parts)) if parts > 0 else index * 0.0
 
 
 def tri(
@@ -224,7 +243,12 @@ def tri(
            [1, 1, 1]], dtype=float32)
     """
     shape, k = shape_of("tri", (n, n if m is None else m)), integer("tri", "k", k)
-    return wrap(cast(_below(shape, k), dt.float32 if dtype is None else dtype_of("tri", dtype)))
+    return wrap(_ones_below(shape, k, dt.float32 if dtype is None else dtype_of("tri", dtype)))
+
+
+@by_types(0)
+def _ones_below(shape: Shape, k: int, dtype: Dtype) -> Node:
+    return cast(_below(shape, k), dtype)
 
 
 def _below(shape: Shape, k: int) -> Node:
@@ -248,9 +272,13 @@ def eye(
            [0, 0, 1]], dtype=float32)
     """
     shape, k = shape_of("eye", (n, n if m is None else m)), integer("eye", "k", k)
+    return wrap(_ones_at(shape, k, dt.float32 if dtype is None else dtype_of("eye", dtype)))
+
+
+@by_types(0)
+def _ones_at(shape: Shape, k: int, dtype: Dtype) -> Node:
     rows, columns = iota(shape, 0, dt.int64), iota(shape, 1, dt.int64)
-    hit = wrap(columns) == wrap(rows + k)
-    return wrap(cast(hit._node, dt.float32 if dtype is None else dtype_of("eye", dtype)))
+    return cast(Equal()(columns, rows + k), dtype)
 
 
 def identity(n: int, dtype: Dtype | None = dt.float32, *, stream: Any = None) -> array:
@@ -272,8 +300,12 @@ def tril(x: array, k: int = 0, *, stream: Any = None) -> array:
     array([[1, 0],
            [1, 1]], dtype=float32)
     """
-    node, k = _matrix("tril", x), integer("tril", "k", k)
-    return wrap(where(_below(node.shape, k), node, 0))
+    return wrap(_lower(_matrix("tril", x), integer("tril", "k", k)))
+
+
+@by_types(1)
+def _lower(x: Node, k: int) -> Node:
+    return where(_below(x.shape, k), x, 0)
 
 
 def triu(x: array, k: int = 0, *, stream: Any = None) -> array:
@@ -283,8 +315,12 @@ def triu(x: array, k: int = 0, *, stream: Any = None) -> array:
     array([[1, 1],
            [0, 1]], dtype=float32)
     """
-    node, k = _matrix("triu", x), integer("triu", "k", k)
-    return wrap(where(_below(node.shape, k - 1), 0, node))
+    return wrap(_upper(_matrix("triu", x), integer("triu", "k", k)))
+
+
+@by_types(1)
+def _upper(x: Node, k: int) -> Node:
+    return where(_below(x.shape, k - 1), 0, x)
 
 
 def _window(name: str, size: int, *terms: float) -> array:

@@ -12,8 +12,8 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.dtype import promote
 from mlx.base.frozen import dataclass
+from mlx.graph.chains import by_types_of_all
 from mlx.graph.node import Node
-from mlx.ops.chains import by_types_of_all
 from mlx.ops.operands import array_node
 from mlx.ops.shape import diagonal
 from mlx.primitives.contraction import MatMul

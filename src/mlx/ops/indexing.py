@@ -11,8 +11,8 @@ from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base.errors import AxisError
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node, Shape
-from mlx.ops.chains import by_types
 from mlx.ops.operands import (
     array_node,
     axis_of,
@@ -78,9 +78,8 @@ def _take_one(x: Node, index: int, axis: int) -> Node:
     return reshape(cut, (*x.shape[:axis], *x.shape[axis + 1 :]))
 
 
-def _along(name: str, x: Node, indices: Any, axis: int) -> Node:
+def _along(name: str, x: Node, index: Node, axis: int) -> Node:
     """Indices broadcast against all axes but one."""
-    index = index_node(name, indices)
     if index.ndim != x.ndim:
         raise ValueError(
             f"[{name}] Indices of dimension {index.ndim} does not match array of dimension "
@@ -113,13 +112,12 @@ def take_along_axis(
         node = index_node("take_along_axis", indices)
         indices = wrap(reshape(node, (node.size,)))
     at = axis_of("take_along_axis", axis, x.ndim)
-    index = _along("take_along_axis", x, indices, at)
-    return wrap(_taken_along(x, index, at))
+    return wrap(_taken_along(x, index_node("take_along_axis", indices), at))
 
 
 @by_types(2)
 def _taken_along(x: Node, index: Node, axis: int) -> Node:
-    last = x.ndim - 1
+    index, last = _along("take_along_axis", x, index, axis), x.ndim - 1
     out = Gather((last,), batch=last)(moveaxis(x, axis, last), moveaxis(index, axis, last))
     return moveaxis(out, last, axis)
 
@@ -145,7 +143,7 @@ def put_along_axis(
         node = index_node(name, indices)
         indices = wrap(reshape(node, (node.size,)))
     at = axis_of(name, axis, x.ndim)
-    index = _along(name, x, indices, at)
+    index = _along(name, x, index_node(name, indices), at)
     value = cast(_fit(name, array(values)._node, index.shape), x.dtype)
     last = x.ndim - 1
     parts = [moveaxis(n, at, last) for n in (x, value, index)]

@@ -1,18 +1,18 @@
-"""Arrays made of arrays: joined, split, repeated, rolled, padded.
+"""Arrays made of arrays: joined, split, repeated, rolled.
 
 >>> import mlx.core as mx
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base.dtype import PROMOTION
+from mlx.graph.chains import by_types_of_all
 from mlx.graph.node import Node, Shape
-from mlx.ops.chains import by_types_of_all
 from mlx.ops.operands import (
     Operand,
     array_node,
@@ -28,7 +28,7 @@ from mlx.ops.shape import diagonal, narrow
 from mlx.primitives import views
 from mlx.primitives.elementwise import cast
 from mlx.primitives.reductions import Broadcast
-from mlx.primitives.views import Concatenate, Embed, Slice
+from mlx.primitives.views import Concatenate, Embed
 
 
 def _arrays(name: str, arrays: Any) -> list[Node]:
@@ -87,7 +87,8 @@ def _concatenation(shapes: tuple[Shape, ...], axis: int) -> tuple[Concatenate, S
 concat = concatenate
 
 
-def _joined(nodes: Sequence[Node], axis: int) -> Node:
+def joined(nodes: Sequence[Node], axis: int) -> Node:
+    """Nodes one after another along an axis."""
     return nodes[0] if len(nodes) == 1 else Concatenate(axis)(*nodes)
 
 
@@ -110,7 +111,7 @@ def _stacked(nodes: Sequence[Node], axis: int) -> Node:
         )
     at = axis_of("stack", axis, len(shape) + 1)
     wider = (*shape[:at], 1, *shape[at:])
-    return _joined([views.reshape(x, wider) for x in nodes], at)
+    return joined([views.reshape(x, wider) for x in nodes], at)
 
 
 def split(
@@ -233,127 +234,6 @@ def _rolled(x: Node, axis: int, by: int) -> Node:
         return x
     parts = narrow(x, axis, size - by, size), narrow(x, axis, 0, size - by)
     return Concatenate(axis)(*parts)
-
-
-def pad(
-    a: array,
-    pad_width: int | Sequence[Any],
-    mode: str = "constant",
-    constant_values: Operand = 0,
-    *,
-    stream: Any = None,
-) -> array:
-    """a with its axes prolonged at both ends.
-
-    Args:
-        a: the array.
-        pad_width: one number, a pair (before, after), or one pair an axis.
-        mode: ``constant``, ``edge`` (the last element) or ``reflect`` (without the
-            edge), ``symmetric`` (with it).
-        constant_values: what to fill with.
-
-    >>> mx.pad(mx.array([1, 2, 3]), (1, 2))
-    array([0, 1, 2, 3, 0, 0], dtype=int32)
-    >>> mx.pad(mx.array([1, 2, 3]), (1, 0), mode="reflect")
-    array([2, 1, 2, 3], dtype=int32)
-    """
-    x = array_node("pad", a)
-    widths = _widths(pad_width, x.ndim)
-    if mode == "constant":
-        return wrap(_pad_constant(x, widths, node_of("pad", constant_values)))
-    extend = _EXTEND.get(mode)
-    if extend is None:
-        raise ValueError(f"[pad] Unknown mode {mode!r}: use constant, edge, reflect or symmetric.")
-    for axis, (low, high) in enumerate(widths):
-        if low or high:
-            x = extend(x, axis, low, high)
-    return wrap(x)
-
-
-def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
-    if isinstance(pad_width, int):
-        pad_width = [pad_width]
-    entries = sequence("pad", "pad_width", pad_width)
-    if all(isinstance(w, int) for w in entries):
-        if len(entries) not in (1, 2):
-            raise ValueError(f"[pad] Expected pairs (before, after), got {pad_width}.")
-        pairs = [(entries[0], entries[-1])] * ndim
-    else:
-        pairs = [_pair(w) for w in entries]
-        pairs = pairs * ndim if len(pairs) == 1 else pairs
-    if len(pairs) != ndim:
-        raise ValueError(f"[pad] Got {len(pairs)} pairs for an array with {ndim} dimensions.")
-    for axis, pair in enumerate(pairs):
-        if min(pair) < 0:
-            raise ValueError(f"[pad] Invalid padding size {pair} for axis {axis}: negative.")
-    return pairs
-
-
-def _pair(width: Any) -> tuple[int, int]:
-    both = (width,) if isinstance(width, int) else integers("pad", "a width", width)
-    if len(both) not in (1, 2):
-        raise ValueError(f"[pad] Expected pairs (before, after), got {width}.")
-    return both[0], both[-1]
-
-
-def _pad_constant(x: Node, widths: list[tuple[int, int]], value: Node) -> Node:
-    starts = tuple(low for low, _ in widths)
-    shape = tuple(low + n + high for n, (low, high) in zip(x.shape, widths, strict=True))
-    if shape == x.shape:
-        return x
-    steps = (1,) * x.ndim
-    inside = Embed(starts, steps, shape)(x)
-    if getattr(value.primitive, "value", None) == 0:
-        return inside
-    for axis, (low, high) in enumerate(widths):
-        edge = (*x.shape[:axis], 0, *x.shape[axis + 1 :])
-        before, after = ((*edge[:axis], n, *edge[axis + 1 :]) for n in (low, high))
-        parts = [fitted(cast(value, x.dtype), s, x.dtype) for s in (before, after)]
-        x = Concatenate(axis)(parts[0], x, parts[1])
-    return x
-
-
-def _pad_edge(x: Node, axis: int, low: int, high: int) -> Node:
-    size = x.shape[axis]
-    if size == 0:
-        raise ValueError(f"[pad] Cannot extend axis {axis} with size 0 by its edge.")
-
-    def spread(at: int, count: int) -> Node:
-        edge = narrow(x, axis, at, at + 1)
-        return fitted(edge, (*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
-
-    return Concatenate(axis)(spread(0, low), x, spread(size - 1, high))
-
-
-def _pad_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> Node:
-    """Mirrored at its ends, again and again where it is short; ``edge`` elements are left out."""
-    most = x.shape[axis] - edge
-    if most < 1:
-        raise ValueError(
-            f"[pad] Cannot mirror {max(low, high)} elements of axis {axis} with size "
-            f"{x.shape[axis]}."
-        )
-
-    def mirrored(x: Node, first: int, count: int) -> Node:
-        """``count`` elements from ``first`` on, backwards."""
-        starts = tuple(first if i == axis else 0 for i in range(x.ndim))
-        steps = tuple(-1 if i == axis else 1 for i in range(x.ndim))
-        return Slice(starts, steps, (*x.shape[:axis], count, *x.shape[axis + 1 :]))(x)
-
-    while low or high:
-        before, after = min(low, most), min(high, most)
-        last = x.shape[axis] - 1 - edge
-        parts = [mirrored(x, before - 1 + edge, before)] * bool(before) + [x]
-        x = _joined(parts + [mirrored(x, last, after)] * bool(after), axis)
-        low, high = low - before, high - after
-    return x
-
-
-_EXTEND: dict[str, Callable[[Node, int, int, int], Node]] = {
-    "edge": _pad_edge,
-    "reflect": partial(_pad_mirrored, edge=1),
-    "symmetric": partial(_pad_mirrored, edge=0),
-}
 
 
 def meshgrid(

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
-
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.graph.node import Node
@@ -22,7 +20,7 @@ from mlx.ops.operands import (
     operands,
     promoted,
 )
-from mlx.ops.record import any_dtype, binary, bits, integers, truth, unary
+from mlx.ops.record import any_dtype, binary, bits, chosen_beside, integers, truth, unary
 from mlx.primitives.arithmetic import Absolute
 from mlx.primitives.base import full_like
 from mlx.primitives.bitwise import (
@@ -46,7 +44,8 @@ from mlx.primitives.elementwise import (
 )
 from mlx.primitives.reductions import Min, reduce_axes
 
-LARGEST = {d: float(ml_dtypes.finfo(d.numpy).max) for d in dt.ALL if d.is_float}
+_EXPONENTS = {dt.float16: 15, dt.bfloat16: 127, dt.float32: 127, dt.float64: 1023}
+LARGEST = {d: (2 - 2.0**-bits) * 2.0 ** _EXPONENTS[d] for d, bits in dt.FRACTION_BITS.items()}
 
 _equal = binary("equal", Equal(), any_dtype)
 _not_equal = binary("not_equal", NotEqual(), any_dtype)
@@ -358,13 +357,15 @@ def where(condition: Operand, x: Operand, y: Operand, /, *, stream: Any = None) 
         shape, dtype = a.shape, a.dtype
         if test.dtype is dt.bool_ and dtype is b.dtype and test.shape == shape == b.shape:
             return wrap(Node(_SELECT, (test, a, b), shape, dtype))
+    elif (inputs := chosen_beside(condition, x, y)) is not None:
+        return wrap(Node(_SELECT, inputs, inputs[1].shape, inputs[1].dtype))
     values = operands("where", x, y)
     test = node_of("where", condition)
     dtype = promoted(values)
     shapes = [v.shape for v in values if isinstance(v, Node)]
     shape = broadcast_shape(test.shape, *shapes)
-    inputs = (fitted(test, shape, dt.bool_), *[fitted(v, shape, dtype) for v in values])
-    return wrap(Node(_SELECT, inputs, shape, dtype))
+    nodes = (fitted(test, shape, dt.bool_), *[fitted(v, shape, dtype) for v in values])
+    return wrap(Node(_SELECT, nodes, shape, dtype))
 
 
 def nan_to_num(

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 from mlx.array import array, wrap
-from mlx.base.dtype import PROMOTION, promote
+from mlx.base.dtype import PROMOTION, Dtype, promote
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
     array_node,
@@ -26,9 +28,9 @@ from mlx.primitives.base import full_like
 from mlx.primitives.contraction import MatMul
 from mlx.primitives.elementwise import Add, Conjugate, Multiply, cast
 from mlx.primitives.reductions import Sum
-from mlx.primitives.views import reshape, transpose
+from mlx.primitives.views import Reshape, reshape, transpose
 
-_MATMUL = MatMul()
+_MATMUL, _ADD, _MULTIPLY = MatMul(), Add(), Multiply()
 
 
 def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
@@ -54,6 +56,8 @@ def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
 def product(x: Node, y: Node) -> Node:
     """matmul of nodes of one dtype."""
     m, n = len(x.shape), len(y.shape)
+    if m > 1 and n == 2 and x.shape[-1] == y.shape[0]:
+        return _flat_product(x, y)
     if m == 0 or n == 0:
         raise ValueError(
             f"[matmul] Operands must have at least one dimension, got {x.shape} and {y.shape}."
@@ -77,12 +81,28 @@ def _batched(x: Node, y: Node) -> Node:
     lead_x, lead_y = x.shape[:-2], y.shape[:-2]
     if lead_x == lead_y:
         return _multiply(x, y)
-    if not lead_y:  # one large product instead of many small ones
-        flat = reshape(x, (prod(lead_x) * x.shape[-2], x.shape[-1]))
-        return reshape(_multiply(flat, y), (*x.shape[:-1], y.shape[-1]))
+    if not lead_y:
+        return _flat_product(x, y)
     lead = broadcast_shape(lead_x, lead_y)
     x = fitted(x, lead + x.shape[-2:], x.dtype)
     return _multiply(x, fitted(y, lead + y.shape[-2:], y.dtype))
+
+
+def _flat_product(x: Node, y: Node) -> Node:
+    """The product with a matrix: one large one in place of many small ones."""
+    if len(x.shape) == 2:
+        return _multiply(x, y)
+    flat, to_flat, shape, back = _flattened(x.shape, y.shape[1])
+    rows = Node(to_flat, (x,), flat, x.dtype)
+    return Node(back, (_multiply(rows, y),), shape, x.dtype)
+
+
+@lru_cache(4096)
+def _flattened(shape: Shape, columns: int) -> tuple[Shape, Reshape, Shape, Reshape]:
+    """The shape of a batch of matrices as one matrix, that of its product, and what makes
+    them."""
+    flat, out = (prod(shape[:-1]), shape[-1]), (*shape[:-1], columns)
+    return flat, Reshape(flat), out, Reshape(out)
 
 
 def _multiply(x: Node, y: Node) -> Node:
@@ -104,23 +124,25 @@ def addmm(
     >>> mx.addmm(mx.array([1.0, 2.0]), mx.ones((1, 3)), mx.ones((3, 2)))
     array([[4, 5]], dtype=float32)
     """
-    nodes = [array_node("addmm", v) for v in (c, a, b)]
-    dtype = promote(promote(nodes[0].dtype, nodes[1].dtype), nodes[2].dtype)
+    z, x, y = (array_node("addmm", v) for v in (c, a, b))
+    dtype = z.dtype
+    if x.dtype is not dtype or y.dtype is not dtype:
+        dtype = promote(promote(dtype, x.dtype), y.dtype)
+        z, x, y = cast(z, dtype), cast(x, dtype), cast(y, dtype)
     for name, factor in (("alpha", alpha), ("beta", beta)):
         if not dtype.is_inexact and factor != int(factor):
             raise ValueError(
                 f"[addmm] {name} must be an integer for operands of dtype {dtype.name}, "
                 f"got {factor}."
             )
-    z, x, y = (cast(n, dtype) for n in nodes)
     out = product(x, y)
     if alpha != 1:
-        out = Multiply()(out, full_like(out, alpha))
+        out = _MULTIPLY(out, full_like(out, alpha))
     if beta != 1:
-        z = Multiply()(z, full_like(z, beta))
+        z = _MULTIPLY(z, full_like(z, beta))
     if not can_broadcast(z.shape, out.shape):
         raise ValueError(f"[addmm] Cannot broadcast c of shape {z.shape} to {out.shape}.")
-    return wrap(Add()(out, fitted(z, out.shape, dtype)))
+    return wrap(Node(_ADD, (out, fitted(z, out.shape, dtype)), out.shape, dtype))
 
 
 def inner(a: array, b: array, /, *, stream: Any = None) -> array:
@@ -131,7 +153,7 @@ def inner(a: array, b: array, /, *, stream: Any = None) -> array:
     """
     x, y = array_node("inner", a), array_node("inner", b)
     if x.ndim == 0 or y.ndim == 0:
-        return wrap(Multiply()(*common("inner", a, b)))
+        return wrap(_MULTIPLY(*common("inner", a, b)))
     if x.shape[-1] != y.shape[-1]:
         raise ValueError(
             f"[inner] a and b must have the same last dimension, got {x.shape} and {y.shape}."
@@ -147,8 +169,13 @@ def outer(a: array, b: array, /, *, stream: Any = None) -> array:
            [6, 8]], dtype=int32)
     """
     x, y = array_node("outer", a), array_node("outer", b)
-    column = reshape(x, (x.size, 1))
-    return wrap(Multiply()(*common("outer", wrap(column), wrap(reshape(y, (1, y.size))))))
+    return wrap(_outer_of(x, y))
+
+
+@by_types(2)
+def _outer_of(x: Node, y: Node) -> Node:
+    column, row = reshape(x, (x.size, 1)), reshape(y, (1, y.size))
+    return _MULTIPLY(*common("outer", wrap(column), wrap(row)))
 
 
 def kron(a: array, b: array, *, stream: Any = None) -> array:
@@ -163,7 +190,7 @@ def kron(a: array, b: array, *, stream: Any = None) -> array:
     columns = (1,) * (n - y.ndim) + y.shape
     spread = reshape(x, tuple(v for m in rows for v in (m, 1)))
     block = reshape(y, tuple(v for m in columns for v in (1, m)))
-    out = Multiply()(*common("kron", wrap(spread), wrap(block)))
+    out = _MULTIPLY(*common("kron", wrap(spread), wrap(block)))
     return wrap(reshape(out, tuple(r * c for r, c in zip(rows, columns, strict=True))))
 
 
@@ -177,7 +204,7 @@ def vecdot(a: array, b: array, /, *, axis: int = -1, stream: Any = None) -> arra
     at = axis_of("vecdot", axis, x.ndim)
     if x.dtype.is_complex:
         x = Conjugate()(x)
-    return wrap(Sum(at)(Multiply()(x, y)))
+    return wrap(Sum(at)(_MULTIPLY(x, y)))
 
 
 def tensordot(
@@ -215,7 +242,14 @@ def tensordot(
         raise ValueError(
             f"[tensordot] Contracted axes {of_x} of {x.shape} and {of_y} of {y.shape} differ."
         )
-    return wrap(contract(cast(x, dtype), cast(y, dtype), of_x, of_y))
+    return wrap(_contracted(x, y, dtype, of_x, of_y))
+
+
+@by_types(2)
+def _contracted(
+    x: Node, y: Node, dtype: Dtype, of_x: tuple[int, ...], of_y: tuple[int, ...]
+) -> Node:
+    return contract(cast(x, dtype), cast(y, dtype), of_x, of_y)
 
 
 def contract(x: Node, y: Node, of_x: Sequence[int], of_y: Sequence[int]) -> Node:
@@ -236,4 +270,4 @@ def contract(x: Node, y: Node, of_x: Sequence[int], of_y: Sequence[int]) -> Node
 
 def _outer(column: Node, row: Node) -> Node:
     shape = (column.shape[0], row.shape[1])
-    return Multiply()(fitted(column, shape, column.dtype), fitted(row, shape, row.dtype))
+    return _MULTIPLY(fitted(column, shape, column.dtype), fitted(row, shape, row.dtype))

@@ -12,8 +12,8 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import promote
+from mlx.graph.chains import by_types_of_all
 from mlx.graph.node import Node
-from mlx.ops.chains import by_types_of_all
 from mlx.ops.chosen import batch_index, chosen
 from mlx.ops.operands import array_node, broadcast_shape, fitted
 from mlx.ops.products import product

@@ -14,13 +14,13 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, at_least_float
 from mlx.base.errors import DtypeError
-from mlx.graph.node import Node, Shape
+from mlx.graph.node import Node, Shape, next_serial
 from mlx.ops.operands import broadcast_shape, constant, fitted, node_of, operands, promoted
 from mlx.primitives.elementwise import Elementwise, cast
 from mlx.primitives.reductions import Broadcast
 
 Rule = Callable[[Dtype], Dtype | None]
-new = array.__new__
+new, new_node = array.__new__, Node.__new__
 _NUMBERS = frozenset({int, float})
 _SMALL = range(128)
 """Integers that every integer dtype holds."""
@@ -81,8 +81,10 @@ def unary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any], arra
                 raise _unsupported(name, x.dtype, compute)
             x = cast(x, dtype)
             result = primitive.result(dtype)
-        out = new(array)
-        out._node = Node(primitive, (x,), x.shape, result)
+        out, node = new(array), new_node(Node)  # Node(...), in less time
+        node.primitive, node.inputs, node.shape, node.dtype = primitive, (x,), x.shape, result
+        node.data, node.serial = None, next_serial()
+        out._node = node
         return out
 
     return record
@@ -134,8 +136,10 @@ def binary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any, Any]
             shape, first, second = _meeting(shape, y.shape)
             x = x if first is None else Node(first, (x,), shape, dtype)
             y = y if second is None else Node(second, (y,), shape, dtype)
-        out = new(array)
-        out._node = Node(primitive, (x, y), shape, result)
+        out, node = new(array), new_node(Node)
+        node.primitive, node.inputs, node.shape, node.dtype = primitive, (x, y), shape, result
+        node.data, node.serial = None, next_serial()
+        out._node = node
         return out
 
     def general(a: Any, b: Any) -> array:
@@ -149,3 +153,17 @@ def binary(name: str, primitive: Elementwise, rule: Rule) -> Callable[[Any, Any]
         return wrap(Node(primitive, inputs, shape, primitive.result(computed)))
 
     return record
+
+
+def chosen_beside(condition: Any, x: Any, y: Any) -> tuple[Node, Node, Node] | None:
+    """The operands of a choice between an array and a Python number of its kind, all of one
+    shape; None for all others."""
+    if type(condition) is not array or (type(x) is array) is (type(y) is array):
+        return None
+    test, like = condition._node, (x if type(x) is array else y)._node
+    if test.dtype is not dt.bool_ or test.shape != like.shape:
+        return None
+    other = _beside(y if type(x) is array else x, like)
+    if other is None:
+        return None
+    return (test, like, other) if type(x) is array else (test, other, like)

@@ -16,8 +16,8 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.graph.chains import by_shape, by_types
 from mlx.graph.node import Node
-from mlx.ops.chains import by_shape, by_types
 from mlx.ops.operands import Operand, axes_of, axis_of, dtype_of, node_of, number
 from mlx.ops.shape import diagonal
 from mlx.primitives import reductions, views

@@ -13,8 +13,8 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node
-from mlx.ops.chains import by_types
 from mlx.ops.operands import Operand, axis_of, dtype_of, flag, integer, node_of
 from mlx.ops.shape import narrow
 from mlx.primitives.elementwise import NotEqual, Subtract, cast

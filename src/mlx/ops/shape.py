@@ -12,8 +12,8 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.dtype import Dtype
 from mlx.base.errors import AxisError
+from mlx.graph.chains import by_shape
 from mlx.graph.node import Node, Shape
-from mlx.ops.chains import by_shape
 from mlx.ops.operands import (
     Operand,
     array_node,

@@ -14,8 +14,8 @@ from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.graph.node import Node, Shape
 from mlx.ops.fft import fft, ifft, irfft, rfft
-from mlx.ops.joining import pad
 from mlx.ops.operands import array_node, integer
+from mlx.ops.padding import pad
 from mlx.ops.shape import narrow
 from mlx.primitives.arithmetic import Maximum
 from mlx.primitives.base import full, full_like, iota

@@ -7,24 +7,34 @@ from typing import Any
 
 from mlx.array import ArrayAt, array, wrap
 from mlx.base import dtype as dt
+from mlx.graph.chains import by_shape, by_types, by_types_of_all
 from mlx.graph.node import Node, Shape
-from mlx.ops.chains import by_shape, by_types
 from mlx.ops.indices import (
     Basic,
     Plain,
     Subscript,
     is_mask,
+    mixed_key,
     parts_of,
     plain,
     plain_key,
     reshaped,
     subscript,
+    unmixed,
 )
 from mlx.ops.joining import stack
 from mlx.ops.operands import can_broadcast, scalar_node
 from mlx.primitives.arithmetic import Maximum, Minimum
 from mlx.primitives.base import full
-from mlx.primitives.elementwise import Add, Divide, Multiply, Negative, Select, cast
+from mlx.primitives.elementwise import (
+    Add,
+    Divide,
+    Elementwise,
+    Multiply,
+    Negative,
+    Select,
+    cast,
+)
 from mlx.primitives.indexing import Gather, Scatter, SliceUpdate
 from mlx.primitives.reductions import broadcast, broadcast_axes
 from mlx.primitives.scans import CumSum
@@ -46,15 +56,26 @@ def getitem(a: array, index: Any) -> array:
     key = plain_key(index)
     if key is not None and (found := _sliced(x, key)) is not None:
         return wrap(found)
+    if (mixed := mixed_key(index)) is not None:
+        return wrap(_gathered([x, *mixed[1]], mixed[0]))
     parts = parts_of(index)
     if any(is_mask(part) for part in parts):
         raise ValueError(_BOOLEAN)
+    return wrap(_read(x, parts))
+
+
+@by_types_of_all
+def _gathered(nodes: Sequence[Node], key: tuple[Any, ...]) -> Node:
+    return _read(nodes[0], unmixed(key, nodes[1:]))
+
+
+def _read(x: Node, parts: Sequence[Basic | Node]) -> Node:
     sub = subscript(x.shape, parts)
     y = sub.slice_of(x)
     if sub.arrays:
         axes = tuple(sorted(sub.arrays))
         y = Gather(axes, position=sub.position)(y, *sub.indices())
-    return wrap(reshape(y, sub.result))
+    return reshape(y, sub.result)
 
 
 def _sliced(x: Node, key: tuple[Any, ...]) -> Node | None:
@@ -113,12 +134,23 @@ def setitem(a: array, index: Any, value: Any) -> None:
             return
         except LookupError:
             pass
+    if (mixed := mixed_key(index)) is not None:
+        a._node = _combined([x, new, *mixed[1]], mixed[0], "set", None)
+        return
     parts = parts_of(index)
     if any(is_mask(part) for part in parts):
         a._node = _masked(x, parts, new)
         return
-    sub = subscript(x.shape, parts)
-    a._node = _updated(x, sub, _spread(new, sub.result), "set", lambda old, new: new)
+    a._node = _updated(x, subscript(x.shape, parts), new, "set", None)
+
+
+@by_types_of_all
+def _combined(
+    nodes: Sequence[Node], key: tuple[Any, ...], mode: str, combine: Elementwise | None
+) -> Node:
+    """An array, the first node, with the second combined into a subscript of the others."""
+    x, value, *arrays = nodes
+    return _updated(x, subscript(x.shape, unmixed(key, arrays)), value, mode, combine)
 
 
 @by_types(2)
@@ -141,17 +173,17 @@ def _placed(x: Node, where: Plain | Subscript, part: Node) -> Node:
     return Node(update, (x, part), x.shape, x.dtype)
 
 
-def _updated(
-    x: Node, sub: Subscript, value: Node, mode: str, combine: Callable[[Node, Node], Node]
-) -> Node:
+def _updated(x: Node, sub: Subscript, value: Node, mode: str, combine: Elementwise | None) -> Node:
     """The array with values combined into a subscript: ``mode`` at index arrays, ``combine``
-    where each element is reached once."""
+    (None: the value stays) where each element is reached once."""
+    value = _spread(value, sub.result)
     inner = sub.slice_of(x)
     if sub.arrays:
         scatter = Scatter(tuple(sorted(sub.arrays)), mode)
         inner = scatter(inner, sub.updates_of(value), *sub.indices())
     else:
-        inner = combine(inner, reshape(value, sub.kept))
+        new = reshape(value, sub.kept)
+        inner = new if combine is None else combine(inner, new)
     return _placed(x, sub, inner)
 
 
@@ -188,47 +220,48 @@ def _in_turn(mask: Node, values: Node, rest: Shape) -> Node:
 # -- a.at[...] -----------------------------------------------------------------------------
 
 
-def _at(
-    mode: str, combine: Callable[[Node, Node], Node], what: str
-) -> Callable[[ArrayAt, Any], array]:
+def _at(mode: str, combine: Elementwise, what: str) -> Callable[[ArrayAt, Any], array]:
     def method(self: ArrayAt, value: Any) -> array:
-        x, sub = _target(self)
-        new = _spread(_value_for(self._array, value), sub.result)
-        return wrap(_updated(x, sub, new, mode, combine))
+        return wrap(_target(self, _value_for(self._array, value), mode, combine))
 
     method.__doc__ = f"The array with its elements at the indices {what} ``value``."
     return method
 
 
-def _target(at: ArrayAt) -> tuple[Node, Subscript]:
+def _target(at: ArrayAt, value: Node, mode: str, combine: Elementwise) -> Node:
+    """The array with a value combined into the elements at the indices."""
     try:
-        parts = parts_of(at._indices)
+        index = at._indices
     except AttributeError:
         raise ValueError(
             "[at] Must give indices to array.at (for example x.at[0].add(4))."
         ) from None
+    x = at._array._node
+    if (mixed := mixed_key(index)) is not None:
+        return _combined([x, value, *mixed[1]], mixed[0], mode, combine)
+    if (key := plain_key(index)) is not None:
+        return _combined([x, value], key, mode, combine)
+    parts = parts_of(index)
     if any(is_mask(part) for part in parts):
         raise ValueError("[at] Boolean masks are not supported: use mx.where(mask, f(a), a).")
-    x = at._array._node
-    return x, subscript(x.shape, parts)
+    return _updated(x, subscript(x.shape, parts), value, mode, combine)
 
 
 def _subtract(self: ArrayAt, value: Any) -> array:
     """The array with ``value`` subtracted from its elements at the indices."""
-    x, sub = _target(self)
-    new = Negative()(_spread(_value_for(self._array, value), sub.result))
-    return wrap(_updated(x, sub, new, "add", Add()))
+    return wrap(_target(self, Negative()(_value_for(self._array, value)), "add", Add()))
 
 
 def _divide(self: ArrayAt, value: Any) -> array:
     """The array with its elements at the indices divided by ``value`` (integers truncate)."""
-    x, sub = _target(self)
-    divisor = _spread(_value_for(self._array, value), sub.result)
+    x, divisor = self._array._node, _value_for(self._array, value)
     if x.dtype.is_inexact:
         inverse = Divide()(full(divisor.shape, x.dtype, 1), divisor)
-        return wrap(_updated(x, sub, inverse, "prod", Multiply()))
-    ones = full(x.shape, dt.float64, 1)
-    all_of = _updated(ones, sub, cast(divisor, dt.float64), "prod", Multiply())
+        return wrap(_target(self, inverse, "prod", Multiply()))
+    ones = ArrayAt(wrap(full(x.shape, dt.float64, 1)))
+    if hasattr(self, "_indices"):
+        ones = ones[self._indices]
+    all_of = _target(ones, cast(divisor, dt.float64), "prod", Multiply())
     return wrap(cast(Divide()(cast(x, dt.float64), all_of), x.dtype))
 
 

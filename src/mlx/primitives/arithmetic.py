@@ -213,6 +213,7 @@ def _exponent_slope(a: Node, b: Node, out: Node) -> Node:
 class Power(Elementwise):
     """a to the power of b; of integers wrapping, and 0 for a negative exponent."""
 
+    by_types = False
     partials = (_base_slope, _exponent_slope)
 
     def scalar(self, emit: Any, a: Any, b: Any) -> Any:

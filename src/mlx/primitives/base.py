@@ -97,6 +97,9 @@ class Primitive(metaclass=Sharing):
     """Whether it is a number that is given at run time; known once ``key_part`` was asked for."""
     accumulates: ClassVar[bool] = False
     """Whether these elements are added to those of the first input."""
+    by_types: ClassVar[bool] = False
+    """Whether the vjp rule sees shapes, dtypes and the primitive alone: not what makes its
+    operands, nor whether two are the same."""
     _key_part: ClassVar[Any] = _KeyPart()
 
     def __call__(self, *inputs: Node) -> Node:

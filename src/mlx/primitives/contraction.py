@@ -42,6 +42,7 @@ class Contraction(Primitive):
 class MatMul(Contraction):
     """``a[..., m, k] @ b[..., k, n]`` with equal leading (batch) axes and dtypes."""
 
+    by_types = True
     form = "matrix"
     reads_narrow = True
 

@@ -22,6 +22,7 @@ class Elementwise(Primitive):
     derivative as a node, a number, or None where it is zero almost everywhere.
     """
 
+    by_types = True
     family = "elementwise"
     shared = True
     partials: ClassVar[tuple[Partial | None, ...]] = ()

@@ -74,6 +74,7 @@ class Indexing(Primitive):
 class Gather(Indexing):
     """``out[b, i, r] = src[b, at indices[b, i], r]``, with I before axis ``position`` of rest."""
 
+    by_types = True
     axes: tuple[int, ...]
     batch: int = 0
     position: int = 0

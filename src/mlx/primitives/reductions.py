@@ -67,6 +67,7 @@ class Reduction(Primitive):
     float16 and bfloat16 accumulate in float32 and round once.
     """
 
+    by_types = True
     family = "reduction"
     shared = True
     axis: int

@@ -20,6 +20,7 @@ class View(Primitive):
     the result given the input's, or None where strides cannot say it.
     """
 
+    by_types = True
     family = "view"
     shared = True
 
@@ -134,6 +135,7 @@ class Slice(View):
 class Embed(Primitive):
     """The transpose of Slice: x at ``starts`` with ``steps`` in an array of zeros."""
 
+    by_types = True
     family = "join"
     sizes = frozenset({"starts", "shape"})
     starts: tuple[int, ...]
@@ -168,6 +170,7 @@ class Embed(Primitive):
 class Concatenate(Primitive):
     """Inputs one after another along an axis."""
 
+    by_types = True
     family = "join"
     shared = True
     axis: int

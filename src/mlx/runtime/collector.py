@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 
-_RAISED = (50_000, 20, 100)
+_RAISED = (10_000, 5, 1000)
 
 
 def calm() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mlx.base.lazy import LazyModule
 from mlx.graph.node import Node
 from mlx.runtime import team
+from mlx.runtime.described import Described
 from mlx.runtime.memory import check_size
 
 if TYPE_CHECKING:
@@ -38,44 +39,33 @@ counters = {"planned": 0, "templates": 0, "bound": 0, "refused": 0}
 
 
 class Region:
-    """The nodes of a region and what else planning needs."""
+    """A walk over a region and what else planning needs; planning goes by serial numbers."""
 
-    __slots__ = ("leaves", "live", "order", "scalars", "shapes", "threads")
+    __slots__ = ("_live", "_of", "_threads", "shapes")
 
-    def __init__(
-        self,
-        order: list[Node],
-        live: list[int],
-        leaves: list[Node],
-        scalars: list[Node],
-        shapes: Shapes,
-        threads: int,
-    ) -> None:
-        self.order = order
-        self.live = live
-        self.leaves = leaves
-        self.scalars = scalars
+    def __init__(self, of: Described, live: list[int], shapes: Shapes, threads: int) -> None:
+        self._of = of
+        self._live = live
         self.shapes = shapes
-        self.threads = threads
+        self._threads = threads
+
+    def _nodes(self) -> tuple[list[Node], list[int], list[Node], list[Node]]:
+        """The nodes in order of serial, which of them are outputs, leaves, run-time numbers."""
+        of = self._of
+        order = sorted(of.order, key=_serial)
+        index = {node: i for i, node in enumerate(order)}
+        return order, [index[of.order[i]] for i in self._live], of.leaves, of.scalars
 
     def planned(self) -> Executable:
         """The executable, planned for exactly these sizes."""
-        return programs.build_executable(
-            self.order, self.live, self.leaves, self.scalars, self.threads, team.Program, check_size
-        )
+        return programs.build_executable(*self._nodes(), self._threads, team.Program, check_size)
 
     def template(self, recipe: Recipe, named: Named) -> Template:
         """A template for other sizes."""
-        return templates.Template(
-            recipe,
-            named,
-            self.order,
-            self.live,
-            self.leaves,
-            self.scalars,
-            self.threads,
-            check_size,
-        )
+        return templates.Template(recipe, named, *self._nodes(), self._threads, check_size)
+
+
+_serial = operator.attrgetter("serial")
 
 
 class Structure:
@@ -165,6 +155,7 @@ def _picker(positions: list[int]) -> Callable[[Any], tuple[int, ...]]:
 
 def _planned(region: Region) -> Executable:
     counters["planned"] += 1
+    team.prepare()
     return region.planned()
 
 

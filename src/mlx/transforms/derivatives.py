@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from mlx.graph.node import Node
+from mlx.graph.chains import Chain
+from mlx.graph.node import Node, ancestors
 from mlx.primitives.base import Pick
 from mlx.primitives.elementwise import Add
 from mlx.primitives.indexing import SliceAdd
-from mlx.primitives.views import Embed
+from mlx.primitives.views import Embed, Transpose
 from mlx.transforms.walk import dependents, without_collection
 
 _ADD = Add()
@@ -16,9 +18,11 @@ _ADD = Add()
 
 def _plus(a: Node | None, b: Node) -> Node:
     """The sum; what comes from a slice is added in its place, so that many slices of an array
-    cost no more than the array."""
+    cost no more than the array, and transposes are added before they are turned."""
     if a is None:
         return b
+    if type(a.primitive) is Transpose and a.primitive == b.primitive:
+        return Node(a.primitive, (_plus(a.inputs[0], b.inputs[0]),), a.shape, a.dtype)
     if type(a.primitive) is Embed and type(b.primitive) is not Embed:
         a, b = b, a
     if type(b.primitive) is Embed and b.data is None:
@@ -61,11 +65,63 @@ def _reverse(order: list[Node], marked: set[Node], single: dict[Node, Node]) -> 
             _arrive(several, sources[0], primitive.index, arrived[0])
             continue
         wanted = [source in marked for source in sources]
-        shares = primitive.vjp(node, arrived, wanted)
-        for source, share, want in zip(sources, shares, wanted, strict=True):
-            if want and share is not None:
-                before = single.get(source)
-                single[source] = share if before is None else _plus(before, share)
+        if primitive.by_types and arrived[0] is not None:
+            shares = _repeated(node, arrived[0], wanted)
+        else:
+            shares = _shares(node, arrived, wanted)
+        for source, share in shares:
+            before = single.get(source)
+            single[source] = share if before is None else _plus(before, share)
+
+
+_rules: dict[Any, tuple[list[int], Chain] | None] = {}
+RULES = 4096
+
+
+def _repeated(node: Node, cotangent: Node, wanted: list[bool]) -> Iterable[tuple[Node, Node]]:
+    """The shares of the inputs by a rule that sees types alone: at the second meeting of these
+    types it is worked out, from then on repeated."""
+    primitive, sources = node.primitive, node.inputs
+    key = (
+        primitive._key_part, node.shape, node.dtype, cotangent.dtype, *wanted,
+        *[s.shape for s in sources], *[s.dtype for s in sources],
+    )  # fmt: skip
+    try:
+        rule = _rules[key]
+    except KeyError:
+        if len(_rules) >= RULES:
+            _rules.clear()
+        _rules[key] = None
+        return _shares(node, [cotangent], wanted)
+    if rule is None:
+        rule = _rules[key] = _rule(node, cotangent, wanted)
+    positions, chain = rule
+    return zip(
+        [sources[at] for at in positions], chain.repeat(*sources, node, cotangent), strict=True
+    )
+
+
+def _rule(node: Node, cotangent: Node, wanted: list[bool]) -> tuple[list[int], Chain]:
+    """Which inputs a rule gives shares, and what it records of inputs, result and cotangent."""
+    inputs = [Node(None, (), s.shape, s.dtype) for s in node.inputs]
+    out = Node(node.primitive, tuple(inputs), node.shape, node.dtype)
+    arrived = Node(None, (), cotangent.shape, cotangent.dtype)
+    found = dict(_shares(out, [arrived], wanted))
+    made = list(found.values())
+    chain = Chain([*inputs, out, arrived], ancestors(made, arrived.serial), made)
+    return [inputs.index(source) for source in found], chain
+
+
+def _shares(
+    node: Node, arrived: Sequence[Node | None], wanted: list[bool]
+) -> list[tuple[Node, Node]]:
+    """What each wanted input gets of a node's cotangents."""
+    shares = node.primitive.vjp(node, arrived, wanted)
+    return [
+        (source, share)
+        for source, share, want in zip(node.inputs, shares, wanted, strict=True)
+        if want and share is not None
+    ]
 
 
 def _arrive(

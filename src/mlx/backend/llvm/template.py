@@ -43,6 +43,7 @@ class Template:
         Raises Fixed where that can't be done, and what ``check_size`` raises where a buffer
         can't be allocated."""
         self._recipe = recipe
+        self._last_placed: tuple[Sequence[int], list[int]] = ((), [0])
         nodes, stand_ins = shadow(order, leaves, named)
         at = {node: i for i, node in enumerate(order)}
         numbers = [nodes[at[node]] for node in scalars]
@@ -57,7 +58,7 @@ class Template:
         self._small = is_small(commands)
         self._rest = [i for i in range(len(commands)) if i not in like.carries]
         self._rest_small = is_small([commands[i] for i in self._rest])
-        self._libraries = [programs.kernel(c.spec) for c in commands]
+        self._libraries = programs.kernels([c.spec for c in commands], workers)
         recipe.close()
         self._like = like
         self._commands = commands
@@ -113,7 +114,7 @@ class Template:
         """The executable for other sizes; None where planning would have decided otherwise.
         ``check_size`` raises where a buffer can't be allocated."""
         consts, table, like = self._consts[:], self._table[:], self._like
-        found = self._bind(sizes, consts, table, _placed, self._lives, check_size)
+        found = self._bind(sizes, consts, table, self._placed, self._lives, check_size)
         if found is None:
             return None
         result = Executable()
@@ -137,6 +138,23 @@ class Template:
         result.commands = partial(self._described, tuple(sizes), consts, table)
         return result.seal()
 
+    def _placed(
+        self,
+        sizes: Sequence[int],
+        lives: Sequence[tuple[int, int]],
+        check: Callable[[int], None],
+    ) -> list[int]:
+        """The places of as many buffers as have ``lives``; the sizes behind theirs are outputs'.
+        Most bindings change the sizes of outputs alone."""
+        if sizes:
+            check(max(sizes))
+        temporary = sizes[: len(lives)]
+        before, places = self._last_placed
+        if temporary != before:
+            places = arrange(temporary, lives)
+            self._last_placed = temporary, places
+        return places
+
     def _described(
         self, sizes: tuple[int, ...], consts: array[int], table: array[int]
     ) -> list[Command]:
@@ -153,19 +171,10 @@ class Template:
             traffic,
             f"return [{''.join(names)}]",
         )
-        measured = measure(sizes, _placed, self._lives, lambda nbytes: None)
+        measured = measure(sizes, self._placed, self._lives, lambda nbytes: None)
         return [
             Command(c.spec, consts[start:stop].tolist(), table[4 * i + 2], c.label, *numbers)
             for i, (c, start, stop, numbers) in enumerate(
                 zip(self._commands, self._starts, self._starts[1:], measured, strict=False)
             )
         ]
-
-
-def _placed(
-    sizes: Sequence[int], lives: Sequence[tuple[int, int]], check: Callable[[int], None]
-) -> list[int]:
-    """The places of as many buffers as have ``lives``; the sizes behind theirs are outputs'."""
-    if sizes:
-        check(max(sizes))
-    return arrange(sizes[: len(lives)], lives)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.convolution import correlate, forward
-from mlx.backend.llvm.convolution.correlate import ChunkSumSpec, CorrelationSpec
+from mlx.backend.llvm.convolution.correlate import CorrelationSpec
 from mlx.backend.llvm.convolution.forward import ConvolutionSpec
 from mlx.backend.llvm.convolution.geometry import (
     Phase,
@@ -30,9 +30,11 @@ from mlx.backend.llvm.convolution.patches import (
 )
 from mlx.backend.llvm.convolution.plan_channelwise import plan_channelwise
 from mlx.backend.llvm.convolution.plan_direct import is_direct, plan_direct
+from mlx.backend.llvm.convolution.plan_line_sums import plan_line_sums, sums_lines
 from mlx.backend.llvm.convolution.plan_sums import plan_sums
 from mlx.backend.llvm.convolution.rowmap import PhaseEpilogue
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes, step_of_weights
+from mlx.backend.llvm.gemm.chunk_sum import ChunkSumSpec
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, StoreEpilogue, round_up
 from mlx.backend.llvm.gemm.tile import Tile, tile_for
@@ -67,6 +69,8 @@ def plan_contraction(
         return plan_lanes(primitive, a, b, epilogue, accumulate, scratch, workers)
     if primitive.form == "convolution" and is_direct(primitive, a, b, shape[2], accumulate):
         return plan_direct(primitive, a, b, shape, epilogue, accumulate, scratch, workers)
+    if primitive.form == "correlation" and sums_lines(primitive, a, b, accumulate):
+        return plan_line_sums(primitive, a, b, epilogue, accumulate, scratch, workers)
     tile = tile_of_patches(a.dtype, accumulate)
     if primitive.form == "convolution" and a.shape[-1] == shape[0]:
         tile = tile_for(accumulate)  # one channel: pairs would be packed for next to no work

@@ -9,6 +9,7 @@ from typing import Any
 from mlx.base.dtype import float32
 from mlx.graph.node import Node, Shape, ancestors, next_serial
 
+new = Node.__new__
 KEPT = 4096
 PATIENCE = 8
 """Repetitions after which code is written for them."""
@@ -28,16 +29,17 @@ def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]
         def chain(*key: Any) -> Chain:
             types, arguments = key[: 2 * count], key[2 * count :]
             nodes = [Node(None, (), *types[i : i + 2]) for i in range(0, 2 * count, 2)]
+            start = nodes[-1].serial if nodes else next_serial()
             result = make(*nodes, *arguments)
-            return Chain(nodes, ancestors([result], nodes[-1].serial), result)
+            return Chain(nodes, ancestors([result], start), result)
 
-        names = ", ".join([f"x{i}" for i in range(count)])
-        types = ", ".join([f"x{i}.shape, x{i}.dtype" for i in range(count)])
+        names = "".join([f"x{i}, " for i in range(count)])
+        types = "".join([f"x{i}.shape, x{i}.dtype, " for i in range(count)])
         code = (
-            f"def recorded({names}, *arguments):\n"
-            f"    try:\n        found = chain({types}, *arguments)\n"
+            f"def recorded({names}*arguments):\n"
+            f"    try:\n        found = chain({types}*arguments)\n"
             "    except TypeError:\n        found = None\n"  # what has no hash is wrong, mostly
-            f"    return found.repeat({names}) if found else make({names}, *arguments)\n"
+            f"    return found.repeat({names}) if found else make({names}*arguments)\n"
         )
         known: dict[str, Any] = {"chain": chain, "make": make}
         exec(code, known)
@@ -124,7 +126,7 @@ def _written(
         f"def make({', '.join(constants)}):\n    def repeat({', '.join(names[:given])}):\n{body}"
         f"        return {made}\n    return repeat\n"
     )
-    known: dict[str, Any] = {"new": Node.__new__, "Node": Node, "next_serial": next_serial}
+    known: dict[str, Any] = {"new": new, "Node": Node, "next_serial": next_serial}
     exec(code, known)
     return known["make"]
 
@@ -145,7 +147,10 @@ def by_shape(make: Callable[..., Node]) -> Callable[..., Node]:
     def recorded(x: Node, *arguments: Any) -> Node:
         dtype = x.dtype
         for primitive, shape in steps(x.shape, *arguments):
-            x = Node(primitive, (x,), shape, dtype)
+            node = new(Node)  # Node(...), in less time
+            node.primitive, node.inputs, node.shape, node.dtype = primitive, (x,), shape, dtype
+            node.data, node.serial = None, next_serial()
+            x = node
         return x
 
     return recorded
