@@ -28,24 +28,27 @@ def fetching_passes(s: Structure) -> list[int]:
         return []
     leaving = [s.store_pass(v) for v, a in s.stores if s.accesses[a].kind == "stream"]
     if len(leaving) > 1:
-        is_busy = not set(leaving).isdisjoint(_first_reads(s).values())
+        is_busy = not set(leaving).isdisjoint(first_reads(s).values())
         return [] if is_busy else list(range(1, max(2, s.passes - 1)))
+    return [busiest_pass(s)]
+
+
+def busiest_pass(s: Structure) -> int:
+    """The pass with the most instructions."""
     costs = [0] * s.passes
     for v, e in enumerate(s.values):
         if s.spaces[v] == FULL and isinstance(e, Apply) and s.levels[v] < s.passes:
             costs[s.levels[v]] += 1 if getattr(e.primitive, "cheap", False) else _CALL
-    return [costs.index(max(costs))]
+    return costs.index(max(costs))
 
 
 def fetched(s: Structure) -> list[int]:
     """The operands, another row of each every time, that passes before those read."""
     passes = fetching_passes(s)
-    return (
-        [a for a, level in sorted(_first_reads(s).items()) if level < passes[0]] if passes else []
-    )
+    return [a for a, level in sorted(first_reads(s).items()) if level < passes[0]] if passes else []
 
 
-def _first_reads(s: Structure) -> dict[int, int]:
+def first_reads(s: Structure) -> dict[int, int]:
     """The pass that first reads each operand, another row of which it is every time."""
     first: dict[int, int] = {}
     for v, e in enumerate(s.values):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from mlx.backend.llvm import columns, late, opaque, staging
+from mlx.backend.llvm import caches, columns, late, opaque, pipelined, staging
 from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.accesses import structure_of, traffic
 from mlx.backend.llvm.arena import ALIGN
@@ -21,6 +21,7 @@ from mlx.backend.llvm.gemm import Matrix, Product, plan_gemm
 from mlx.backend.llvm.gemm.sums import accumulate_in, as_alike
 from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.late import LateSpec
+from mlx.backend.llvm.pipelined import PipelinedSpec
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.base.lazy import LazyModule
@@ -135,8 +136,10 @@ class _Lowering:
             self._late(nest, structure)
             return
         staged = [a for a, c in enumerate(structure.accesses) if c.kind == "staged"]
-        spec = StagedSpec(structure) if staged else RowsSpec(structure)
+        spec = _rows_spec(nest, structure)
         chunk, rows_each = self._tasks(nest, rows, bool(reduces))
+        if isinstance(spec, PipelinedSpec):
+            rows_each = pipelined.rows_each(structure, rows, rows_each, self.workers)
         if staged:
             if not reduces:
                 chunk, rows_each = self._staged_tasks(nest, rows, staged)
@@ -145,7 +148,7 @@ class _Lowering:
         consts = [rows, nest.inner, rows_each, chunk, chunks]
         consts += self._tail_consts(nest, spec)
         partials = self._partials(nest, consts, spec, rows * chunks) if nest.split else []
-        consts += self._scratch_rows(nest, structure)
+        consts += self._scratch_rows(nest, structure, spec.scratch_rows)
         if staged:
             consts += self._staging(nest, staged, chunk)
         tasks = -(-rows // rows_each) * chunks
@@ -154,13 +157,13 @@ class _Lowering:
             size = accumulator(reduce.dtype).size
             self._combine(reduce, rows, chunks, chunks * size, size, source, target)
 
-    def _scratch_rows(self, nest: Nest, structure: Structure) -> list[int]:
-        """The consts of rows kept from one pass to another."""
+    def _scratch_rows(self, nest: Nest, structure: Structure, each_value: int = 1) -> list[int]:
+        """The consts of rows kept from one pass to another, so many of each value."""
         if not structure.scratch:
             return []
         widest = max(structure.values[v].dtype.size for v in structure.scratch)
         row_bytes = -(-nest.inner * widest // ALIGN) * ALIGN
-        each = row_bytes * len(structure.scratch)
+        each = row_bytes * len(structure.scratch) * each_value
         return [*self.scratch(each * self.workers).consts, each, row_bytes]
 
     def _late(self, nest: Nest, structure: Structure) -> None:
@@ -341,3 +344,11 @@ class _Lowering:
 
     def _operand(self, operand: Strided) -> Operand:
         return Operand(self._pointer(operand), operand.dtype.name, operand.shape, operand.strides)
+
+
+def _rows_spec(nest: Nest, structure: Structure) -> RowsSpec:
+    if any(access.kind == "staged" for access in structure.accesses):
+        return StagedSpec(structure)
+    if pipelined.can_pipeline(structure, nest.inner) and caches.overflows(traffic(nest)):
+        return PipelinedSpec(structure)
+    return RowsSpec(structure)

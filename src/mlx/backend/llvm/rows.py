@@ -10,6 +10,8 @@ is left.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlx.backend.llvm import ahead, memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import (
@@ -63,6 +65,11 @@ class RowsSpec:
         return self.access_slot + self.access_size * len(self.structure.accesses)
 
     @property
+    def scratch_rows(self) -> int:
+        """Scratch rows of each value that is kept."""
+        return 1
+
+    @property
     def lanes(self) -> int:
         """32 where something is reduced (the order's lanes), else two vector registers."""
         if any(isinstance(e, Reduce) for e in self.structure.values):
@@ -83,14 +90,18 @@ class RowsKernel(Frame):
         outside = dict(self.fixed)
         for number in range(self.s.passes):
             self._fill(ROW, number)
-            self._pass(number)
+            self._sweep([number])
+        self._row_results()
+        self.fixed = outside
+
+    def _row_results(self) -> None:
+        """Store what a row has one of, after all passes."""
         self._fill(ROW, self.s.passes)
         for value, access in self.s.stores:
             if self.s.split and isinstance(self.s.values[value], Reduce):
                 continue
             if self.s.accesses[access].kind == "zero":
-                memory.store_first(self.e, self.fixed[value], pointers[access])
-        self.fixed = outside
+                memory.store_first(self.e, self.fixed[value], self.pointers[access])
 
     def _fill(self, space: int, level: int) -> None:
         """Compute the const or row values that are possible after ``level`` passes."""
@@ -116,41 +127,68 @@ class RowsKernel(Frame):
         address = self.f.gep(self.k.bases, self.k.const(slot), "i64")
         return memory.load_splat(self.e, address, expression.dtype)
 
-    # -- one pass over the inner loop --------------------------------------------------
+    # -- passes over the inner loop ----------------------------------------------------
 
-    def _pass(self, number: int) -> None:
-        f, s, lanes = self.f, self.s, self.spec.lanes
-        reduces = [
+    def _enter(self, number: int) -> None:
+        """What follows is code of this pass; where passes are in rows of their own, of its row."""
+
+    def _reduces(self, number: int) -> list[int]:
+        """The reductions that a pass completes."""
+        s = self.s
+        return [
             v for v, x in enumerate(s.values) if isinstance(x, Reduce) and s.levels[v] == number + 1
         ]
-        starts = [identity_lane(self.f, s.values[v]) for v in reduces]
-        flat = [p for lane in starts for p in lane.parts]
+
+    def _sweep(self, numbers: Sequence[int]) -> None:
+        """One pass, or several at once."""
+        f, lanes = self.f, self.spec.lanes
+        reduces = {number: self._reduces(number) for number in numbers}
+        starts = [identity_lane(f, self.s.values[v]) for some in reduces.values() for v in some]
         whole = f.sub(self.j1, self.j0)
         whole = f.add(self.j0, f.op("and", whole, i64(-lanes)))
-        loop = f.loop(self.j0, whole, i64(lanes), flat)
-        merged = self._body(number, loop.index, None, reduces, regroup(starts, loop.values))
-        flat = f.end_loop(loop, [p for lane in merged for p in lane.parts])
-        totals = self._tail(number, whole, reduces, regroup(starts, flat))
-        for v, total in zip(reduces, totals, strict=True):
-            self._finish(v, total, reduces.index(v))
+        totals = self._steps(reduces, self.j0, whole, starts)
+        left = iter(self._tail(reduces, whole, totals))
+        for number, some in reduces.items():
+            self._enter(number)
+            for v in some:
+                self._finish(v, next(left))
 
-    def _tail(
-        self, number: int, whole: Value, reduces: list[int], totals: list[Lane]
+    def _steps(
+        self, reduces: dict[int, list[int]], start: Value, stop: Value, totals: list[Lane]
     ) -> list[Lane]:
+        """Whole steps of the inner loop."""
+        f = self.f
+        flat = [p for lane in totals for p in lane.parts]
+        loop = f.loop(start, stop, i64(self.spec.lanes), flat)
+        merged = self._bodies(reduces, loop.index, None, regroup(totals, loop.values))
+        return regroup(totals, f.end_loop(loop, [p for lane in merged for p in lane.parts]))
+
+    def _tail(self, reduces: dict[int, list[int]], whole: Value, totals: list[Lane]) -> list[Lane]:
         f = self.f
 
         def merged() -> list[Value]:
             mask = memory.below(f, f.sub(self.j1, whole), self.spec.lanes)
-            lanes = self._body(number, whole, mask, reduces, totals)
+            lanes = self._bodies(reduces, whole, mask, totals)
             return [p for lane in lanes for p in lane.parts]
 
         parts = [p for lane in totals for p in lane.parts]
         return regroup(totals, f.changed(f.icmp("slt", whole, self.j1), parts, merged))
 
+    def _bodies(
+        self, reduces: dict[int, list[int]], j: Value, mask: Value | None, totals: list[Lane]
+    ) -> list[Lane]:
+        """One step of the inner loop in each pass of a sweep."""
+        merged: list[Lane] = []
+        for number, some in reduces.items():
+            self._enter(number)
+            here = totals[len(merged) : len(merged) + len(some)]
+            merged += self._body(number, j, mask, some, here)
+        return merged
+
     def _body(
         self, number: int, j: Value, mask: Value | None, reduces: list[int], totals: list[Lane]
     ) -> list[Lane]:
-        """One step of the inner loop: what this pass stores, keeps and folds."""
+        """One step of a pass: what it stores, keeps and folds."""
         s = self.s
         known: dict[int, Lane] = {}
         if number in self.fetching and mask is None:
@@ -270,7 +308,7 @@ class RowsKernel(Frame):
 
     # -- reductions --------------------------------------------------------------------
 
-    def _finish(self, v: int, total: Lane, position: int) -> None:
+    def _finish(self, v: int, total: Lane) -> None:
         expression = self.s.values[v]
         assert isinstance(expression, Reduce)
         single = fold_lanes(self.f, expression.primitive.combine, total)
