@@ -15,6 +15,7 @@ from .catalog import NOT_BLAS, Row
 from .environments import ROOT, Peer, python_of, variables
 
 PATIENCE = 300.0
+_REST = 0.25  # seconds in which the threads of who ran before stop waiting for more work
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ class Contest:
         enough = spent > budget.most and (result.runs >= 2 or result.seconds > budget.most)
         if result.missing or enough:
             return
+        time.sleep(_REST)
         reply = self.processes[name].ask(seconds=budget.seconds, least=1)
         if "missing" in reply:
             result.missing = reply["missing"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import sys
 from typing import Any
 
 import ml_dtypes
@@ -116,11 +115,33 @@ def test_dlpack_of_another_device() -> None:
 
 
 def test_memoryview() -> None:
-    if sys.version_info >= (3, 12):
-        assert memoryview(mx.array([1, 2])).tolist() == [1, 2]
-    else:
-        with pytest.raises(TypeError):
-            memoryview(mx.array([1, 2]))
+    a = mx.array([[1, 2], [3, 4]])
+    view = memoryview(a)
+    assert (view.format, view.shape, view.strides) == ("i", (2, 2), (8, 4))
+    assert view.tolist() == a.tolist() and not view.readonly
+    assert memoryview(mx.array(1.5)).shape == () and memoryview(mx.zeros((0, 3))).shape == (0, 3)
+    assert bytearray(mx.array([1, 2], mx.uint8)) == b"\1\2"
+    assert np.frombuffer(mx.array([1.0, 2.0]), np.float32).tolist() == [1, 2]
+
+
+def test_a_memoryview_is_the_memory_and_keeps_it() -> None:
+    a = mx.zeros(3)
+    view = memoryview(a)
+    view[0] = 5.0
+    assert a.tolist() == [5, 0, 0]
+    a[1] = 7
+    del a
+    assert view.tolist() == [5, 0, 0]
+    before = mx.get_active_memory()
+    for _ in range(20):
+        memoryview(mx.ones(1 << 16))
+    assert mx.get_active_memory() <= before + (1 << 19)
+
+
+def test_what_cannot_be_exported() -> None:
+    with pytest.raises((BufferError, SystemError)):
+        memoryview(mx.array([1], mx.bfloat16))
+    assert np.array(mx.array([1.5], mx.bfloat16)).dtype == ml_dtypes.bfloat16
 
 
 def test_scalars() -> None:

@@ -27,6 +27,17 @@ def chain(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return total
 
 
+def chunked(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[m, k] by [k, n], few elements and a long k: chains of chunks of k, added in turn."""
+    k = a.shape[1]
+    step = k // min(k // 1024, 16) // 16 * 16
+    parts = [chain(a[:, i : i + step], b[i : i + step]) for i in range(0, k, step)]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
 def reduction(w: np.ndarray, x: np.ndarray) -> np.ndarray:
     """[n, k] by [k]: chunks of 65,536, 32 lanes, pairwise trees."""
     chunks = [_chunk(w[:, k : k + 65536], x[k : k + 65536]) for k in range(0, len(x), 65536)]

@@ -13,6 +13,7 @@ from tests.gemm import runner
 from tests.gemm.emulation import emulated
 from tests.gemm.runner import matmul
 from tests.gemm.test_gemm import check, random, stored
+from tests.gemm.test_integers import extremes
 
 pytestmark = pytest.mark.skipif(not host().avx512, reason="emulated by AVX-512")
 _CACHES = (tile.tile_for, tile.tile_of_product)
@@ -21,7 +22,7 @@ _CACHES = (tile.tile_for, tile.tile_of_product)
 @pytest.fixture
 def with_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As on a machine that has tile registers."""
-    features = host().features + ",+amx-tile,+amx-bf16"
+    features = host().features + ",+amx-tile,+amx-bf16,+amx-int8"
     monkeypatch.setattr(tile, "host", lambda: Target(features, host().triple))
     monkeypatch.setattr(runner, "_libraries", {})
     compile_ir = runner.jit.compile_ir
@@ -75,3 +76,23 @@ def test_every_float16_number_is_split_exactly() -> None:
     assert (out[:, 1] == every.astype(np.float32) * -3).all()
     out = matmul(np.ascontiguousarray(one.T), np.ascontiguousarray(rest.T), out_dtype="float32")
     assert (out[1] == every.astype(np.float32) * -3).all()
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt", "gg"])
+@pytest.mark.parametrize("right", ["int8", "uint8"])
+@pytest.mark.parametrize("left", ["int8", "uint8"])
+@pytest.mark.usefixtures("with_tiles")
+def test_bytes_of_every_sign(left: str, right: str, layout: str) -> None:
+    assert tile.tile_of_product(left, right, "int32").amx
+    for m, n, k in [(1, 70, 33), (2, 3, 4), (16, 17, 31), (33, 45, 71), (60, 33, 2500),
+                    (32, 64, 64), (20, 300, 513)]:  # fmt: skip
+        a, b = extremes((m, k), left, 1), extremes((k, n), right, 2)
+        expected = a.astype(np.int32) @ b.astype(np.int32)
+        a, b = stored(a, layout[0]), stored(b, layout[1])
+        assert (matmul(a, b, out_dtype="int32", accumulate="int32") == expected).all()
+
+
+@pytest.mark.usefixtures("with_tiles")
+def test_wider_integers_stay_with_vectors() -> None:
+    assert not tile.tile_of_product("int16", "int8", "int32").amx
+    assert not tile.tile_of_product("int32", "int32", "int32").amx

@@ -15,7 +15,7 @@ from mlx.backend.llvm.gemm import Matrix, Product, StoreEpilogue, plan_gemm, til
 from mlx.backend.llvm.gemm.elements import accumulator_of
 from mlx.backend.llvm.gemm.tile import tile_of_product
 from mlx.backend.llvm.target import host
-from tests.gemm.reference import chain, reduction
+from tests.gemm.reference import chain, chunked, reduction
 from tests.gemm.runner import dtype_of, matmul
 
 FLOATS = ["float32", "float64", "float16", "bfloat16", "complex64"]
@@ -162,6 +162,42 @@ def test_each_element_is_one_chain(layout: str) -> None:
         a, b = random((m, k), "float32", 3), random((k, n), "float32", 4)
         out = matmul(stored(a, layout[0]), stored(b, layout[1]))
         assert (out == chain(a, b)).all()
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "gg"])
+@pytest.mark.parametrize("size", [(2, 3, 2048), (16, 16, 4100), (5, 40, 2049), (40, 6, 20_000)])
+def test_few_elements_of_a_long_product_are_summed_in_chunks(
+    layout: str, size: tuple[int, int, int]
+) -> None:
+    m, n, k = size
+    a, b = random((2, m, k), "float32", 3), random((k, n), "float32", 4)
+    out = matmul(stored(a, layout[0]), stored(b, layout[1]))
+    for item in range(2):
+        assert (out[item] == chunked(a[item], b)).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_long_products_of_few_elements(dtype: str) -> None:
+    for m, n, k in [(3, 5, 2047), (16, 33, 2048), (128, 128, 3000), (129, 128, 2100)]:
+        a, b = random((m, k), dtype, 5), random((k, n), dtype, 6)
+        check(matmul(a, stored(b, "t")), a, b, dtype)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("n", [17, 20, 33, 36, 47])
+def test_few_columns_of_many_rows_are_chains(layout: str, n: int) -> None:
+    a, b = random((400, 150), "float32", 3), random((150, n), "float32", 4)
+    out = matmul(stored(a, layout[0]), stored(b, layout[1]))
+    assert (out == chain(a, b)).all()
+
+
+@pytest.mark.parametrize("m", [2, 4, 7, 8, 9, 16])
+def test_bfloat16_of_few_rows_along_k(m: int) -> None:
+    for n, k in [(40, 64), (33, 97), (100, 1003), (2100, 1000)]:
+        a, b = random((m, k), "bfloat16", 1), random((k, n), "bfloat16", 2)
+        out = matmul(a, stored(b, "t"))
+        check(out, a, b, "bfloat16")
+        assert (out == matmul(stored(a, "t"), stored(b, "t"))).all()
 
 
 @pytest.mark.parametrize("layout", [*LAYOUTS, "gg"])

@@ -53,6 +53,10 @@ def calls() -> dict[str, str]:
         ),
         "categorical_vector": "mx.random.categorical(mx.random.normal((50,), key=k), key=k)",
         "permutation_rows": "mx.random.permutation(mx.arange(12).reshape(4, 3), key=k)",
+        "normal_multivariate": (
+            "mx.random.multivariate_normal(mx.array([[1.0, 2.0], [0.0, -1.0]]), "
+            "mx.array([[2.0, 0.5], [0.5, 1.0]]), (3, 2), key=k)"
+        ),
         "permutation_columns": "mx.random.permutation(mx.arange(12).reshape(4, 3), 1, key=k)",
     }
     return out

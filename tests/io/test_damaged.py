@@ -94,8 +94,13 @@ def test_safetensors_headers(entries: Any, cause: str) -> None:
 
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     for form in FORMS:
-        with pytest.raises(FileNotFoundError, match=r"\[load\].*missing"):
+        with pytest.raises(FileNotFoundError, match=r"\[load\].*missing") as caught:
             mx.load(tmp_path / f"missing.{form}")
+        assert isinstance(caught.value, RuntimeError)  # as in MLX
+        path = tmp_path / f"damaged.{form}"
+        path.write_bytes(b"hello")
+        with pytest.raises(RuntimeError, match="not a valid"):
+            mx.load(path)
     with pytest.raises(FileNotFoundError, match=r"\[save\].*nowhere"):
         mx.save(tmp_path / "nowhere" / "x", mx.ones(1))
     (tmp_path / "folder.npy").mkdir()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mlx.base import dtype as dt
-from mlx.primitives.ordering import ArgSort, Sort
+from mlx.primitives.elementwise import cast
+from mlx.primitives.ordering import ArgSort, Sort, SortPart
 from mlx.runtime import team
 from tests.kernels.arrays import VIEWS, computed, leaf, numbers, wide
 
@@ -104,6 +105,54 @@ def test_keys_of_few_digits(digits):
         x ^= rng.integers(0, 256, x.size) << 8 * digit
     with team.threads(2):
         check(leaf(x), 0)
+
+
+def patterns(size):
+    """Keys that choose bad pivots or fill one bucket."""
+    rng = np.random.default_rng(6)
+    up = np.arange(size)
+    yield rng.permutation(size)
+    yield np.where(rng.random(size) < 0.9, 7, rng.integers(0, size, size))
+    yield rng.integers(0, 2, size)
+    yield up[::-1]
+    yield np.minimum(up, up[::-1])
+    yield up % 97
+    yield np.where(up % 9 == 0, up, -1)
+    yield np.concatenate([up[1:], up[:1]])
+    yield 1 << rng.integers(0, 15, size)
+
+
+@pytest.mark.parametrize(
+    "dtype", [dt.float32, dt.int16, dt.uint64, dt.bfloat16], ids=lambda d: d.name
+)
+@pytest.mark.parametrize("size", [255, 513, 5000, 70_003])
+def test_patterns(dtype, size):
+    with team.threads(2):
+        for pattern in patterns(size):
+            check(leaf(stored_as(pattern, dtype), dtype), 0)
+
+
+def stored_as(numbers, dtype):
+    return computed(cast(leaf(np.ascontiguousarray(numbers).astype(np.int64)), dtype))
+
+
+@pytest.mark.parametrize("dtype", dt.ALL, ids=lambda d: d.name)
+@pytest.mark.parametrize("size", [41, 700, 66_001])
+def test_parts(dtype, size):
+    x = leaf(numbers(np.random.default_rng(7), (size, 2), dtype), dtype)
+    with team.threads(2):
+        whole = computed(Sort(0)(x))
+        for begin, end in ((0, 1), (size // 2, size // 2 + 2), (size - 40, size), (3, size - 3)):
+            part = computed(SortPart(0, (begin, end))(x))
+            assert np.array_equal(bits(part), bits(whole[begin:end]))
+
+
+def test_part_of_sorted_rows():
+    rows = nearly_sorted(dt.float32, 66_001)
+    for row in (rows, rows[:, :300]):
+        whole = computed(Sort(1)(leaf(np.ascontiguousarray(row))))
+        part = computed(SortPart(1, (50, 120))(leaf(np.ascontiguousarray(row))))
+        assert np.array_equal(bits(part), bits(whole[:, 50:120]))
 
 
 def test_no_elements():

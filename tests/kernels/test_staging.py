@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import mlx.core as mx
 from mlx.base import dtype as dt
 from mlx.primitives.elementwise import Add
 from mlx.primitives.reductions import Max, Sum, broadcast_axes
@@ -83,3 +84,25 @@ def test_reductions_keep_their_order(threads):
         got = computed(normalized(transpose(leaf(a), (1, 0))))
         plain = computed(normalized(leaf(np.ascontiguousarray(a.T))))
     assert np.array_equal(got, plain)
+
+
+@pytest.mark.parametrize("length", [2, 8, 9, 12, 15])
+@pytest.mark.parametrize("dtype", [dt.int8, dt.bfloat16, dt.float32, dt.int64], ids=str)
+def test_short_lines(length, dtype):
+    """Too long to be unrolled, too short for a tile; large and small arrays."""
+    for shape in ((length, 40, 61), (length, 300, 500)):
+        a = numbers(np.random.default_rng(10), shape, dtype, False)
+        x, axes = transpose(leaf(a, dtype), (1, 2, 0)), (1, 2, 0)
+        plain = leaf(np.ascontiguousarray(a.transpose(axes)), dtype)
+        assert np.array_equal(computed(plus(x, x)), computed(plus(plain, plain)))
+
+
+@pytest.mark.parametrize("step", [17, 400])
+def test_a_column_that_all_rows_read(step):
+    """Far-apart elements are copied before many rows read them again."""
+    a = np.random.default_rng(11).standard_normal((500, step)).astype(np.float32)
+    b = np.random.default_rng(12).standard_normal((3, 300, 500)).astype(np.float32)
+    column = mx.array(a)[:, 3]
+    assert np.array_equal(mx.array(b) + column, b + a[:, 3])
+    assert np.array_equal(mx.outer(column, column), np.outer(a[:, 3], a[:, 3]))
+    assert np.array_equal((mx.array(b) * column).max(1), (b * a[:, 3]).max(1))

@@ -224,3 +224,40 @@ def test_between_kernels() -> None:
     want = np.tanh(factor).sum() + np.linalg.norm(factor.ravel())
     assert abs(fn(x).item() - want) < 1e-3
     assert mx.compile(fn)(x).item() == fn(x).item()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 16])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_small_matrices_have_the_bits_of_one(dtype, n):
+    """A batch takes a matrix in each lane, a lone matrix does not."""
+    x, s, b = regular(dtype, (19,), n), positive(dtype, (19,), n), draw(dtype, 19, n, 3)
+    x[4, 0, 0] = np.nan
+    for operation, operands in (
+        (LA.inv, (x,)),
+        (LA.det, (x,)),
+        (LA.lu, (x,)),
+        (LA.lu, (np.concatenate([x, 2 * x + 1], -1)[..., :16],)),
+        (LA.lu, (np.concatenate([x, 2 * x + 1], -2)[..., :16, :],)),
+        (LA.cholesky, (s,)),
+        (LA.solve, (x, b)),
+        (LA.solve, (np.swapaxes(x, -1, -2), b[..., 0:1])),
+    ):
+        many = _listed(operation(*map(to_mx, operands)))
+        for i in range(19):
+            for got, want in zip(
+                many, _listed(operation(*(to_mx(o[i]) for o in operands))), strict=True
+            ):
+                assert np.array_equal(np.array(got)[i], np.array(want), equal_nan=True)
+
+
+def _listed(results: Any) -> list[Any]:
+    return list(results) if isinstance(results, (tuple, list)) else [results]
+
+
+def test_first_failure_of_many():
+    x = np.tile(np.eye(3, dtype=np.float32), (40, 1, 1))
+    x[17, 2, 2] = x[30, 0, 0] = 0
+    with pytest.raises(ValueError, match="pivot 3 of matrix 17"):
+        mx.eval(LA.inv(to_mx(x)))
+    with pytest.raises(ValueError, match="order 3 of matrix 17"):
+        mx.eval(LA.cholesky(to_mx(x)))

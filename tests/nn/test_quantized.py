@@ -48,6 +48,21 @@ def test_is_frozen_but_for_the_bias_of_a_trained_layer():
     assert list(converted.trainable_parameters()) == ["bias"]
 
 
+def test_converting_draws_as_a_new_layer_does():
+    """What is drawn afterwards, as by LoRA's layers, is then the same as in MLX."""
+    linear, embedding = nn.Linear(64, 64), nn.Embedding(4, 64)
+    mx.random.seed(3)
+    _, second, third = (mx.random.uniform().item() for _ in range(3))
+    for convert, expected in (
+        (linear.to_quantized, second),
+        (embedding.to_quantized, second),
+        (lambda: nn.QQLinear.from_linear(nn.Linear(64, 64, bias=False)), third),
+    ):
+        mx.random.seed(3)
+        convert()
+        assert mx.random.uniform().item() == expected
+
+
 def net():
     return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Embedding(4, 64))
 

@@ -104,6 +104,18 @@ def test_arange_counts_beyond_32_bits() -> None:
     assert mx.arange(7.0).dtype is mx.float32 and mx.arange(5).dtype is mx.int32
 
 
+def test_arange_in_integers() -> None:
+    assert mx.arange(-1, 1, 0.3, dtype=mx.int32).tolist() == [-1, 0, 1, 2, 3, 4, 5]
+    assert mx.arange(0, 3, 0.5, dtype=mx.int32).tolist() == [0] * 6
+    assert mx.arange(-2, 2, dtype=mx.uint8).tolist() == [254, 255, 0, 1]
+    assert mx.arange(3, 0, -1, dtype=mx.uint8).tolist() == [3, 2, 1]
+
+
+def test_numbers_beyond_32_bits() -> None:
+    assert mx.full(2, 2**40).dtype is mx.int64
+    assert mx.add(2**40, 1).item() == 2**40 + 1
+
+
 def test_limits() -> None:
     assert (mx.iinfo(mx.uint64).max, mx.iinfo(mx.int8).min) == (2**64 - 1, -128)
     assert mx.finfo(mx.float16).max == 65504 and mx.finfo(mx.complex64).dtype is mx.float32

@@ -134,6 +134,12 @@ def quantized(n: int) -> mx.array:
 
 KINDS: dict[str, Callable[[int], Any]] = {
     "sort": lambda n: (mx.sort(mx.ones((3, n))), mx.argsort(mx.ones((n, 300)), axis=1)),
+    "selection": lambda n: [
+        mx.median(mx.ones((3, n)), axis=1),
+        mx.topk(mx.ones((n, 3)), n // 3, axis=0),
+        mx.topk(mx.ones((2 * n, 40)), 3),
+    ],
+    "matrices": lambda n: [mx.linalg.inv(mx.eye(5) + mx.zeros((n, 1, 1))), mx.linalg.lu(mx.eye(n))],
     "scan": lambda n: [mx.cumsum(mx.ones((3, n)), axis=a) for a in (0, 1)],
     "extremes": lambda n: [mx.argmax(mx.ones((3, n, 5)), axis=a) for a in (0, 1, 2)],
     "gather": lambda n: mx.take(mx.ones((n, 5)), mx.arange(n) // 2, axis=0),

@@ -325,6 +325,11 @@ def _sort(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
     return np.sort(x, p.axis)
 
 
+@reference("SortPart")
+def _sort_part(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
+    return np.take(np.sort(x, p.axis), range(*p.places), p.axis)
+
+
 @reference("ArgSort")
 def _argsort(p: Any, node: Any, x: np.ndarray) -> np.ndarray:
     return np.argsort(x, p.axis, kind="stable")

@@ -108,7 +108,7 @@ EXACT = frozenset(
         "Sign", "Floor", "Ceil", "Trunc", "Round", "Maximum", "Minimum", "Real", "Imag",
         "Complex", "Sqrt", "Bitcast", "Full", "Iota", "Reshape", "Transpose", "Broadcast",
         "Slice", "AsStrided", "Embed", "Concatenate", "Max", "Min", "CumMax", "CumMin", "Identity",
-        "StopGradient", "Barrier", "Custom", "Pick", "Gather", "Sort", "CompiledCall",
+        "StopGradient", "Barrier", "Custom", "Pick", "Gather", "Sort", "SortPart", "CompiledCall",
         "SliceUpdate", "SliceAdd",
     }
 )  # fmt: skip

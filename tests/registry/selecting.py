@@ -136,6 +136,16 @@ def _argselect() -> list[Sample]:
     ]
 
 
+@given("SortPart")
+def _sort_part() -> list[Sample]:
+    part = ordering.SortPart
+    return [
+        *each(part(1, (3, 9)), 3, 41, dtypes=_ORDERED),
+        *each(part(0, (16, 17)), 17, 3, dtypes=(dt.float32, dt.int16)),
+        *each(part(1, (0, 5)), 2, 70),
+    ]
+
+
 def _ordered(make: Any) -> list[Sample]:
     return [
         *each(make(1), 3, 41, dtypes=_ORDERED),

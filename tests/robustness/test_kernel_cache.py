@@ -154,3 +154,15 @@ def test_the_oldest_go_when_it_is_full(own: Path, monkeypatch: pytest.MonkeyPatc
         disk.write(f"key {i}", bytes(100))
     left = [i for i in range(600) if disk.read(f"key {i}")]
     assert left[-1] == 599 and len(left) < 400
+
+
+def test_a_routine_that_kernels_share_is_gone(filled: tuple[Path, str]) -> None:
+    folder, digest = filled
+    sizes = {path: path.read_bytes() for path in folder.rglob("*.o")}
+    named = [raw[24:].partition(b"\0")[0].split() for raw in sizes.values()]
+    assert any(named), "no kernel calls a routine"
+    for path in sizes:
+        path.unlink()
+        got, used, _ = end(start(MLX_CACHE_DIR=str(folder)))
+        assert (got, used) == (digest, True)
+        assert path.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mlx.core as mx
+from mlx.runtime.execute import counters
 
 
 def test_outputs_that_a_later_piece_asks_of_a_node_in_an_earlier_one() -> None:
@@ -19,3 +20,35 @@ def test_outputs_that_a_later_piece_asks_of_a_node_in_an_earlier_one() -> None:
     mx.eval(value, gradient)
     expected = mx.compile(mx.grad(loss))(queries)
     assert mx.array_equal(gradient, expected)
+
+
+def test_a_long_region_that_comes_back_is_evaluated_in_one() -> None:
+    """In pieces at first, as one program from the second time on, with the same bits."""
+
+    def run() -> tuple[mx.array, int]:
+        x = mx.arange(64, dtype=mx.float32) / 64
+        for i in range(3000):
+            x = mx.sin(x) * 1.01 + (x if i % 7 else mx.cos(x))
+        before = counters["runs"]
+        mx.eval(x)
+        return x, counters["runs"] - before
+
+    found = [run() for _ in range(3)]
+    assert [runs for _, runs in found[1:]] == [1, 1] and found[0][1] > 1
+    assert all(mx.array_equal(found[0][0], x) for x, _ in found)
+
+
+def test_weights_that_are_turned_at_each_step_sum_their_gradients_as_they_come() -> None:
+    x, w = mx.random.normal((3, 4)), mx.random.normal((4, 4))
+
+    def loss(w: mx.array) -> mx.array:
+        h = x
+        for _ in range(5):
+            h = mx.tanh(h @ w.T)
+        return h.sum()
+
+    gradient = mx.grad(loss)(w)
+    turned = mx.grad(lambda v: loss(v.T))(mx.array(w.T))
+    assert mx.allclose(gradient, turned.T, rtol=1e-5)
+    kinds = [kernel.kind for kernel in mx.explain(mx.grad(loss), w).kernels]
+    assert "staged" not in kinds

@@ -28,7 +28,7 @@ def test_first_argument_by_default() -> None:
 def test_argnums() -> None:
     x, y = vec(1, 2), vec(3, 4)
     assert mx.grad(product, argnums=1)(x, y).tolist() == [1, 2]
-    second, first = mx.grad(product, argnums=(1, 0))(x, y)
+    first, second = mx.grad(product, argnums=(1, 0))(x, y)  # in the order of the arguments
     assert (first.tolist(), second.tolist()) == ([3, 4], [1, 2])
     assert mx.grad(product, argnums=[0])(x, y).tolist() == [3, 4]
 
@@ -230,3 +230,19 @@ def test_integers_among_floats_get_zeros() -> None:
     gradient = mx.grad(lambda p: (p["w"] * p["steps"]).sum())(tree)
     assert gradient["w"].tolist() == [3, 4]
     assert gradient["steps"].dtype == mx.int32 and gradient["steps"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("scan", "options", "values", "expected"),
+    [
+        (mx.cummax, {}, (2, 2, 3, 3), [1, 10, 100, 1000]),
+        (mx.cummax, {"reverse": True}, (3, 1, 3, 2), [1, 0, 110, 1000]),
+        (mx.cummin, {"inclusive": False}, (1, 2, 1, 2), [110, 0, 1000, 0]),
+    ],
+)
+def test_cumulative_extrema_give_to_the_last_of_equals(
+    scan: Any, options: Any, values: Any, expected: Any
+) -> None:
+    weights = vec(1, 10, 100, 1000)
+    gradient = mx.grad(lambda x: (scan(x, **options) * weights).sum())(vec(*values))
+    assert gradient.tolist() == expected

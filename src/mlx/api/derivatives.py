@@ -46,7 +46,8 @@ def value_and_grad(
     Returns:
         A function that takes the arguments of ``fun`` and returns ``(value, gradient)``.  The
         gradient has the structure, shapes and dtypes of the argument; for several positions
-        it is a tuple; with ``argnames`` it is a pair (as above or None, dictionary by name).
+        it is a tuple in the order of the arguments; with ``argnames`` it is a pair (as above or
+        None, dictionary by name).
         What the loss does not depend on has a gradient of zeros.
 
     Raises:
@@ -149,7 +150,7 @@ def _positions(name: str, argnums: Any, names: list[str]) -> tuple[list[int], bo
             raise ValueError(f"[{name}] Can't compute the gradient of negative argument index {i}.")
         if positions.count(i) > 1:
             raise ValueError(f"[{name}] Duplicate argument index {i} is not allowed.")
-    return list(positions), single or len(positions) == 1
+    return sorted(positions), single or len(positions) == 1
 
 
 def _is_int(value: Any) -> bool:

@@ -13,7 +13,7 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlx.api.operands import ArrayArguments, array_arguments, check_callable
 from mlx.api.portable import FORMAT, described_inputs, portable, rebuilt
@@ -24,8 +24,11 @@ from mlx.base.lazy import LazyModule
 from mlx.graph.node import Node
 from mlx.graph.trace import Trace, placeholder
 from mlx.ops import random
-from mlx.runtime import io
 
+if TYPE_CHECKING:
+    from mlx.runtime import io
+else:
+    io = LazyModule("mlx.runtime.io")
 json = LazyModule("json")
 pathlib = LazyModule("pathlib")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlx.api.operands import array_arguments
 from mlx.api.portable import FORMAT, described_inputs, rebuilt
@@ -14,9 +14,12 @@ from mlx.array.values import value_node
 from mlx.base.lazy import LazyModule
 from mlx.graph.node import Node
 from mlx.graph.trace import Trace
-from mlx.runtime import io
 from mlx.transforms.replay import substitute
 
+if TYPE_CHECKING:
+    from mlx.runtime import io
+else:
+    io = LazyModule("mlx.runtime.io")
 json = LazyModule("json")
 
 KEPT = 64

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import IO, Any
-
-import numpy as np
+from typing import IO, TYPE_CHECKING, Any
 
 from mlx.array import array, wrap
 from mlx.array.values import numpy_of, value_node
 from mlx.base.dtype import from_numpy
-from mlx.runtime import io
+from mlx.base.errors import DtypeError
+from mlx.base.lazy import LazyModule
+from mlx.base.lazy import numpy as np
 from mlx.runtime.evaluate import evaluate
-from mlx.runtime.io import gguf
+
+if TYPE_CHECKING:
+    from mlx.runtime import io
+    from mlx.runtime.io import gguf
+else:
+    io = LazyModule("mlx.runtime.io")
+    gguf = LazyModule("mlx.runtime.io.gguf")
 
 File = str | os.PathLike[str] | IO[bytes]
 
@@ -127,7 +133,7 @@ def save_gguf(
     for key, value in values.items():
         if not gguf.writable(from_numpy(value.dtype)):
             known = ", ".join(d.name for d in gguf.TENSORS.values())
-            raise ValueError(
+            raise DtypeError(
                 f"[{name}] dtype {value.dtype} of {key} is not supported, only {known}."
             )
     with io.writing(name, file, ".gguf") as opened:

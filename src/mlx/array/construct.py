@@ -6,12 +6,12 @@ import struct
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from mlx.array.dlpack import imported, is_exporter
 from mlx.array.values import copied_node, raw_node, scalar_node, shared_node
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import numpy as np
+from mlx.base.lazy import numpy_kinds
 from mlx.graph.node import Node
 
 MAX_NESTING = 64
@@ -74,17 +74,20 @@ class Scan:
     def check(self) -> None:
         """Raise ValueError for leaves that are no numbers."""
         for kind in self.kinds:
-            if not issubclass(kind, (bool, int, float, complex, np.generic, np.ndarray)):
+            if not issubclass(
+                kind, (bool, int, float, complex, numpy_kinds.generic, numpy_kinds.ndarray)
+            ):
                 raise invalid(kind.__name__)
 
     @property
     def is_inexact(self) -> bool:
-        return any(issubclass(k, (float, complex, np.inexact)) for k in self.kinds)
+        return any(issubclass(k, (float, complex, numpy_kinds.inexact)) for k in self.kinds)
 
     @property
     def only_python(self) -> bool:
         return not any(
-            issubclass(k, (np.generic, np.ndarray)) and not issubclass(k, float) for k in self.kinds
+            issubclass(k, (numpy_kinds.generic, numpy_kinds.ndarray)) and not issubclass(k, float)
+            for k in self.kinds
         )
 
 
@@ -95,7 +98,8 @@ _FLAT = {frozenset({int}): ("i", dt.int32), frozenset({float}): ("f", dt.float32
 def flat_numbers(values: list) -> Node | None:
     """A list of Python's integers or floats alone, or of equally long lists of these, in fewer
     steps; None for all others."""
-    kinds, shape, flat = set(map(type, values)), (len(values),), values
+    kinds, flat = set(map(type, values)), values
+    shape: tuple[int, ...] = (len(values),)
     if kinds == _LISTS:
         width = len(values[0])
         if any([len(row) != width for row in values]):
@@ -167,7 +171,7 @@ def foreign(value: Any, dtype: Dtype | None, copy: bool | None = True) -> Node:
     With ``copy`` False the memory is shared, or ValueError raised; with None shared if it can.
     """
     owner, source = value, value
-    if not isinstance(value, (np.ndarray, np.generic)):
+    if not isinstance(value, (numpy_kinds.ndarray, numpy_kinds.generic)):
         source = owner = imported(value) if is_exporter(value) else _from_protocols(value)
     source = np.asarray(source)
     natural = numpy_dtype(source.dtype)

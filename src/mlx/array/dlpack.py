@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-import ml_dtypes
-import numpy as np
+from mlx.base.lazy import ml_dtypes
+from mlx.base.lazy import numpy as np
 
 CPU = 1
 _UNSIGNED, _BFLOAT = 1, 4

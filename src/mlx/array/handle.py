@@ -10,14 +10,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from mlx.array import printing
+from mlx.array import buffers, printing
 from mlx.array.construct import Scan, flat_numbers, foreign, nested_numbers, python_scalar
 from mlx.array.dlpack import CPU, exported
 from mlx.array.values import copied_node, numpy_of, python_values, scalar_of
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype, dtype_named
+from mlx.base.lazy import numpy as np
+from mlx.base.lazy import numpy_kinds
 from mlx.graph.node import Node
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class array(Installed):  # noqa: N801 (MLX's name)
         return sys.modules["mlx.core"]
 
     def __buffer__(self, flags: int, /) -> memoryview:
-        """The buffer protocol, from Python 3.12."""
+        """The buffer protocol: ``memoryview(a)`` is the memory of ``a``."""
         if self._node.dtype is dt.bfloat16:
             raise BufferError("The buffer protocol has no bfloat16; use np.asarray.")
         return numpy_of(self._node).data
@@ -232,6 +232,8 @@ class array(Installed):  # noqa: N801 (MLX's name)
 
 
 array.__module__ = "mlx.core"  # its public name, also in pickles
+if sys.version_info < (3, 12):
+    buffers.install(array)
 
 
 def wrap(node: Node) -> array:
@@ -253,7 +255,9 @@ def _node_from(val: Any, dtype: Dtype | None) -> Node:
         return _truncated(lambda d: nested_numbers(val, scan, d), dtype, scan.is_inexact)
     if isinstance(val, array):
         return _cast(val, dtype)
-    if isinstance(val, (bool, int, float, complex)) and not isinstance(val, np.complexfloating):
+    if isinstance(val, (bool, int, float, complex)) and not isinstance(
+        val, numpy_kinds.complexfloating
+    ):
         return _truncated(lambda d: python_scalar(val, d), dtype, isinstance(val, float))
     if val is None:
         raise TypeError("[array] Expected a number, a list, or an array, got None.")
@@ -315,3 +319,6 @@ class ArrayAt(InstalledAt):
         found = ArrayAt(self._array)
         found._indices = indices
         return found
+
+
+ArrayIterator.__module__ = ArrayAt.__module__ = "mlx.core"

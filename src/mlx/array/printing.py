@@ -6,9 +6,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import numpy as np
 
 EDGE = 3
 """An axis longer than twice this shows only its first and last entries."""

@@ -6,10 +6,9 @@ import ctypes
 import struct
 from typing import Any
 
-import numpy as np
-
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import numpy as np
 from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime.buffer import Buffer, numpy_view

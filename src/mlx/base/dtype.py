@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import struct
+from functools import cache
 from typing import Any
 
-import ml_dtypes
-import numpy as np
+from mlx.base.lazy import ml_dtypes
+from mlx.base.lazy import numpy as np
 
 
 class DtypeCategory(enum.Enum):
@@ -42,17 +44,25 @@ class Dtype:
         "is_signed", "name", "numpy", "size",
     )  # fmt: skip
 
-    def __init__(self, index: int, name: str, category: DtypeCategory, numpy: Any) -> None:
+    numpy: Any
+
+    def __init__(self, index: int, name: str, category: DtypeCategory, size: int) -> None:
         self.index = index
         self.name = name
         self.category = category
-        self.numpy = np.dtype(numpy)
-        self.size = self.numpy.itemsize
+        self.size = size
         self.is_complex = category is DtypeCategory.complexfloating
         self.is_float = category is DtypeCategory.floating
         self.is_inexact = self.is_float or self.is_complex
         self.is_signed = category is DtypeCategory.signedinteger
         self.is_integer = self.is_signed or category is DtypeCategory.unsignedinteger
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "numpy":
+            raise AttributeError(f"Data types have no attribute {name!r}.")
+        kind = ml_dtypes.bfloat16 if self.name == "bfloat16" else self.name
+        self.numpy = found = np.dtype(kind)
+        return found
 
     def __repr__(self) -> str:
         return f"mlx.core.{self.name}"
@@ -71,27 +81,28 @@ class Dtype:
 
 
 _C = DtypeCategory
-bool_ = Dtype(0, "bool", _C.generic, np.bool_)
-uint8 = Dtype(1, "uint8", _C.unsignedinteger, np.uint8)
-uint16 = Dtype(2, "uint16", _C.unsignedinteger, np.uint16)
-uint32 = Dtype(3, "uint32", _C.unsignedinteger, np.uint32)
-uint64 = Dtype(4, "uint64", _C.unsignedinteger, np.uint64)
-int8 = Dtype(5, "int8", _C.signedinteger, np.int8)
-int16 = Dtype(6, "int16", _C.signedinteger, np.int16)
-int32 = Dtype(7, "int32", _C.signedinteger, np.int32)
-int64 = Dtype(8, "int64", _C.signedinteger, np.int64)
-float16 = Dtype(9, "float16", _C.floating, np.float16)
-bfloat16 = Dtype(10, "bfloat16", _C.floating, ml_dtypes.bfloat16)
-float32 = Dtype(11, "float32", _C.floating, np.float32)
-float64 = Dtype(12, "float64", _C.floating, np.float64)
-complex64 = Dtype(13, "complex64", _C.complexfloating, np.complex64)
+bool_ = Dtype(0, "bool", _C.generic, 1)
+uint8 = Dtype(1, "uint8", _C.unsignedinteger, 1)
+uint16 = Dtype(2, "uint16", _C.unsignedinteger, 2)
+uint32 = Dtype(3, "uint32", _C.unsignedinteger, 4)
+uint64 = Dtype(4, "uint64", _C.unsignedinteger, 8)
+int8 = Dtype(5, "int8", _C.signedinteger, 1)
+int16 = Dtype(6, "int16", _C.signedinteger, 2)
+int32 = Dtype(7, "int32", _C.signedinteger, 4)
+int64 = Dtype(8, "int64", _C.signedinteger, 8)
+float16 = Dtype(9, "float16", _C.floating, 2)
+bfloat16 = Dtype(10, "bfloat16", _C.floating, 2)
+float32 = Dtype(11, "float32", _C.floating, 4)
+float64 = Dtype(12, "float64", _C.floating, 8)
+complex64 = Dtype(13, "complex64", _C.complexfloating, 8)
 
 ALL = (
     bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64,
     float16, bfloat16, float32, float64, complex64,
 )  # fmt: skip
 _BY_NAME = {d.name: d for d in ALL} | {"bool_": bool_}
-_BY_NUMPY = {d.numpy: d for d in ALL}
+FRACTION_BITS = {float16: 10, bfloat16: 7, float32: 23, float64: 52}
+"""Bits behind the point of a float's significand."""
 
 
 def dtype_named(name: str) -> Dtype:
@@ -100,7 +111,24 @@ def dtype_named(name: str) -> Dtype:
 
 def from_numpy(dtype: Any) -> Dtype | None:
     """The data type of a NumPy dtype, or None where there is no such one."""
-    return _BY_NUMPY.get(np.dtype(dtype))
+    return _by_numpy().get(np.dtype(dtype))
+
+
+@cache
+def _by_numpy() -> dict[Any, Dtype]:
+    return {d.numpy: d for d in ALL}
+
+
+_ROUNDED = {float16: struct.Struct("e"), float32: struct.Struct("f")}
+
+
+def rounded(value: float, dtype: Dtype) -> float:
+    """A number as a real floating-point dtype has it."""
+    try:
+        layout = _ROUNDED[dtype]
+        return float(layout.unpack(layout.pack(value))[0])
+    except (KeyError, OverflowError):
+        return float(dtype.numpy.type(value))
 
 
 def _promote(a: Dtype, b: Dtype) -> Dtype:
@@ -168,7 +196,7 @@ def issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool
     """
     for given in (arg1, arg2):
         if not isinstance(given, Dtype | DtypeCategory):
-            raise TypeError(f"[issubdtype] Expected a dtype or a category, got {given!r}.")
+            raise ValueError(f"[issubdtype] Expected a dtype or a category, got {given!r}.")
     if isinstance(arg2, Dtype):
         return arg1 is arg2
     category = arg1.category if isinstance(arg1, Dtype) else arg1

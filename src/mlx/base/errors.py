@@ -13,3 +13,15 @@ class OperandError(TypeError, ValueError):
 
 class DtypeError(ValueError, RuntimeError):
     """A dtype that an operation is not defined for (a ValueError and a RuntimeError)."""
+
+
+class MissingFileError(FileNotFoundError, RuntimeError):
+    """A file that is not there (a FileNotFoundError and, as in MLX, a RuntimeError)."""
+
+
+class DamagedFileError(ValueError, RuntimeError):
+    """A file that is not what its name says (a ValueError and a RuntimeError)."""
+
+
+class MatrixError(ValueError, RuntimeError):
+    """A matrix that has no such inverse or factors (a ValueError and a RuntimeError)."""

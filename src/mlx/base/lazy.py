@@ -1,11 +1,12 @@
-"""Modules loaded on first use: importing the framework must not wait for SciPy, for what only
-an evaluation needs, or for what only files need."""
+"""Modules loaded on first use: importing the framework must not wait for NumPy and SciPy, for what
+only an evaluation needs, or for what only files need."""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class LazyModule:
@@ -18,6 +19,26 @@ class LazyModule:
         value = getattr(importlib.import_module(self.__name__), name)
         setattr(self, name, value)  # from now on found without coming here
         return value
+
+
+class _Kinds:
+    """NumPy's classes for isinstance, by name; while nobody has imported NumPy nothing is one."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(sys.modules.get("numpy"), name, None)
+        if found is None:
+            return ()
+        setattr(self, name, found)
+        return found
+
+
+if TYPE_CHECKING:
+    import numpy as numpy
+    import numpy as numpy_kinds
+else:
+    numpy = LazyModule("numpy")
+    numpy_kinds = _Kinds()
+ml_dtypes: Any = LazyModule("ml_dtypes")
 
 
 @cache

@@ -28,7 +28,8 @@ from mlx.compiler.nest import (
     Tile,
 )
 from mlx.compiler.orient import oriented
-from mlx.compiler.uses import Chain, Use, seen_as
+from mlx.compiler.runs import is_gathered_again
+from mlx.compiler.uses import Chain, Unresolvable, Use, seen_as
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full
 from mlx.primitives.elementwise import Elementwise
@@ -52,6 +53,8 @@ class Operand:
     layout: Layout
     dtype: Any
     culprit: Node | None
+    small: Node | None = None
+    """The smallest of the views that it is seen through."""
 
 
 class ExpressionBuilder:
@@ -162,7 +165,7 @@ class ExpressionBuilder:
         primitive = node.primitive
         if isinstance(primitive, Full):
             if primitive.is_literal:
-                return self._add(Literal(repr(primitive.value), node.dtype))
+                return self._add(Literal.of(primitive.value, node.dtype))
             position = self.argument(node)
             if position not in self.arguments:
                 self.arguments.append(position)
@@ -192,7 +195,9 @@ class ExpressionBuilder:
         found = self._operands.get(key)
         if found is None:
             found = self._operands[key] = len(self.operands)
-            self.operands.append(Operand(buffer, layout, dtype, chain[-1] if chain else written))
+            culprit = chain[-1] if chain else written
+            small = min(chain, key=lambda view: view.size, default=None)
+            self.operands.append(Operand(buffer, layout, dtype, culprit, small))
         return found
 
     def _over_root(
@@ -294,6 +299,9 @@ def nest_over(
         )
         for o, s in zip(operands, strides, strict=True)
     ]
+    for operand, access in zip(operands, accesses, strict=True):
+        if operand.small is not None and is_gathered_again(access, outer, inner):
+            raise Unresolvable(operand.small)
     return Nest(tuple(outer), inner, values, accesses, stores)
 
 

@@ -42,6 +42,13 @@ class Literal:
     text: str
     dtype: Dtype
 
+    @classmethod
+    def of(cls, value: bool | int | float | complex, dtype: Dtype) -> Literal:
+        """A number in a dtype: 1 and 1.0 are the same code in one of floats."""
+        if dtype.is_float and isinstance(value, int):
+            value = float(value)
+        return cls(repr(value), dtype)
+
     @property
     def number(self) -> Any:
         """The number, exactly."""

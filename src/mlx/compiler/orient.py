@@ -23,7 +23,7 @@ from mlx.compiler.nest import (
     Nest,
     Reduce,
 )
-from mlx.compiler.runs import FULL, SPARSE, is_interleaved
+from mlx.compiler.runs import FULL, MANY, SPARSE, is_interleaved
 
 SHORT, FEW = 8, 16
 """Most turns of a loop that is unrolled: of a map, and where something is reduced."""
@@ -31,8 +31,6 @@ LONG = 16
 """Fewest turns of the loop that takes its place."""
 MOST_ACCESSES, MOST_VALUES = 64, 400
 """Of an unrolled nest."""
-MANY = 1 << 17
-"""Fewest elements that are worth code of their own: the loop's serves every length."""
 
 
 def oriented(nest: Nest) -> Nest:

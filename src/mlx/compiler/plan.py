@@ -376,7 +376,7 @@ class _Planner:
             stores.append((len(values), len(operands)))
             operands.append(Operand(buffer, _flat(target, size), node.dtype, None))
             if use is None:
-                values.append(Literal("0", node.dtype))
+                values.append(Literal.of(0, node.dtype))
                 continue
             self._need_memory(use.node)
             place = self.place(use.node)

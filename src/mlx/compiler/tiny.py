@@ -11,7 +11,8 @@ from math import prod
 
 from mlx.compiler.loops import merge_loops
 from mlx.compiler.nest import Access, Apply, Dot, Expression, Fold, Load, Nest, Tile
-from mlx.compiler.orient import MANY, SHORT, without_short_loops
+from mlx.compiler.orient import SHORT, without_short_loops
+from mlx.compiler.runs import MANY
 from mlx.compiler.steps import GemmStep, Strided
 
 

@@ -273,9 +273,7 @@ from mlx.ops.logic import (
 from mlx.ops.norms import (
     matrix_norm,
 )
-from mlx.ops.padding import (
-    pad,
-)
+from mlx.ops.padding import pad
 from mlx.ops.products import (
     addmm,
     inner,

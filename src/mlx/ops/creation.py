@@ -27,6 +27,7 @@ from mlx.ops.operands import (
     operand,
     scalar_node,
     shape_of,
+    wrapped,
 )
 from mlx.primitives.arithmetic import Absolute
 from mlx.primitives.base import full as full_node
@@ -186,7 +187,8 @@ def _ramp(dtype: Dtype, start: Any, stop: Any, step: Any) -> Node:
     else:
         count = max(math.ceil((stop - start) / step), 0)
     if dtype.is_integer:
-        start, step = int(start), int(step)
+        start, step = int(start), int(start + step) - int(start)
+        start, step = wrapped(start, dtype), wrapped(step, dtype)
     index = iota((count,), 0, _counting(dtype))
     out = cast(index, dtype)
     if step != 1:
@@ -213,6 +215,8 @@ def linspace(
     array([0, 0.25, 0.5, 0.75, 1], dtype=float32)
     """
     num = integer("linspace", "num", num)
+    if not isinstance(endpoint, bool):
+        raise TypeError(f"[linspace] endpoint must be a bool (dtype follows it), got {endpoint!r}.")
     if num < 0:
         raise ValueError(f"[linspace] num must be non-negative, got {num}.")
     dtype = dt.float32 if dtype is None else dtype_of("linspace", dtype)

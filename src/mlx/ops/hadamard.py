@@ -9,10 +9,9 @@ import math
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
+from mlx.base.lazy import numpy as np
 from mlx.graph.node import Node
 from mlx.ops.operands import array_node
 from mlx.ops.products import product

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from mlx.array import array
 from mlx.base import dtype as dt
 from mlx.base.errors import AxisError
+from mlx.base.lazy import numpy as np
+from mlx.base.lazy import numpy_kinds
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import broadcast_shape, node_of
 from mlx.primitives.base import full
@@ -36,11 +36,11 @@ def _normal(index: Any) -> Basic | Node:
     """One part of a subscript: an array becomes its node.  Raises ValueError for other types."""
     if index is None or index is Ellipsis or isinstance(index, builtins.slice):
         return index
-    if isinstance(index, (bool, np.bool_)):
+    if isinstance(index, (bool, numpy_kinds.bool_)):
         return full((), dt.bool_, bool(index))
-    if isinstance(index, (int, np.integer)):
+    if isinstance(index, (int, numpy_kinds.integer)):
         return int(index)
-    if isinstance(index, (array, np.ndarray)):
+    if isinstance(index, (array, numpy_kinds.ndarray)):
         return _checked(node_of("index", index))
     if isinstance(index, list):
         return _checked(array(index if index else np.empty(0, np.int32))._node)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
-
 from mlx.array import array
 from mlx.base.dtype import Dtype, DtypeCategory, issubdtype, promote, real_of
+from mlx.base.lazy import ml_dtypes
 
 _KINDS = {
     "bool": lambda d: d.name == "bool",

@@ -88,6 +88,7 @@ concat = concatenate
 
 
 def joined(nodes: Sequence[Node], axis: int) -> Node:
+    """Nodes one after another along an axis."""
     return nodes[0] if len(nodes) == 1 else Concatenate(axis)(*nodes)
 
 

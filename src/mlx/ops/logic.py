@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
-
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.graph.node import Node
@@ -46,7 +44,8 @@ from mlx.primitives.elementwise import (
 )
 from mlx.primitives.reductions import Min, reduce_axes
 
-LARGEST = {d: float(ml_dtypes.finfo(d.numpy).max) for d in dt.ALL if d.is_float}
+_EXPONENTS = {dt.float16: 15, dt.bfloat16: 127, dt.float32: 127, dt.float64: 1023}
+LARGEST = {d: (2 - 2.0**-bits) * 2.0 ** _EXPONENTS[d] for d, bits in dt.FRACTION_BITS.items()}
 
 _equal = binary("equal", Equal(), any_dtype)
 _not_equal = binary("not_equal", NotEqual(), any_dtype)

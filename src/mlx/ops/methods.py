@@ -59,6 +59,18 @@ def _in_place(operation: Binary) -> Binary:
     return method
 
 
+_divide_in_place = _in_place(arithmetic._divide)
+
+
+def _divided_in_place(self: array, other: Operand) -> array:
+    if not self.dtype.is_inexact:
+        raise ValueError(
+            f"[divide] Dividing in place would turn {self.dtype.name} into a floating-point "
+            "dtype: write a = a / b, or a //= b."
+        )
+    return _divide_in_place(self, other)
+
+
 def _equality(operation: Binary, otherwise: bool) -> Callable[[Any, Any], Any]:
     """== and != are plain booleans against what is no array or number."""
 
@@ -93,6 +105,7 @@ def install() -> None:
     special: dict[str, Any] = {name: f for name, f in _OPERATORS.items()} | _COMPARISONS
     special |= {"r" + name: _reflected(_OPERATORS[name]) for name in _REFLECTED}
     special |= {"i" + name: _in_place(f) for name, f in _OPERATORS.items() if name != "div"}
+    special["itruediv"] = _divided_in_place
     special |= {"matmul": products.matmul, "imatmul": _in_place(products.matmul)}
     special |= {"eq": _equality(logic._equal, False), "ne": _equality(logic._not_equal, True)}
     special |= {

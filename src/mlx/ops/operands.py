@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from mlx.array import array
 from mlx.base import dtype as dt
 from mlx.base.dtype import PROMOTION, Dtype, scalar_dtype
 from mlx.base.errors import AxisError, OperandError
+from mlx.base.lazy import numpy_kinds
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full
 from mlx.primitives.elementwise import cast
@@ -25,7 +24,7 @@ Operand = Any
 
 _SCALARS = (bool, int, float, complex)
 _INTEGERS = frozenset({int})
-_OPERANDS = (array, *_SCALARS, np.generic)
+_OPERANDS = (array, *_SCALARS)
 _RANGES = {
     d: (-(2 ** (8 * d.size - 1)), 2 ** (8 * d.size - 1) - 1)
     if d.is_signed
@@ -41,7 +40,7 @@ def operand(name: str, x: Operand) -> Node | Scalar:
         return x._node
     if isinstance(x, _SCALARS):
         return x
-    if isinstance(x, np.generic):
+    if isinstance(x, numpy_kinds.generic):
         return operand(name, x.item())
     if x is None:
         raise TypeError(f"[{name}] Expected an array or a number, got None.")
@@ -53,7 +52,7 @@ def operand(name: str, x: Operand) -> Node | Scalar:
 
 def is_operand(x: Any) -> bool:
     """Whether ``x`` is a number, an array, or of a foreign array's type."""
-    return isinstance(x, _OPERANDS) or any(
+    return isinstance(x, (*_OPERANDS, numpy_kinds.generic)) or any(
         [hasattr(x, name) for name in ("__mlx_array__", "__dlpack__", "__array__")]
     )
 
@@ -62,15 +61,17 @@ def operands(name: str, *xs: Operand) -> list[Node | Scalar]:
     """Operands that meet: NumPy arrays take the dtype of the arrays beside them, unless that
     would drop a fraction or an imaginary part."""
     values = [operand(name, x) for x in xs]
-    if any([isinstance(x, np.ndarray) for x in xs]):
-        given = [v for v, x in zip(values, xs, strict=True) if not isinstance(x, np.ndarray)]
+    if any([isinstance(x, numpy_kinds.ndarray) for x in xs]):
+        given = [
+            v for v, x in zip(values, xs, strict=True) if not isinstance(x, numpy_kinds.ndarray)
+        ]
         if any(isinstance(v, Node) for v in given):
             return [_beside(x, v, promoted(given)) for x, v in zip(xs, values, strict=True)]
     return values
 
 
 def _beside(x: Operand, value: Node | Scalar, dtype: Dtype) -> Node | Scalar:
-    if not isinstance(x, np.ndarray) or not isinstance(value, Node):
+    if not isinstance(x, numpy_kinds.ndarray) or not isinstance(value, Node):
         return value
     return array(x, dtype)._node if _rank(value.dtype) <= _rank(dtype) else value
 
@@ -102,7 +103,7 @@ def default_dtype(value: Scalar) -> Dtype:
     if isinstance(value, bool):
         return dt.bool_
     if isinstance(value, int):
-        return dt.int32
+        return dt.int32 if -(2**31) <= value < 2**31 else dt.int64
     return dt.float32 if isinstance(value, float) else dt.complex64
 
 
@@ -133,6 +134,12 @@ def scalar_node(shape: Shape, dtype: Dtype, value: Scalar) -> Node:
     elif dtype.is_float and type(value) is not float:
         value = float(value)  # type: ignore[arg-type]
     return Node(constant(value), (), shape, dtype)
+
+
+def wrapped(value: int, dtype: Dtype) -> int:
+    """An integer as arithmetic in ``dtype`` leaves it."""
+    low, high = _RANGES[dtype]
+    return (value - low) % (high - low + 1) + low
 
 
 def promoted(values: Sequence[Node | Scalar]) -> Dtype:
@@ -240,7 +247,7 @@ def number(name: str, what: str, value: Any) -> float:
 
 def flag(name: str, what: str, value: Any) -> bool:
     """True or False."""
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, (bool, numpy_kinds.bool_)):
         return bool(value)
     raise TypeError(f"[{name}] {what} must be True or False, got {type(value).__name__}.")
 

@@ -13,18 +13,14 @@ from mlx.array import array, wrap
 from mlx.graph.chains import by_types
 from mlx.graph.node import Node
 from mlx.ops.joining import joined
-from mlx.ops.operands import (
-    Operand,
-    array_node,
-    fitted,
-    integers,
-    node_of,
-    sequence,
-)
+from mlx.ops.operands import Operand, array_node, fitted, integers, node_of, sequence
 from mlx.ops.shape import narrow
 from mlx.primitives.base import full
 from mlx.primitives.elementwise import cast
 from mlx.primitives.views import Concatenate, Embed, Slice
+
+Beside = Callable[[Node, int, int, int], list[Node]]
+"""From an array, an axis and widths: the parts of the padded axis, the array among them."""
 
 
 def pad(
@@ -55,13 +51,10 @@ def pad(
         if type(constant_values) in (int, float) and constant_values == 0:
             return wrap(_embedded(x, tuple(widths)))
         return wrap(_pad_constant(x, widths, node_of("pad", constant_values)))
-    extend = _EXTEND.get(mode)
-    if extend is None:
+    beside = _BESIDE.get(mode)
+    if beside is None:
         raise ValueError(f"[pad] Unknown mode {mode!r}: use constant, edge, reflect or symmetric.")
-    for axis, (low, high) in enumerate(widths):
-        if low or high:
-            x = extend(x, axis, low, high)
-    return wrap(x)
+    return wrap(_extended(x, widths, beside, 0))
 
 
 @by_types(1)
@@ -115,7 +108,18 @@ def _pad_constant(x: Node, widths: Sequence[tuple[int, int]], value: Node) -> No
     return x
 
 
-def _pad_edge(x: Node, axis: int, low: int, high: int) -> Node:
+def _extended(x: Node, widths: list[tuple[int, int]], beside: Beside, first: int) -> Node:
+    """Extended along the axes from ``first`` on.  Each part along an axis is extended along the
+    others by itself, so that it is written once, where it belongs."""
+    for axis in range(first, x.ndim):
+        if any(widths[axis]):
+            parts = beside(x, axis, *widths[axis])
+            whole = [_extended(p, widths, beside, axis + 1) for p in parts if p.shape[axis]]
+            return joined(whole, axis)
+    return x
+
+
+def _beside_edge(x: Node, axis: int, low: int, high: int) -> list[Node]:
     size = x.shape[axis]
     if size == 0:
         raise ValueError(f"[pad] Cannot extend axis {axis} with size 0 by its edge.")
@@ -124,10 +128,10 @@ def _pad_edge(x: Node, axis: int, low: int, high: int) -> Node:
         edge = narrow(x, axis, at, at + 1)
         return fitted(edge, (*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
 
-    return Concatenate(axis)(spread(0, low), x, spread(size - 1, high))
+    return [spread(0, low), x, spread(size - 1, high)]
 
 
-def _pad_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> Node:
+def _beside_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> list[Node]:
     """Mirrored at its ends, again and again where it is short; ``edge`` elements are left out."""
     most = x.shape[axis] - edge
     if most < 1:
@@ -142,17 +146,19 @@ def _pad_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> Node:
         steps = tuple(-1 if i == axis else 1 for i in range(x.ndim))
         return Slice(starts, steps, (*x.shape[:axis], count, *x.shape[axis + 1 :]))(x)
 
+    parts = [x]
     while low or high:
+        x = joined(parts, axis)
         before, after = min(low, most), min(high, most)
         last = x.shape[axis] - 1 - edge
-        parts = [mirrored(x, before - 1 + edge, before)] * bool(before) + [x]
-        x = joined(parts + [mirrored(x, last, after)] * bool(after), axis)
+        parts = [mirrored(x, before - 1 + edge, before), x, mirrored(x, last, after)]
+        parts = [p for p in parts if p.shape[axis]]
         low, high = low - before, high - after
-    return x
+    return parts
 
 
-_EXTEND: dict[str, Callable[[Node, int, int, int], Node]] = {
-    "edge": _pad_edge,
-    "reflect": partial(_pad_mirrored, edge=1),
-    "symmetric": partial(_pad_mirrored, edge=0),
+_BESIDE: dict[str, Beside] = {
+    "edge": _beside_edge,
+    "reflect": partial(_beside_mirrored, edge=1),
+    "symmetric": partial(_beside_mirrored, edge=0),
 }

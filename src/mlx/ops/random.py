@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import functools
 import math
+import struct
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from mlx.array import array, wrap
+from mlx.array.values import raw_node
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.locks import lock
@@ -46,10 +46,8 @@ from mlx.primitives.views import Concatenate, reshape
 
 Sizes = int | Sequence[int]
 _lock = lock()
-_BELOW_ONE = {
-    d: float(np.nextafter(d.numpy.type(1), d.numpy.type(0))) for d in dt.ALL if d.is_float
-}
-_ABOVE_MINUS_ONE = float(np.nextafter(np.float32(-1), np.float32(0)))
+_BELOW_ONE = {d: 1 - 2.0 ** -(bits + 1) for d, bits in dt.FRACTION_BITS.items()}
+_ABOVE_MINUS_ONE = -_BELOW_ONE[dt.float32]
 _ROOT_2 = math.sqrt(2)
 
 
@@ -62,7 +60,8 @@ def key(seed: int) -> array:
     value = integer("random.key", "seed", seed)
     if not 0 <= value < 2**64:
         raise TypeError(f"[random.key] The seed must be in [0, 2^64), got {value}.")
-    return array([value >> 32, value & 0xFFFFFFFF], dtype=dt.uint32)
+    halves = struct.pack("=2I", value >> 32, value & 0xFFFFFFFF)
+    return wrap(raw_node(halves, (2,), dt.uint32))
 
 
 state: list[array] = [key(time.time_ns() & (2**64 - 1))]
@@ -154,7 +153,7 @@ def _unit(shape: Shape, key: Node, dtype: Dtype, of: Callable[[Node], Node]) -> 
 
 def _symmetric(shape: Shape, key: Node, of: Callable[[Node], Node]) -> Node:
     """A function of uniform float32 in (-1, 1)."""
-    width = float(np.float32(1) - np.float32(_ABOVE_MINUS_ONE))
+    width = 2.0  # to one, rounded to float32
     return _unit(shape, key, dt.float32, lambda u: of(u * width + _ABOVE_MINUS_ONE))
 
 
@@ -217,11 +216,11 @@ def _between(
     key: Node, shape: Shape, dtype: Dtype, least: Any, most: Any, of: Callable[[Node], Node]
 ) -> Node:
     """A function of uniform numbers between two Python numbers."""
-    low, high = (dtype.numpy.type(b) for b in (least, most))
-    width = float(dtype.numpy.type(high - low))
+    low, high = (dt.rounded(b, dtype) for b in (least, most))
+    width = dt.rounded(high - low, dtype)
     if width == 1 and low == 0:
         return _unit(shape, key, dtype, of)
-    return _unit(shape, key, dtype, lambda u: of(u * width + float(low)))
+    return _unit(shape, key, dtype, lambda u: of(u * width + low))
 
 
 @functools.cache
@@ -318,8 +317,8 @@ def normal_node(shape: Shape, dtype: Dtype, key: Node, scale: Any = None) -> Nod
     if isinstance(scale, Node):
         out = _symmetric(shape, key, lambda u: cast(ErfInv()(u), dtype))
         return out * (fitted(scale, shape, dtype) * _ROOT_2)
-    kind = dtype.numpy.type
-    width = float(kind(_ROOT_2) * kind(1 if scale is None else scale))
+    factor = dt.rounded(1 if scale is None else scale, dtype)
+    width = dt.rounded(dt.rounded(_ROOT_2, dtype) * factor, dtype)
     return _normal(key, shape, dtype, width or 0.0)
 
 

@@ -142,10 +142,11 @@ def multivariate_normal(
 
 
 def _correlated(centre: Node, spread: Node, shape: tuple[int, ...], key: Node) -> Node:
-    """mean + z sqrt(S) V of a singular value decomposition of the covariance."""
-    _, sizes, right = outputs(SVD(False), cast(spread, dt.float32))
-    noise = normal_node(shape, dt.float32, key)
-    scaled = noise * fitted(Sqrt()(sizes), shape, dt.float32)
-    lined = reshape(scaled, (*shape[:-1], 1, shape[-1]))
-    turned = MatMul()(lined, fitted(right, (*shape[:-1], *right.shape[-2:]), dt.float32))
+    """mean + z U sqrt(S) V of a singular value decomposition of the covariance: the symmetric
+    root, which no choice of signs changes."""
+    left, sizes, right = outputs(SVD(False), cast(spread, dt.float32))
+    scales = reshape(Sqrt()(sizes), (*sizes.shape[:-1], 1, sizes.shape[-1]))
+    root = MatMul()(left * fitted(scales, left.shape, dt.float32), right)
+    lined = reshape(normal_node(shape, dt.float32, key), (*shape[:-1], 1, shape[-1]))
+    turned = MatMul()(lined, fitted(root, (*shape[:-1], *root.shape[-2:]), dt.float32))
     return reshape(turned, shape) + fitted(cast(centre, dt.float32), shape, dt.float32)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import nan, prod
 from typing import Any
 
 from mlx.array import array, wrap
@@ -14,9 +14,15 @@ from mlx.graph.node import Node, Shape
 from mlx.ops.operands import array_node, axes_of, axis_of, integer
 from mlx.ops.reductions import kept, widened
 from mlx.ops.shape import narrow
+from mlx.primitives.base import full_like
 from mlx.primitives.elementwise import NotEqual, cast, where
-from mlx.primitives.ordering import ArgSelect, ArgSort, Sort, take_along
+from mlx.primitives.ordering import ArgSelect, ArgSort, Sort, SortPart, take_along
+from mlx.primitives.reductions import Max
 from mlx.primitives.views import reshape, transpose
+
+SHORT, MIDDLING = 128, 2048
+"""Elements of rows that are sorted whole to be partitioned, and of rows of which a part is sorted
+however few elements are wanted."""
 
 
 def _axis(name: str, a: array, axis: int | None) -> tuple[Node, int]:
@@ -49,7 +55,7 @@ def argsort(a: array, /, axis: int | None = -1, *, stream: Any = None) -> array:
 
 def _selects(count: int, size: int) -> bool:
     """Whether to select: faster than sorting where few of many are wanted."""
-    return 0 < count <= size // 4 and size > 128
+    return 0 < count <= size // 4 and size > SHORT
 
 
 def _partition(name: str, a: array, kth: Any, axis: int | None) -> tuple[Node, Node | None, int]:
@@ -95,9 +101,16 @@ def topk(a: array, /, k: int, axis: int | None = -1, *, stream: Any = None) -> a
     count, size = integer("topk", "k", k), x.shape[at]
     if not 0 <= count <= size:
         raise ValueError(f"[topk] Invalid k={k} for axis {at} of shape {x.shape}.")
-    if _selects(count, size):
+    if size > MIDDLING and 0 < count <= size // 64:
         return wrap(Sort(at)(take_along(x, ArgSelect(at, count, True)(x), at)))
-    return wrap(narrow(Sort(at)(x), at, size - count, size))
+    return wrap(_sorted_part(x, at, size - count, size))
+
+
+def _sorted_part(x: Node, axis: int, begin: int, end: int) -> Node:
+    """Elements begin to end of a sorted axis."""
+    if end - begin in (0, x.shape[axis]):
+        return narrow(Sort(axis)(x), axis, begin, end)
+    return SortPart(axis, (begin, end))(x)
 
 
 def median(a: array, /, axis: Any = None, keepdims: bool = False, *, stream: Any = None) -> array:
@@ -114,18 +127,20 @@ def median(a: array, /, axis: Any = None, keepdims: bool = False, *, stream: Any
     if size == 0:
         raise ValueError(f"[median] Cannot reduce an axis of size 0: {x.shape}.")
     rows = reshape(transpose(x, (*stay, *axes)), (*lead, size))
-    out = cast(_middle(Sort(len(lead))(rows), lead, size), dt.at_least_float(x.dtype))
+    out = cast(_middle(rows, lead, size), dt.at_least_float(x.dtype))
     return wrap(reshape(out, kept(x, axes)) if keepdims else out)
 
 
 def _middle(rows: Node, lead: Shape, size: int) -> Node:
-    """The mean of the two middle elements of sorted rows; NaN where the last is.
+    """The mean of the two middle elements of rows; NaN where any is.
 
     Widening keeps the order, so that few elements are widened, after a sort of shorter keys.
     """
-    low, high, last = (
-        widened(reshape(narrow(rows, len(lead), i, i + 1), lead))
-        for i in ((size - 1) // 2, size // 2, size - 1)
-    )
+    axis, first, last = len(lead), (size - 1) // 2, size // 2
+    ordered = _sorted_part(rows, axis, first, last + 1)
+    low, high = (widened(reshape(narrow(ordered, axis, i, i + 1), lead)) for i in (0, last - first))
     middle = low if size % 2 else (low + high) * 0.5
-    return where(NotEqual()(last, last), last, middle)
+    if not rows.dtype.is_inexact:
+        return middle
+    unknown = Max(axis)(NotEqual()(rows, rows))
+    return where(unknown, full_like(middle, nan), middle)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
+from mlx.base.lazy import numpy as np
 from mlx.base.lazy import scipy_module
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import full_like, iota

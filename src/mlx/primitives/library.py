@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import numpy as np
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, picks
 

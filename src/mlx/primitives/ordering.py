@@ -11,7 +11,7 @@ from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.indexing import Gather
-from mlx.primitives.views import moveaxis
+from mlx.primitives.views import Slice, moveaxis
 
 
 def take_along(x: Node, index: Node, axis: int) -> Node:
@@ -133,3 +133,43 @@ class Sort(Primitive):
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return Sort(self.axis + 1)(x)
+
+
+@dataclass(frozen=True)
+class SortPart(Primitive):
+    """Elements of the sorted axis from one place to another (excluded); no others are sorted."""
+
+    family = "ordering"
+    shared = True
+    sizes = frozenset({"places"})
+    axis: int
+    places: tuple[int, int]
+
+    @property
+    def size_values(self) -> tuple[int, ...]:
+        return self.places
+
+    def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        size = self.places[1] - self.places[0]
+        return (*x.shape[: self.axis], size, *x.shape[self.axis + 1 :]), x.dtype
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        (x,) = node.inputs
+        last = x.ndim - 1
+        taken = Gather((last,), batch=last)
+        lined, places, cotangent = (
+            moveaxis(y, self.axis, last) for y in (x, self._places(node), cotangents[0])
+        )
+        back = taken.vjp(taken(lined, places), [cotangent], wanted)[0]
+        return [back if back is None else moveaxis(back, last, self.axis)]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        return [take_along(tangents[0], self._places(node), self.axis)]
+
+    def _places(self, node: Node) -> Node:
+        """Where the elements come from."""
+        starts = tuple(self.places[0] if i == self.axis else 0 for i in range(node.ndim))
+        return Slice(starts, (1,) * node.ndim, node.shape)(ArgSort(self.axis)(node.inputs[0]))
+
+    def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
+        return SortPart(self.axis + 1, self.places)(x)

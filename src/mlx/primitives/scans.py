@@ -9,7 +9,7 @@ from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive, full
-from mlx.primitives.elementwise import Conjugate, Greater, cast, where
+from mlx.primitives.elementwise import Conjugate, GreaterEqual, cast, where
 from mlx.primitives.reductions import highest, lowest
 from mlx.primitives.transcendental import Exp
 from mlx.primitives.views import Concatenate, Slice
@@ -164,7 +164,8 @@ class CumProd(RecurrentScan):
 
 
 class CumulativeExtremum(RecurrentScan):
-    """The largest or smallest so far: it takes its derivative from where it came from."""
+    """The largest or smallest so far: it takes its derivative from where it came from, the
+    last of equals."""
 
     def slopes(self, x: Node, y: Node) -> tuple[Node, Node]:
         before = self.delayed(y, self.identity(y.dtype))
@@ -190,7 +191,7 @@ class CumMax(CumulativeExtremum):
         return emit.maximum(carry, x)
 
     def replaces(self, x: Node, before: Node) -> Node:
-        return Greater()(x, before)
+        return GreaterEqual()(x, before)
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class CumMin(CumulativeExtremum):
         return emit.minimum(carry, x)
 
     def replaces(self, x: Node, before: Node) -> Node:
-        return Greater()(before, x)
+        return GreaterEqual()(before, x)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import numpy as np
 from mlx.runtime.memory import Storage, as_bytes
 
 

@@ -9,6 +9,8 @@ from mlx.graph.node import Node
 
 LIMIT = 4096
 """Regions of more nodes are evaluated in pieces of about this size."""
+WHOLE = 4 * LIMIT
+"""... but those of up to this many in one, from the second time that they are met."""
 _LONGEST = 8 * LIMIT
 _WINDOW = 12
 _STEP = 256
@@ -40,17 +42,20 @@ def _belongs_to_previous(node: Node) -> bool:
     return node.primitive is not None and node.primitive.family == "pick"
 
 
-def _signatures(order: list[Node]) -> list[Any]:
-    """What a node does, and how far back its operands are."""
-    index = {node: i for i, node in enumerate(order)}
-    out = []
+def _signatures(order: list[Node]) -> list[int]:
+    """What a node does, and how far back its operands are: a number each, equal where these are."""
+    find = {node: i for i, node in enumerate(order)}.get
+    numbers: dict[Any, int] = {}
+    number, out = numbers.setdefault, []
     for i, node in enumerate(order):
-        near = tuple(i - index[s] if s in index else 0 for s in node.inputs)
-        primitive = node.primitive
-        # an operand far back may be anywhere: it belongs to another piece
-        out.append((primitive.token, node.shape, tuple(d if d < LIMIT else 0 for d in near)))
-    ids: dict[Any, int] = {}
-    return [ids.setdefault(s, len(ids)) for s in out]
+        part = node.primitive._key_part
+        sign = [part[0] if part.__class__ is tuple else part, node.shape]
+        for source in node.inputs:
+            back = i - find(source, i)
+            # an operand far back may be anywhere: it belongs to another piece
+            sign.append(back if back < LIMIT else 0)
+        out.append(number(tuple(sign), len(numbers)))
+    return out
 
 
 def _next_cut(signs: list[int], start: int) -> int:

@@ -12,7 +12,7 @@ from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, known, profile, team
 from mlx.runtime.buffer import Buffer
-from mlx.runtime.cut import LIMIT, pieces
+from mlx.runtime.cut import LIMIT, WHOLE, pieces
 from mlx.runtime.described import Described, describe
 from mlx.runtime.execute import (
     Failed,
@@ -133,15 +133,28 @@ _serial = operator.attrgetter("serial")
 _data_of = operator.attrgetter("data")
 _COMPUTED = {Buffer}
 _ALL = 1 << 62
+_long: set[int] = set()
+_MOST_LONG = 1 << 12
 
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
-    region = describe(roots, LIMIT)
-    if region.complete:
+    region = describe(roots, WHOLE)
+    if region.complete and (len(region.order) <= LIMIT or _comes_back(region)):
         _evaluate_region(region, asynchronous)
     else:
         del region  # references to arrays would keep them from being donated
         _evaluate_parts(roots, asynchronous)
+
+
+def _comes_back(region: Described) -> bool:
+    """Whether a long region was met before: then it is worth a plan of its own."""
+    sign = hash((*region.key, *region.shapes))
+    if sign in _long:
+        return True
+    if len(_long) == _MOST_LONG:
+        _long.clear()
+    _long.add(sign)
+    return False
 
 
 def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
@@ -164,7 +177,8 @@ def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
         last = [node for node in piece if node.data is None and node not in inner]
         piece.clear()
         del inner
-        _evaluate_region(describe(last, _ALL), asynchronous)
+        # ``evaluate`` waits for the last: meanwhile the next piece is looked at
+        _evaluate_region(describe(last, _ALL), asynchronous=True)
 
 
 def _are_results(nodes: Sequence[Node]) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mlx.base.dtype import dtype_named
+from mlx.base.lazy import numpy as np
 from mlx.base.lazy import scipy_module
 from mlx.runtime.team import num_threads
 
@@ -26,7 +25,7 @@ def view(operand: Operand, bases: Any) -> np.ndarray:
     high = extent - 1 - low
     start = address + low * dtype.size
     memory = (ctypes.c_char * ((high - low + 1) * dtype.size)).from_address(start)
-    flat = np.frombuffer(memory, dtype.numpy)
+    flat: Any = np.frombuffer(memory, dtype.numpy)  # type: ignore[call-overload]
     return np.lib.stride_tricks.as_strided(
         flat[-low:], operand.shape, [s * dtype.size for s in operand.strides]
     )

@@ -6,10 +6,9 @@ import time
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from mlx.base.frozen import dataclass
 from mlx.base.lazy import LazyModule
+from mlx.base.lazy import numpy as np
 from mlx.runtime import team
 
 kernels = LazyModule("mlx.backend.llvm.limits")

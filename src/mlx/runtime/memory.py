@@ -15,8 +15,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from mlx.base.lazy import numpy as np
 from mlx.runtime import regions
 from mlx.runtime.regions import CAPACITY, FIRST_LARGE, LAST_CLASS
 

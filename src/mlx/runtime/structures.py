@@ -155,6 +155,7 @@ def _picker(positions: list[int]) -> Callable[[Any], tuple[int, ...]]:
 
 def _planned(region: Region) -> Executable:
     counters["planned"] += 1
+    team.prepare()
     return region.planned()
 
 

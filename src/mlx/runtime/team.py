@@ -13,6 +13,7 @@ import threading
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from mlx.base.lazy import LazyModule
@@ -97,6 +98,7 @@ class Ticket:
         self._program = self._bases = self._keep = None
 
 
+@cache
 def _default_threads() -> int:
     """``MLX_NUM_THREADS``, or the cores that this process may use."""
     if text := os.environ.get("MLX_NUM_THREADS"):
@@ -359,9 +361,21 @@ def synchronize() -> None:
         _team.prune()
 
 
+def prepare() -> None:
+    """Make the team beside what the caller does next: its code may have to be compiled."""
+    if _team is None and num_threads() > 1:
+        with contextlib.suppress(RuntimeError):  # no thread: it is made when it is needed
+            threading.Thread(target=_prepared, name="mlx start", daemon=True).start()
+
+
+def _prepared() -> None:
+    with contextlib.suppress(Exception):  # who needs the team next meets the error
+        _get_team()
+
+
 def num_threads() -> int:
     """How many threads run a program."""
-    return (_team or _get_team()).threads
+    return _default_threads() if _team is None else _team.threads
 
 
 def set_num_threads(n: int) -> int:

@@ -10,7 +10,7 @@ from mlx.graph.node import Node, ancestors
 from mlx.primitives.base import Pick
 from mlx.primitives.elementwise import Add
 from mlx.primitives.indexing import SliceAdd
-from mlx.primitives.views import Embed
+from mlx.primitives.views import Embed, Transpose
 from mlx.transforms.walk import dependents, without_collection
 
 _ADD = Add()
@@ -18,9 +18,11 @@ _ADD = Add()
 
 def _plus(a: Node | None, b: Node) -> Node:
     """The sum; what comes from a slice is added in its place, so that many slices of an array
-    cost no more than the array."""
+    cost no more than the array, and transposes are added before they are turned."""
     if a is None:
         return b
+    if type(a.primitive) is Transpose and a.primitive == b.primitive:
+        return Node(a.primitive, (_plus(a.inputs[0], b.inputs[0]),), a.shape, a.dtype)
     if type(a.primitive) is Embed and type(b.primitive) is not Embed:
         a, b = b, a
     if type(b.primitive) is Embed and b.data is None:

@@ -8,8 +8,8 @@ from math import prod
 from mlx.backend.llvm import caches, staging
 from mlx.backend.llvm.expressions import AccessClass, Structure
 from mlx.compiler.nest import Access, Accumulate, Nest, Reduce
-from mlx.compiler.orient import MANY
-from mlx.compiler.runs import is_interleaved, sharing
+from mlx.compiler.orient import SHORT
+from mlx.compiler.runs import MANY, is_interleaved, sharing
 
 Offset = Callable[[Access], int]
 """Where an access begins in its buffer's block, in bytes."""
@@ -73,7 +73,7 @@ def _runs(nest: Nest, number: int, stored: set[int]) -> tuple[int, int, int]:
 def staged_accesses(nest: Nest) -> list[int]:
     """Operands that lie across the rows, if blocks of rows of them fit in cache."""
     rows = nest.outer[-1] if nest.outer else 1
-    if nest.columns is not None or nest.split or min(rows, nest.inner) < staging.BLOCK:
+    if nest.columns is not None or nest.split or rows < staging.BLOCK or nest.inner <= SHORT:
         return []
     if any(isinstance(v, Accumulate) for v in nest.values):
         return []

@@ -30,10 +30,18 @@ from mlx.compiler.sizes import least, most
 
 BLOCK = 512
 """At most so many columns a task: 32 accumulator rows of them stay in the second-level cache."""
+NARROW, SHALLOW = 128, 128
+"""The same where so few rows are reduced that folding their accumulators, in the first cache then,
+takes as long."""
 AHEAD = 8
 """Rows of the reduced axis to fetch ahead."""
 WIDEST = 32
 """Columns of a vector, at most."""
+TOGETHER, LIGHT = 4, 8
+"""Rows that are added to an accumulator while it is in a register, where no more values than
+those are computed; else the arithmetic takes longer than the accumulator's way."""
+Row = tuple[list[Value], dict[int, Lane]]
+"""Where a row of each operand lies, and what is the same for all its columns."""
 OUTERS, INNER, DEPTH, INNER_BLOCKS, CHUNKS = range(5)
 
 
@@ -64,11 +72,12 @@ def scratch_bytes(structure: Structure, block: int) -> int:
     return total
 
 
-def block_of(inner: int, others: int, workers: int) -> int:
+def block_of(inner: int, depth: int, others: int, workers: int) -> int:
     """Columns a task, where there are so many tasks a block: two tasks a worker, or one where
     the parts of a row that a task reads would be shorter than 128 elements."""
     narrow = least(_share(inner, -(-workers // others)), 128)
-    return least(most(narrow, _share(inner, -(-2 * workers // others))), BLOCK)
+    widest = NARROW if depth < SHALLOW else BLOCK
+    return least(most(narrow, _share(inner, -(-2 * workers // others))), widest)
 
 
 def _share(inner: int, parts: int) -> int:
@@ -90,6 +99,7 @@ class _Columns(RowsKernel):
         area = k.pointer(spec.scratch_slot)
         self.area = f.gep(area, f.mul(k.worker, k.const(spec.scratch_slot + 2)))
         self.reduces = [v for v, e in enumerate(s.values) if isinstance(e, Reduce)]
+        self.period = min(accumulator_lanes(s.values[v].dtype) for v in self.reduces)
         self._divide_task()
         self._fill(CONST, 0)
         self._prepare_steps()
@@ -101,9 +111,7 @@ class _Columns(RowsKernel):
             quotient = f.op("udiv", rest, size)
             outer = self._moved(outer, dim, f.sub(rest, f.mul(quotient, size)))
             rest = quotient
-        loop = f.loop(self.k0, self.k1, i64(1))
-        self._depth_step(self._moved(outer, s.depth - 1, loop.index), loop.index)
-        f.end_loop(loop)
+        self._depth(outer)
         for position, v in enumerate(self.reduces):
             self._fold_rows(position, v)
             for access in [a for value, a in s.stores if value == v]:
@@ -132,31 +140,63 @@ class _Columns(RowsKernel):
         return self.f.gep(self.area, self.f.mul(self.block, i64(before)))
 
     def _clear(self) -> None:
+        """Start those accumulators at the identity that the first rows don't."""
         f = self.f
         for position, v in enumerate(self.reduces):
             expression = self.s.values[v]
             assert isinstance(expression, Reduce)
-            acc = accumulator(expression.dtype)
+            acc, rows = accumulator(expression.dtype), accumulator_lanes(expression.dtype)
+            if rows == self.period:
+                continue
             neutral = self.e.const(expression.primitive.identity(acc), acc)
-            count = f.mul(self.block, i64(accumulator_lanes(expression.dtype)))
             base = self._base_of(position)
-            loop = f.loop(i64(0), count, i64(self.spec.lanes))
+            loop = f.loop(i64(0), f.mul(self.block, i64(rows)), i64(self.spec.lanes))
             memory.store_unit(self.e, neutral, f.gep(base, f.mul(loop.index, i64(acc.size))), None)
             f.end_loop(loop)
 
-    def _depth_step(self, pointers: list[Value], k_index: Value) -> None:
-        """One index of the reduced axis: all columns of the block."""
+    def _depth(self, outer: list[Value]) -> None:
+        """The reduced axis: the first rows start accumulators, then several rows of the same
+        accumulator go together, then those left."""
+        f = self.f
+        step = self.period * TOGETHER
+        first = f.min(f.add(self.k0, i64(self.period)), self.k1)
+        rows = f.loop(self.k0, first, i64(1))
+        self._rows_step(outer, [rows.index], True)
+        f.end_loop(rows)
+        if len(self.s.values) <= LIGHT and self._is_uniform():
+            whole = f.op("udiv", f.sub(self.k1, first), i64(step))
+            behind = f.add(first, f.mul(whole, i64(step)))
+            turns = f.loop(first, behind, i64(step))
+            stop = f.add(turns.index, i64(self.period))
+            rows = f.loop(turns.index, stop, i64(1))
+            more = [f.add(rows.index, i64(self.period * i)) for i in range(TOGETHER)]
+            self._rows_step(outer, more, False)
+            f.end_loop(rows)
+            f.end_loop(turns)
+            first = behind
+        rows = f.loop(first, self.k1, i64(1))
+        self._rows_step(outer, [rows.index], False)
+        f.end_loop(rows)
+
+    def _is_uniform(self) -> bool:
+        return all(accumulator_lanes(self.s.values[v].dtype) == self.period for v in self.reduces)
+
+    def _rows_step(self, outer: list[Value], indices: list[Value], fresh: bool) -> None:
+        """A few indices of the reduced axis that share accumulators: all columns of the block."""
         f, lanes = self.f, self.spec.lanes
-        self.pointers = pointers
-        outside = dict(self.fixed)
-        self._fill(ROW, 0)
+        outside, rows = dict(self.fixed), []
+        for index in indices:
+            self.pointers, self.fixed = self._moved(outer, self.s.depth - 1, index), dict(outside)
+            self._fill(ROW, 0)
+            rows.append((self.pointers, self.fixed))
         whole = f.add(self.j0, f.op("and", f.sub(self.j1, self.j0), i64(-lanes)))
         loop = f.loop(self.j0, whole, i64(lanes))
-        self._columns_body(loop.index, None, k_index)
+        self._columns_body(rows, loop.index, None, indices[0], fresh)
         f.end_loop(loop)
 
         def tail() -> None:
-            self._columns_body(whole, memory.below(f, f.sub(self.j1, whole), lanes), k_index)
+            mask = memory.below(f, f.sub(self.j1, whole), lanes)
+            self._columns_body(rows, whole, mask, indices[0], fresh)
 
         f.where(f.icmp("slt", whole, self.j1), tail)
         self.fixed = outside
@@ -166,40 +206,61 @@ class _Columns(RowsKernel):
         self._ask(expression, j, i64(AHEAD))
         return super()._load(expression, j, mask)
 
-    def _columns_body(self, j: Value, mask: Value | None, k_index: Value) -> None:
-        f = self.f
-        known: dict[int, Lane] = {}
-        made = [
-            (self._value(value, 0, j, mask, known), access)
-            for value, access in self.s.stores
-            if value not in self.reduces
-        ]
-        self._store_all(made, j, mask)
+    def _columns_body(
+        self, rows: list[Row], j: Value, mask: Value | None, k_index: Value, fresh: bool
+    ) -> None:
+        totals: dict[int, Lane] = {}
+        for self.pointers, self.fixed in rows:
+            known: dict[int, Lane] = {}
+            made = [
+                (self._value(value, 0, j, mask, known), access)
+                for value, access in self.s.stores
+                if value not in self.reduces
+            ]
+            self._store_all(made, j, mask)
+            for position, v in enumerate(self.reduces):
+                expression = self.s.values[v]
+                assert isinstance(expression, Reduce)
+                lane = self._value(expression.operand, 0, j, mask, known)
+                if v not in totals:
+                    totals[v] = self._started(position, expression, j, k_index, fresh)
+                lane = Lane(totals[v].dtype, *lane.parts)
+                totals[v] = expression.primitive.combine(self.e, totals[v], lane)
         for position, v in enumerate(self.reduces):
-            expression = self.s.values[v]
-            assert isinstance(expression, Reduce)
-            lane = self._value(expression.operand, 0, j, mask, known)
-            acc = accumulator(expression.dtype)
-            lane = Lane(acc, *lane.parts)
-            rows = accumulator_lanes(expression.dtype)
-            row = f.op("and", f.sub(k_index, self.k0), i64(rows - 1))
-            at = f.add(f.mul(row, self.block), f.sub(j, self.j0))
-            address = f.gep(self._base_of(position), f.mul(at, i64(acc.size)))
-            total = memory.load_unit(self.e, address, acc, None)
-            total = expression.primitive.combine(self.e, total, lane)
-            memory.store_unit(self.e, total, address, None)
+            address = self._place(position, totals[v].dtype, j, k_index)
+            memory.store_unit(self.e, totals[v], address, None)
+
+    def _started(
+        self, position: int, expression: Reduce, j: Value, k_index: Value, fresh: bool
+    ) -> Lane:
+        """An accumulator before a row is added."""
+        acc = accumulator(expression.dtype)
+        if fresh and accumulator_lanes(expression.dtype) == self.period:
+            return self.e.const(expression.primitive.identity(acc), acc)
+        return memory.load_unit(self.e, self._place(position, acc, j, k_index), acc, None)
+
+    def _place(self, position: int, acc: Dtype, j: Value, k_index: Value) -> Value:
+        """Where the accumulators of a row and columns lie."""
+        f = self.f
+        rows = accumulator_lanes(self.s.values[self.reduces[position]].dtype)
+        row = f.op("and", f.sub(k_index, self.k0), i64(rows - 1))
+        at = f.add(f.mul(row, self.block), f.sub(j, self.j0))
+        return f.gep(self._base_of(position), f.mul(at, i64(acc.size)))
 
     def _fold_rows(self, position: int, v: int) -> None:
+        """Accumulators that no row started hold the identity, which would change nothing."""
         f, expression = self.f, self.s.values[v]
         assert isinstance(expression, Reduce)
         acc = accumulator(expression.dtype)
         base = self._base_of(position)
-        half = accumulator_lanes(expression.dtype) // 2
+        rows = accumulator_lanes(expression.dtype)
+        started = f.sub(self.k1, self.k0) if rows == self.period else i64(rows)
+        half = rows // 2
         while half:
-            count = f.mul(self.block, i64(half))
-            loop = f.loop(i64(0), count, i64(self.spec.lanes))
+            upper = f.sub(f.min(started, i64(2 * half)), i64(half))
+            loop = f.loop(i64(0), f.mul(self.block, upper), i64(self.spec.lanes))
             low = f.gep(base, f.mul(loop.index, i64(acc.size)))
-            high = f.gep(low, f.mul(count, i64(acc.size)))
+            high = f.gep(low, f.mul(self.block, i64(half * acc.size)))
             a = memory.load_unit(self.e, low, acc, None)
             b = memory.load_unit(self.e, high, acc, None)
             memory.store_unit(self.e, expression.primitive.combine(self.e, a, b), low, None)

@@ -37,9 +37,15 @@ class Loop:
 
 
 class Module:
-    """The functions and declarations of one object."""
+    """The functions and declarations of one object.
 
-    def __init__(self) -> None:
+    With ``apart``, routines that many kernels share are declared only: they have objects of their
+    own, which ``routines`` names.
+    """
+
+    def __init__(self, apart: bool = False) -> None:
+        self.apart = apart
+        self.routines: dict[str, tuple[Sequence[str], Callable[[Function], None]]] = {}
         self.functions: list[Function] = []
         self.declarations: dict[str, str] = {}
         self.globals: dict[str, str] = {}
@@ -50,6 +56,14 @@ class Module:
         function = Function(self, name, params, result, internal)
         self.functions.append(function)
         return function
+
+    def routine(self, name: str, params: Sequence[str], write: Callable[[Function], None]) -> None:
+        """A function that is the same in every kernel that names it."""
+        if self.apart:
+            self.declare(name, "void", params)
+            self.routines[name] = params, write
+        elif not self.has(name):
+            write(self.function(name, params, internal=True))
 
     def has(self, name: str) -> bool:
         return any(f.name == name for f in self.functions)

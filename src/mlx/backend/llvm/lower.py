@@ -15,7 +15,6 @@ from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.accesses import structure_of, traffic
 from mlx.backend.llvm.arena import ALIGN
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
-from mlx.backend.llvm.convolution import plan_contraction
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
 from mlx.backend.llvm.expressions import Structure, accumulator, accumulator_lanes
 from mlx.backend.llvm.gemm import Matrix, Product, plan_gemm
@@ -24,6 +23,7 @@ from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.late import LateSpec
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.staging import StagedSpec
+from mlx.base.lazy import LazyModule
 from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile
 from mlx.compiler.sizes import least, most
 from mlx.compiler.steps import (
@@ -36,6 +36,7 @@ from mlx.compiler.steps import (
     Strided,
 )
 
+convolution = LazyModule("mlx.backend.llvm.convolution")
 ZERO, ARENA, FIRST = 1, 2, 3
 TASK_ELEMENTS = 16384
 
@@ -261,7 +262,7 @@ class _Lowering:
         nest.split = chunks > 1
         structure = self._structure(nest)
         spec = ColumnsSpec(structure)
-        block = columns.block_of(inner, outer * chunks, self.workers)
+        block = columns.block_of(inner, depth, outer * chunks, self.workers)
         blocks = -(-inner // block)
         consts = [outer, inner, depth, blocks, chunks]
         consts += self._tail_consts(nest, spec)
@@ -309,7 +310,7 @@ class _Lowering:
                 self.scratch, self.workers,
             ))  # fmt: skip
         else:
-            commands = plan_contraction(
+            commands = convolution.plan_contraction(
                 step.primitive, self._operand(step.a), self._operand(step.b), step.shape, epilogue,
                 accumulate, self.scratch, self.workers,
             )  # fmt: skip

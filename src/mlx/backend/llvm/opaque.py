@@ -6,26 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
-from mlx.backend.llvm.argreduce import plan_argreduce
-from mlx.backend.llvm.attention import plan_attention
-from mlx.backend.llvm.fourier import plan_fourier, plan_real_fourier
-from mlx.backend.llvm.hadamard import plan_hadamard
-from mlx.backend.llvm.indexing import plan_indexing
-from mlx.backend.llvm.lapack import NAMES, plan_lapack
-from mlx.backend.llvm.quantized import plan_quantized
-from mlx.backend.llvm.scan import plan_scan
-from mlx.backend.llvm.sorting import plan_sort
+from mlx.base.lazy import LazyModule
+
+argreduce = LazyModule("mlx.backend.llvm.argreduce")
+attention = LazyModule("mlx.backend.llvm.attention")
+fourier = LazyModule("mlx.backend.llvm.fourier")
+hadamard = LazyModule("mlx.backend.llvm.hadamard")
+indexing = LazyModule("mlx.backend.llvm.indexing")
+lapack = LazyModule("mlx.backend.llvm.lapack")
+quantized = LazyModule("mlx.backend.llvm.quantized")
+scan = LazyModule("mlx.backend.llvm.scan")
+sorting = LazyModule("mlx.backend.llvm.sorting")
 
 Planner = Callable[..., list[Command]]
-PLANNERS: dict[str, Planner] = {
-    "argreduce": plan_argreduce,
-    "attention": plan_attention,
-    "hadamard": plan_hadamard,
-    "indexing": plan_indexing,
-    "scan": plan_scan,
-    "ordering": plan_sort,
-    "quantized": plan_quantized,
+PLANNERS: dict[str, Callable[[], Planner]] = {
+    "argreduce": lambda: argreduce.plan_argreduce,
+    "attention": lambda: attention.plan_attention,
+    "hadamard": lambda: hadamard.plan_hadamard,
+    "indexing": lambda: indexing.plan_indexing,
+    "scan": lambda: scan.plan_scan,
+    "ordering": lambda: sorting.plan_sort,
+    "quantized": lambda: quantized.plan_quantized,
 }
+"""What finds a family's planner, whose module few programs need."""
 
 
 def lower(
@@ -39,14 +42,7 @@ def lower(
     planner = PLANNERS.get(primitive.family)
     if planner is None:
         raise TypeError(f"[{primitive.name}] family {primitive.family!r} has no kernel.")
-    return planner(primitive, inputs, outputs, scratch, workers)
-
-
-NATIVE: dict[str, Callable[..., list[Command] | None]] = {
-    "Fourier": plan_fourier,
-    "RealFourier": plan_real_fourier,
-    **dict.fromkeys(NAMES, plan_lapack),
-}
+    return planner()(primitive, inputs, outputs, scratch, workers)
 
 
 def native(
@@ -57,5 +53,13 @@ def native(
     workers: int,
 ) -> list[Command] | None:
     """The commands of a library's routine that we have kernels for, at these sizes, or None."""
-    planner = NATIVE.get(primitive.name)
-    return None if planner is None else planner(primitive, inputs, outputs, scratch, workers)
+    planner: Callable[..., list[Command] | None]
+    if primitive.name == "Fourier":
+        planner = fourier.plan_fourier
+    elif primitive.name == "RealFourier":
+        planner = fourier.plan_real_fourier
+    elif primitive.name in lapack.NAMES:
+        planner = lapack.plan_lapack
+    else:
+        return None
+    return planner(primitive, inputs, outputs, scratch, workers)

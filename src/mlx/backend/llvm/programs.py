@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from mlx.backend.llvm import jit
@@ -11,15 +12,18 @@ from mlx.backend.llvm.abi import Command, HostCall, KernelSpec
 from mlx.backend.llvm.arena import ALIGN, place_temps
 from mlx.backend.llvm.executor import BASES, CALL
 from mlx.backend.llvm.indexing.loops import GATHER, SCATTER
-from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.lapack import failure
+from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.lower import FIRST, lower
 from mlx.backend.llvm.target import host
+from mlx.base.errors import MatrixError
+from mlx.base.lazy import LazyModule
 from mlx.base.tree import picker
 from mlx.compiler.donate import check_ahead, donations, may_fail
 from mlx.compiler.plan import make_plan
 from mlx.compiler.steps import Plan
 from mlx.graph.node import Node
+
+lapack = LazyModule("mlx.backend.llvm.lapack")
 
 KERNELS = 8192
 _CHECKED = {GATHER: "gather", SCATTER: "scatter"}
@@ -31,20 +35,45 @@ _kernels: OrderedDict[str, jit.Library] = OrderedDict()
 
 def kernel(spec: KernelSpec) -> jit.Library:
     """The compiled kernel of a spec: from memory, from disk, or compiled now."""
-    key = spec.key
-    found = _kernels.get(key)
-    if found is None:
-        found = jit.compile_cached(key, lambda: kernel_text(spec), ["kernel"])
-        _kernels[key] = found
-        if len(_kernels) > KERNELS:
-            _kernels.popitem(last=False)
-    return found
+    return kernels([spec], 1)[0]
+
+
+def kernels(specs: Sequence[KernelSpec], threads: int) -> list[jit.Library]:
+    """The compiled kernels of many specs; those to compile share ``threads``."""
+    keys = [spec.key for spec in specs]
+    found = {key: _kernels[key] for key in keys if key in _kernels}
+    missing = {
+        key: partial(_source, spec)
+        for key, spec in zip(keys, specs, strict=True)
+        if key not in found
+    }
+    if missing:
+        for key, library in jit.compile_all(missing, ["kernel"], threads):
+            found[key] = _kernels[key] = library
+            if len(_kernels) > KERNELS:
+                _kernels.popitem(last=False)
+    return [found[key] for key in keys]
 
 
 def kernel_text(spec: KernelSpec) -> str:
-    """The IR of one kernel."""
+    """The IR of one kernel, with all routines that it calls."""
     module = Module()
     spec.emit(module, "kernel")
+    return module.text(host().attributes())
+
+
+def _source(spec: KernelSpec) -> jit.Source:
+    """The IR of one kernel, and how to get that of what it shares with others."""
+    module = Module(apart=True)
+    spec.emit(module, "kernel")
+    routines = {name: partial(_routine_text, name, *how) for name, how in module.routines.items()}
+    return jit.Source(module.text(host().attributes()), routines)
+
+
+def _routine_text(name: str, params: Sequence[str], write: Callable[[Function], None]) -> str:
+    """The IR of a routine that kernels share."""
+    module = Module()
+    write(module.function(name, params))
     return module.text(host().attributes())
 
 
@@ -122,8 +151,8 @@ class Executable:
 
     def error(self, status: Sequence[int]) -> Exception:
         """The exception for a status block that a kernel filled."""
-        if message := failure(status):
-            return ValueError(message)
+        if message := lapack.failure(status):
+            return MatrixError(message)
         code, index, size, width = status
         what = f"index {index} is" if width == 1 else f"a window of {width} at {index} is"
         return IndexError(
@@ -230,6 +259,8 @@ def build_executable(
     result.segments = []
     table: list[Any] = []
     libraries: list[jit.Library] = []
+    specs = [c.spec for c in result.commands if isinstance(c, Command)]
+    compiled = iter(kernels(specs, workers))
     for command in result.commands:
         if isinstance(command, HostCall):
             if table:
@@ -237,7 +268,7 @@ def build_executable(
             result.segments.append(command)
             table, libraries = [], []
             continue
-        library = kernel(command.spec)
+        library = next(compiled)
         libraries.append(library)
         table.append((library.address("kernel"), command.consts, command.tasks))
     if table:

@@ -9,7 +9,7 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.nn.layers.base import Module
-from mlx.nn.layers.quantized import Quantized, QuantizedLinear
+from mlx.nn.layers.quantized import Quantized, QuantizedLinear, skip_draw
 from mlx.utils import tree_flatten, tree_map_with_path, tree_unflatten
 
 Segments = int | list[int]
@@ -166,6 +166,9 @@ class _ShardedLinear(_Sharded):
         layer = cls.__new__(cls)
         Module.__init__(layer)
         layer.group = group or mx.distributed.init()
+        skip_draw()
+        if "bias" in linear_layer:
+            skip_draw()
         layer._take(linear_layer, segments)
         return layer
 
@@ -242,6 +245,7 @@ class _QuantizedShardedLinear(_Sharded, Quantized):
         layer.group = group or mx.distributed.init()
         for name in ("group_size", "bits", "mode"):
             setattr(layer, name, getattr(quantized_linear_layer, name))
+        skip_draw()
         layer._take(quantized_linear_layer, segments)
         layer.freeze()
         return layer

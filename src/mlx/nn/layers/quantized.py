@@ -24,6 +24,15 @@ def quantization_settings(mode: str, group_size: int | None, bits: int | None) -
     )
 
 
+def skip_draw() -> None:
+    """Advance the random state by the weight that a new layer draws.
+
+    Converting a layer draws one in MLX too, so that what is drawn afterwards, such as LoRA's
+    matrices, is the same there and here.
+    """
+    mx.random.uniform()
+
+
 class Quantized(Module):
     """Base class of layers whose `weight`, `scales` and `biases` come from `mx.quantize`."""
 
@@ -113,6 +122,7 @@ class QuantizedEmbedding(Quantized):
     ) -> QuantizedEmbedding:
         """Quantize the table of an `Embedding`."""
         layer = cls.__new__(cls)
+        skip_draw()
         layer._from_table(embedding_layer.weight, group_size, bits, mode)
         return layer
 
@@ -161,6 +171,7 @@ class QuantizedLinear(Quantized):
     ) -> QuantizedLinear:
         """Quantize the weight of a `Linear`."""
         layer = cls.__new__(cls)
+        skip_draw()
         layer._from_weight(linear_layer.weight, group_size, bits, mode)
         # As in MLX the bias stays trainable here.
         layer.freeze()
@@ -246,6 +257,7 @@ class QQLinear(Module):
             raise NotImplementedError("QQLinear does not support bias yet.")
         layer = cls.__new__(cls)
         Module.__init__(layer)
+        skip_draw()
         layer._start(linear_layer.weight, group_size, bits, mode)
         layer._set_training_mode(linear_layer.training)
         return layer

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.errors import DamagedFileError
+from mlx.base.lazy import numpy as np
 from mlx.runtime.io.gguf_blocks import (
     EXPANDED,
     GROUP,
@@ -174,7 +174,7 @@ def read_gguf(file: Any) -> tuple[dict[str, Stored], dict[str, Any]]:
         for name, shape, kind, at in entries:
             arrays |= _tensor(file, where, name, shape, kind, base + at)
     except _Damaged as error:
-        raise ValueError(f"[load] {where} is not a valid GGUF file: {error}.") from None
+        raise DamagedFileError(f"[load] {where} is not a valid GGUF file: {error}.") from None
     return arrays, metadata
 
 

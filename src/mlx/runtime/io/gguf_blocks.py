@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
+from mlx.base.lazy import numpy as np
 
 GROUP = 32
 PACKED = {2: (4, 18), 3: (4, 20), 8: (8, 34)}

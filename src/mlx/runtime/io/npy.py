@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.errors import DamagedFileError
 from mlx.base.lazy import LazyModule
+from mlx.base.lazy import numpy as np
 from mlx.runtime.io.streams import Stored, fill, name_of, new_stored, remaining, write_array
 
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 else:
     zipfile = LazyModule("zipfile")
 
-_READERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
+_READERS = {(1, 0): "read_array_header_1_0", (2, 0): "read_array_header_2_0"}
 
 
 def _description(dtype: Dtype) -> str:
@@ -47,9 +44,9 @@ def _header(file: Any, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
         reader = _READERS.get(version)
         if reader is None:
             raise ValueError(f"it has version {version} of the format")
-        return reader(file)
+        return getattr(np.lib.format, reader)(file)
     except Exception as error:  # NumPy's parser lets through whatever a damaged text causes
-        raise ValueError(f"[load] {where} is not a valid .npy file: {error}.") from None
+        raise DamagedFileError(f"[load] {where} is not a valid .npy file: {error}.") from None
 
 
 def _dtype(found: np.dtype, where: str) -> Dtype:
@@ -110,7 +107,7 @@ def _archive(file: Any, where: str) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(file) as archive:
             yield archive
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ValueError(f"[load] {where} is not a valid .npz file: {error}.") from None
+        raise DamagedFileError(f"[load] {where} is not a valid .npz file: {error}.") from None
 
 
 def read_npz(file: Any) -> dict[str, Stored]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.errors import DamagedFileError
 from mlx.base.lazy import LazyModule
+from mlx.base.lazy import numpy as np
 from mlx.runtime.io.streams import Stored, fill, name_of, new_stored, remaining, write_array
 
 json = LazyModule("json")
@@ -119,7 +119,9 @@ def read_safetensors(file: Any) -> tuple[dict[str, Stored], dict[str, str]]:
         entries = {name: _entry(name, entry) for name, entry in header.items()}
         found = _read(file, where, entries)
     except _Damaged as error:
-        raise ValueError(f"[load] {where} is not a valid safetensors file: {error}.") from None
+        raise DamagedFileError(
+            f"[load] {where} is not a valid safetensors file: {error}."
+        ) from None
     return {name: found[name] for name in entries}, {str(k): str(v) for k, v in metadata.items()}
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mlx.base.dtype import Dtype
+from mlx.base.errors import MissingFileError
 from mlx.base.lazy import LazyModule
+from mlx.base.lazy import numpy as np
 from mlx.runtime.buffer import Buffer, numpy_view
 from mlx.runtime.memory import allocate
 
@@ -54,7 +54,8 @@ def name_of(file: Any) -> str:
 
 def _explained(operation: str, error: OSError, path: Any) -> OSError:
     """The same error (FileNotFoundError, PermissionError, ...), saying which operation failed."""
-    return OSError(error.errno, f"[{operation}] {error.strerror}", os.fspath(path))
+    kind = MissingFileError if isinstance(error, FileNotFoundError) else OSError
+    return kind(error.errno, f"[{operation}] {error.strerror}", os.fspath(path))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.convolution import correlate, forward
-from mlx.backend.llvm.convolution.correlate import ChunkSumSpec, CorrelationSpec
+from mlx.backend.llvm.convolution.correlate import CorrelationSpec
 from mlx.backend.llvm.convolution.forward import ConvolutionSpec
 from mlx.backend.llvm.convolution.geometry import (
     Phase,
@@ -33,6 +33,7 @@ from mlx.backend.llvm.convolution.plan_direct import is_direct, plan_direct
 from mlx.backend.llvm.convolution.plan_sums import plan_sums
 from mlx.backend.llvm.convolution.rowmap import PhaseEpilogue
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes, step_of_weights
+from mlx.backend.llvm.gemm.chunk_sum import ChunkSumSpec
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, StoreEpilogue, round_up
 from mlx.backend.llvm.gemm.tile import Tile, tile_for

@@ -13,7 +13,6 @@ from typing import Any
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.convolution import channel_sums
 from mlx.backend.llvm.convolution.channel_sums import ChannelSumsSpec, sets_of_taps
-from mlx.backend.llvm.convolution.correlate import ChunkSumSpec
 from mlx.backend.llvm.convolution.geometry import phases_of
 from mlx.backend.llvm.convolution.lanes import Share, lanes_for, row_bytes
 from mlx.backend.llvm.convolution.patches import (
@@ -30,6 +29,7 @@ from mlx.backend.llvm.convolution.window_sums import (
     WindowSumsSpec,
     together_for,
 )
+from mlx.backend.llvm.gemm.chunk_sum import ChunkSumSpec
 from mlx.backend.llvm.gemm.elements import SIZES
 
 _CHUNKS, _LEAST = 64, 4096  # most chunks, and their least positions

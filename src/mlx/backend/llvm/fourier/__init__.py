@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import Along, View, along
 from mlx.backend.llvm.fourier.kernel import LANES, FourierSpec, scratch_bytes
 from mlx.base.dtype import dtype_named
+from mlx.base.lazy import numpy as np
 
 LONGEST = 2048
 """Elements of a transform that is computed at once: two copies of 16 fit the second-level cache."""

@@ -1,16 +1,16 @@
-"""The micro-kernel on tile registers (AMX): C += A panel * B panel, bfloat16 in pairs.
+"""The micro-kernel on tile registers (AMX): C += A panel * B panel.
 
-A tile register holds 16 rows of 64 bytes.  Four of them are accumulators, 32 x 32 of C; two
-take 16 pairs of 32 rows of A, two 16 rows of pairs of 32 columns of B (of one plane of it, if
-it has several): each loaded tile is used twice or more.  Panels end on whole tiles, filled up
-with zeros.  Registers are numbered here, for the compiler's own allocation knows nothing of
-panels.
+Elements are pairs of bfloat16 or runs of four bytes.  A tile register holds 16 rows of 64 bytes.
+Four of them are accumulators, 32 x 32 of C; two take 16 elements of 32 rows of A, two 16 rows of
+elements of 32 columns of B (of one plane of it, if it has several): each loaded tile is used
+twice or more.  Panels end on whole tiles, filled up with zeros.  Registers are numbered here,
+for the compiler's own allocation knows nothing of panels.
 """
 
 from __future__ import annotations
 
 from mlx.backend.llvm.gemm.elements import prefetch
-from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.values import Value, i64
 
 SIDE = 16
@@ -44,8 +44,8 @@ def _call(f: Function, name: str, registers: list[int], *args: Value) -> None:
 class AmxMicro:
     """Emission of one micro-kernel; the parameters are those of ``micro``."""
 
-    def __init__(self, f: Function, rows: int, vectors: int, b_row: int) -> None:
-        self.f = f
+    def __init__(self, f: Function, dot: str, rows: int, vectors: int, b_row: int) -> None:
+        self.f, self.dot = f, dot
         self.high, self.wide = rows // SIDE, vectors
         self.b_row, self.planes = b_row, b_row // (2 * _BYTES)
 
@@ -64,7 +64,7 @@ class AmxMicro:
                 for row in range(_AHEAD * SIDE, (_AHEAD + 1) * SIDE):
                     prefetch(f, f.gep(place, i64(row * self.b_row)))
                 for i in range(self.high):
-                    _call(f, "tdpbf16ps", [2 * i + j, _A + i, _B + j])
+                    _call(f, self.dot, [2 * i + j, _A + i, _B + j])
         f.end_loop(k, [f.gep(a, i64(_BYTES)), f.gep(b, i64(SIDE * self.b_row))])
         for register, address in self._places(c, c_pitch):
             _call(f, "tilestored64", [register], address, c_pitch)
@@ -96,8 +96,8 @@ class AmxMicro:
         f.start(ready)
 
 
-def emit_micro(
-    module: Module, name: str, params: list[str], rows: int, vectors: int, b_row: int
-) -> None:
-    """Write the micro-kernel into the module; ``b_row`` are the bytes of a row of a panel of B."""
-    AmxMicro(module.function(name, params, internal=True), rows, vectors, b_row).emit()
+def emit_micro(f: Function, dot: str, rows: int, vectors: int, b_row: int) -> None:
+    """Write the micro-kernel: ``dot`` is the instruction that multiplies tiles, ``b_row`` the
+    bytes of a row of a panel of B.
+    """
+    AmxMicro(f, dot, rows, vectors, b_row).emit()

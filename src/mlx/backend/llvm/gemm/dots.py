@@ -2,9 +2,10 @@
 
 A run is one 32-bit element of a panel, the lowest k in its lowest bits; what is missing at the
 end is zero in A.  Sums are int32 and wrap around.  Instructions for runs of four (8 bits) want
-certain signs of their operands.  Where those are others, the top bits of B are flipped, which
-adds or takes 128 from each number, and 128 times the sum of a row of A makes up for it: packing
-leaves that number behind the row, and the micro-kernel starts from it.
+certain signs of their operands, but for those of tile registers.  Where the signs are others, the
+top bits of B are flipped, which adds or takes 128 from each number, and 128 times the sum of a
+row of A makes up for it: packing leaves that number behind the row, and the micro-kernel starts
+from it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ class Dots:
     correct: int = 0
 
     @property
+    def tiles(self) -> bool:
+        """Whether ``form`` is an instruction of tile registers (see ``amx``)."""
+        return self.form.startswith("tdp")
+
+    @property
     def name(self) -> str:
         sign = "s" if self.signed else "u"
         flipped = {0: "", 128: "p", -128: "m"}[self.correct]
@@ -49,7 +55,11 @@ def dots_of(a_dtype: str, b_dtype: str, target: Target) -> Dots | None:
         return None
     vnni = target.has("avx512vnni") if target.avx512 else target.has("avxvnni")
     signed = a_dtype == "int8"
-    if a_dtype in _BYTES and b_dtype in _BYTES and (vnni or target.has("dotprod")):
+    bytes_alone = a_dtype in _BYTES and b_dtype in _BYTES
+    if bytes_alone and target.avx512 and target.has("amx-int8"):
+        signs = "".join("s" if dtype == "int8" else "u" for dtype in (a_dtype, b_dtype))
+        return Dots(4, f"tdpb{signs}d", signed)
+    if bytes_alone and (vnni or target.has("dotprod")):
         as_wanted = (a_dtype == b_dtype) is not vnni
         flipped = 128 if b_dtype == "uint8" else -128
         return Dots(4, "vnni" if vnni else "neon", signed, 0 if as_wanted else flipped)
@@ -64,6 +74,10 @@ class Runs(Element):
 
     together: int = 4
     flip: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.dtype}_{self.together}{'_flipped' if self.flip else ''}"
 
     @property
     def step(self) -> int:

@@ -54,6 +54,11 @@ class Element:
     accumulate: str
 
     @property
+    def name(self) -> str:
+        """Names all that loading depends on."""
+        return f"{self.dtype}_{self.accumulate}"
+
+    @property
     def size(self) -> int:
         return SIZES[self.dtype]
 
@@ -244,3 +249,11 @@ def prefetch(f: Function, address: Value, write: bool = False, locality: int = 3
     """
     f.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32 immarg", "i32 immarg", "i32 immarg"])
     f.do(f"call void @llvm.prefetch.p0(ptr {address.ref}, i32 {int(write)}, i32 {locality}, i32 1)")
+
+
+def bytes_ahead(f: Function, place: Value, length: Value, most: int, jump: Value) -> Value:
+    """How far ahead of ``place`` in a line to ask: ``most`` bytes; what would lie behind the
+    line's end, as far from the start of the line ``jump`` bytes on, which is read next."""
+    distance = f.min(i64(most), length)
+    over = f.icmp("sge", f.add(place, distance), length)
+    return f.select(over, f.add(f.sub(distance, length), jump), distance)

@@ -21,7 +21,7 @@ from mlx.backend.llvm.gemm.elements import (
 )
 from mlx.backend.llvm.gemm.few_transposed import FewTransposed
 from mlx.backend.llvm.gemm.operand import Epilogue, Product, batch_offsets, round_up
-from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW
+from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW, tile_of_product
 from mlx.backend.llvm.gemm.unpacked import Unpacked, is_plain
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, const, i64
@@ -35,6 +35,7 @@ SLOTS = (
 )  # fmt: skip
 _C_BYTES = 16 << 10  # of a task's part of C
 _DEEPEST = 1 << 14  # k for which a worker has room to keep its rows of A widened
+_LARGE = 1 << 21  # elements of a matrix that is not likely to be in a cache
 _SPLATS = 16  # elements of A in registers
 
 
@@ -194,8 +195,16 @@ def is_few(p: Product) -> bool:
     if p.b.layout == UNIT_COL:
         return p.m <= MOST and (p.accumulate.startswith("float") or is_plain(p))
     halves = p.b.dtype in ("float16", "bfloat16")
-    rows = 2 * MOST if is_plain(p) else MOST if halves else 0
+    many = is_plain(p) or (halves and _in_pairs(p))
+    rows = 2 * MOST if many else MOST if halves else 0
     return p.m <= rows and _along_k(p) and (halves or p.b.dtype == p.accumulate)
+
+
+def _in_pairs(p: Product) -> bool:
+    """Whether this kernel's dot products beat the blocked product's, which packs the matrix: it
+    has to come from memory."""
+    tile = tile_of_product(p.a.dtype, p.b.dtype, p.accumulate)
+    return tile.pairs and not tile.amx and p.n * p.k >= _LARGE
 
 
 def _along_k(p: Product) -> bool:

@@ -2,7 +2,8 @@
 
 As many columns as a vector has lanes are read along k, a vector of each, and transposed in
 registers; sums of all rows stay in registers for all of k.  Nothing of the matrix is packed.
-Each element is one chain of FMAs over k, as where columns lie side by side.
+Each element is one chain of FMAs over k, as where columns lie side by side; bfloat16 by bfloat16
+is summed in pairs where the processor has dot products of them.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm.elements import (
+    Element,
+    bytes_ahead,
     first_lanes,
     multiply_add,
     prefetch,
     transpose,
 )
 from mlx.backend.llvm.gemm.operand import batch_offsets
+from mlx.backend.llvm.gemm.pairs import Pairs, dot_pairs, has_pairs
 from mlx.backend.llvm.gemm.unpacked import Unpacked
+from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, bits_of, const, i64, vector, with_element
 
 _AHEAD = 1024  # bytes along k that are asked for ahead of their use
@@ -31,6 +36,10 @@ class FewTransposed(Unpacked):
         super().__init__(spec, kernel, slots)
         self.together = 2 if self.b.size == 2 else 1  # elements that are transposed as one
         self.step = self.lanes * self.together  # along k
+        self.pairs = self.b.splits and spec.a_dtype == spec.b_dtype and has_pairs(host())
+        # A is kept as it is multiplied: a pair of bfloat16, or one widened number.
+        self.left = (Pairs if self.pairs else Element)(spec.a_dtype, spec.accumulate)
+        self.held = self.step // self.left.step  # words of a row of A in a step
 
     def emit(self) -> None:
         f, kernel, spec = self.f, self.kernel, self.spec
@@ -61,18 +70,15 @@ class FewTransposed(Unpacked):
         along = f.mul(self.slot("a_col"), size)
         row = f.loop(i64(0), i64(self.spec.rows), i64(1))
         source = f.gep(a, f.mul(f.min(row.index, last), pitch))
-        target = f.gep(self.x, f.mul(row.index, i64(self.step * self.size)))
+        target = f.gep(self.x, f.mul(row.index, i64(self.held * self.size)))
         k = f.loop(i64(0), self.slot("k"), i64(self.step))
-        for start in range(0, self.step, self.lanes):
+        to = f.gep(target, f.mul(k.index, i64(self.spec.rows * self.held * self.size // self.step)))
+        for n, start in enumerate(range(0, self.step, self.lanes * self.left.step)):
             at = f.add(k.index, i64(start))
             left = f.sub(self.slot("k"), at)
             here = f.gep(source, f.mul(at, along))
-            if self.spec.a_unit:
-                (value,) = self.a.load_run(f, here, self.lanes, left)
-            else:
-                (value,) = self.a.load_strided(f, here, along, self.lanes, left)
-            to = f.gep(target, f.mul(k.index, i64(self.spec.rows * self.size)))
-            f.store(value, f.gep(to, i64(start * self.size)), self.size)
+            (value,) = self.left.along(f, here, along, self.lanes, left, self.spec.a_unit)
+            f.store(value, f.gep(to, i64(n * self.tile.vector_bytes)), self.size)
         f.end_loop(k)
         f.end_loop(row)
 
@@ -80,6 +86,7 @@ class FewTransposed(Unpacked):
         """For each row, the sums of the columns from ``first`` on; behind the last, that again."""
         f = self.f
         last, pitch = f.sub(self.slot("n"), i64(1)), f.mul(self.slot("b_line"), i64(self.b.size))
+        self.jump = f.mul(pitch, i64(self.lanes))
         lines = [
             f.gep(matrix, f.mul(f.min(f.add(first, i64(c)), last), pitch))
             for c in range(self.lanes)
@@ -97,25 +104,36 @@ class FewTransposed(Unpacked):
         """Add the products of one step along k, or of the ``left`` elements there."""
         f = self.f
         offset = f.mul(k, i64(self.b.size))
+        length = f.mul(self.slot("k"), i64(self.b.size))
+        ahead = bytes_ahead(f, offset, length, _AHEAD, self.jump)
         words = []
         for line in lines:
             here = f.gep(line, offset)
             if left is None:
-                prefetch(f, f.gep(here, i64(_AHEAD)), locality=2)
+                prefetch(f, f.gep(here, ahead), locality=2)
             words.append(self._words(here, left))
-        x = f.gep(self.x, f.mul(k, i64(self.spec.rows * self.size)))
-        numbers = [number for word in transpose(f, words) for number in self._widen(word)]
-        for at, number in enumerate(numbers):
+        x = f.gep(self.x, f.mul(k, i64(self.spec.rows * self.held * self.size // self.step)))
+        turned = transpose(f, words)
+        if not self.pairs:
+            turned = [number for word in turned for number in self._widen(word)]
+        for at, number in enumerate(turned):
             new = []
             for r, total in enumerate(sums):
-                place = f.gep(x, i64((r * self.step + at) * self.size))
-                left_number = f.splat(f.load(place, self.b.acc, self.size), self.lanes)
-                new.append(multiply_add(f, left_number, number, total, self.tile.fused))
-            if left is not None:
+                place = f.gep(x, i64((r * self.held + at) * self.size))
+                new.append(self._multiply(place, number, total))
+            if left is not None and not self.pairs:  # of pairs the rest is zeros
                 some = f.splat(f.icmp("sgt", left, i64(at)), self.lanes)
                 new = [f.select(some, n, s) for n, s in zip(new, sums, strict=True)]
             sums = new
         return sums
+
+    def _multiply(self, place: Value, number: Value, total: Value) -> Value:
+        """``total`` and the products of the element of A at ``place`` with a row of columns."""
+        f = self.f
+        x = f.splat(f.load(place, "i32" if self.pairs else self.b.acc, self.size), self.lanes)
+        if self.pairs:
+            return dot_pairs(f, x, number, total)
+        return multiply_add(f, x, number, total, self.tile.fused)
 
     def _words(self, here: Value, left: Value | None) -> Value:
         """A vector along k; the halves of 32 bits in pairs."""

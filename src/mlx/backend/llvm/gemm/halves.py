@@ -21,6 +21,10 @@ class Halves(Element):
 
     right: bool = False
 
+    @property
+    def name(self) -> str:
+        return f"{self.dtype}_{self.accumulate}_{'right' if self.right else 'left'}"
+
     def along(
         self, f: Function, address: Value, k_stride: Value, lanes: int, left: Value | None,
         unit: bool,

@@ -9,6 +9,7 @@ that the chain of FMAs goes on from what C holds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.dots import dot_runs
@@ -151,14 +152,19 @@ class _Micro:
 
 
 def micro_kernel(module: Module, tile: Tile, a_format: str, rows: int, vectors: int) -> str:
-    """Write the micro-kernel into the module if it is not there; returns its name."""
-    name = f"micro_{tile.name}_{a_format}_{rows}x{vectors}"
-    if not module.has(name):
-        source = "ptr noalias readonly"
-        params = [source, "i64", source, "i64", "i64", "ptr noalias", "i64", "i1"]
-        if tile.amx:
-            amx.emit_micro(module, name, params, rows, vectors, tile.b_row)
-            return name
+    """Have the module know the micro-kernel; returns its name."""
+    name = f"micro_{tile.identity}_{a_format}_{rows}x{vectors}"
+    source = "ptr noalias readonly"
+    params = [source, "i64", source, "i64", "i64", "ptr noalias", "i64", "i1"]
+    if not tile.amx:
+        write = partial(_write, tile, a_format, rows, vectors)
+        module.routine(name, params, write)
+    elif not module.has(name):
+        dot = tile.dots.form if tile.dots else "tdpbf16ps"
         f = module.function(name, params, internal=True)
-        _Micro(f, tile, a_format, rows, vectors).emit()
+        amx.emit_micro(f, dot, rows, vectors, tile.b_row)
     return name
+
+
+def _write(tile: Tile, a_format: str, rows: int, vectors: int, f: Function) -> None:
+    _Micro(f, tile, a_format, rows, vectors).emit()

@@ -7,10 +7,11 @@ products land in parts of a tile that nobody stores.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 
 from mlx.backend.llvm.gemm.dots import sum_row
-from mlx.backend.llvm.gemm.elements import Element, prefetch, transpose
+from mlx.backend.llvm.gemm.elements import Element, bytes_ahead, prefetch, transpose
 from mlx.backend.llvm.gemm.tile import COLUMN, GENERAL, UNIT_ROW, Tile
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, const, i64, vector
@@ -25,23 +26,17 @@ def pack_a(module: Module, tile: Tile, element: Element, layout: str) -> str:
 
     ``stride`` is the bytes between rows; returns the function's name.
     """
-    name = f"pack_a_{tile.name}_{element.dtype}_{layout}"
-    if not module.has(name):
-        f = module.function(
-            name,
-            ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias"],
-            internal=True,
-        )
-        if layout != UNIT_ROW:
-            _a_rows(f, tile, element, layout)
-        elif tile.a_format(layout) == COLUMN:
-            _a_columns(f, tile, element)
-        else:
-            _a_turned(f, tile, element)
+    name = f"pack_a_{tile.identity}_{element.name}_{layout}"
+    params = ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias"]
+    write = partial(_a_rows, tile, element, layout)
+    if layout == UNIT_ROW:
+        is_copied = tile.a_format(layout) == COLUMN
+        write = partial(_a_columns if is_copied else _a_turned, tile, element)
+    module.routine(name, params, write)
     return name
 
 
-def _a_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
+def _a_rows(tile: Tile, element: Element, layout: str, f: Function) -> None:
     """Copy row by row to a constant pitch."""
     source, stride, k_stride, rows, depth, target = f.params
     lanes, size, step = tile.lanes, tile.itemsize, element.step
@@ -80,7 +75,7 @@ def _correct(f: Function, tile: Tile) -> None:
     f.end_loop(row, [f.gep(start, i64(tile.row_pitch * tile.itemsize))])
 
 
-def _a_columns(f: Function, tile: Tile, element: Element) -> None:
+def _a_columns(tile: Tile, element: Element, f: Function) -> None:
     """Copy runs of ``tile.rows`` neighbouring rows, k by k, into every panel.
 
     Whole vectors are stored: what is too much is overwritten by the next k.
@@ -110,7 +105,7 @@ def _a_columns(f: Function, tile: Tile, element: Element) -> None:
     f.ret()
 
 
-def _a_turned(f: Function, tile: Tile, element: Element) -> None:
+def _a_turned(tile: Tile, element: Element, f: Function) -> None:
     """A^T lies row-major, A is packed row by row: square blocks are turned in registers."""
     source, stride, k_stride, rows, depth, target = f.params
     lanes, size, step = tile.lanes, tile.itemsize, element.step
@@ -147,14 +142,10 @@ def pack_b(module: Module, tile: Tile, element: Element, layout: str) -> str:
     """``void pack(ptr source, i64 stride, i64 k_stride, i64 cols, i64 depth, ptr target,
     i64 panel)``; ``stride`` is the bytes between columns, ``panel`` those between panels.
     """
-    name = f"pack_b_{tile.name}_{element.dtype}_{layout}"
-    if not module.has(name):
-        f = module.function(
-            name,
-            ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias", "i64"],
-            internal=True,
-        )
-        (_b_transposed if layout == UNIT_ROW else _b_rows)(f, tile, element, layout)
+    name = f"pack_b_{tile.identity}_{element.name}_{layout}"
+    params = ["ptr noalias readonly", "i64", "i64", "i64", "i64", "ptr noalias", "i64"]
+    write = _b_transposed if layout == UNIT_ROW else _b_rows
+    module.routine(name, params, partial(write, tile, element, layout))
     return name
 
 
@@ -163,7 +154,7 @@ def whole_or_part(f: Function, whole: Value, emit: Callable[[bool], None]) -> No
     f.where(whole, lambda: emit(True), lambda: emit(False))
 
 
-def _b_rows(f: Function, tile: Tile, element: Element, layout: str) -> None:
+def _b_rows(tile: Tile, element: Element, layout: str, f: Function) -> None:
     source, stride, k_stride, cols, depth, target, pitch = f.params
     lanes, size = tile.lanes, tile.itemsize
     k = f.loop(i64(0), depth, i64(element.step), [source, target])
@@ -209,7 +200,7 @@ def _clear_behind(f: Function, tile: Tile, element: Element, end: Value) -> None
     f.end_loop(row, [f.gep(target, i64(tile.b_row))])
 
 
-def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> None:
+def _b_transposed(tile: Tile, element: Element, layout: str, f: Function) -> None:
     """B^T lies row-major: square blocks are turned in registers."""
     source, stride, k_stride, cols, depth, target, pitch = f.params
     lanes, size, step = tile.lanes, tile.itemsize, element.step
@@ -226,8 +217,10 @@ def _b_transposed(f: Function, tile: Tile, element: Element, layout: str) -> Non
     offset = f.mul(k.index, i64(element.size))
 
     addresses = [f.gep(c, offset) for c in columns]
+    length, jump = f.mul(depth, i64(element.size)), f.mul(stride, i64(lanes))
+    ahead = bytes_ahead(f, offset, length, _AHEAD_BYTES, jump)
     for address in addresses:
-        prefetch(f, f.gep(address, i64(_AHEAD_BYTES)), locality=2)
+        prefetch(f, f.gep(address, ahead), locality=2)
     runs = _load_columns(f, tile, element, addresses, k_stride, left)
     row = f.gep(to, f.mul(f.op("udiv", k.index, i64(step)), i64(tile.b_row)))
     for plane in range(tile.b_planes):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 from mlx.backend.llvm.abi import Command, Pointer
 from mlx.backend.llvm.gemm import prepack
 from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
+from mlx.backend.llvm.gemm.chunks import chunk_of, plan_chunks
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.few import is_few, plan_few
 from mlx.backend.llvm.gemm.operand import Product, batch_table, round_up
@@ -25,6 +27,9 @@ _FEW_TILES = 8  # in a block: with so few it need not be whole tiles
 _PACK_COLS = 256  # of a task that packs, at most
 _STRIP = 4 << 20  # bytes of B that are packed at once
 _SMALL = 1 << 17  # bytes of an operand that stays in the second-level cache
+_DEEP = 128  # k from which on storing a result counts for little
+_TALL = 8  # times as many rows as columns
+_COPIED, _TURNED = 2, 6  # multiply-adds in the time of packing an element, or turning it as well
 _NEAR = 1 << 22  # and of one that is likely to be in some cache
 
 
@@ -34,13 +39,44 @@ def plan_gemm(p: Product) -> list[Command]:
         return []
     if p.m == 1 or p.n == 1:
         return plan_vector(p)
+    if chunk := chunk_of(p):
+        return plan_chunks(p, chunk, _plan_matrices)
+    return _plan_matrices(p)
+
+
+def _plan_matrices(p: Product) -> list[Command]:
+    """As ``plan_gemm``, where each element is one chain over k."""
     if is_small(p) and not (p.b.layout == UNIT_ROW and is_few(p)):
         return plan_small(p)
     if is_few(p):
         return plan_few(p)
     if hasattr(p.epilogue, "swapped") and is_few(p.swapped()):
         return plan_few(p.swapped())
-    return BlockedProblem(p).commands()
+    return BlockedProblem(p.swapped() if _is_better_swapped(p) else p).commands()
+
+
+def _is_better_swapped(p: Product) -> bool:
+    """Whether the columns are so few that they fill tiles better as rows do.
+
+    Counted in rows of k multiply-adds: those of tiles that are partly empty, and what it takes to
+    pack (and to turn) an operand.
+    """
+    m, n = p.m, p.n
+    if not p.accumulate.startswith("float") or p.k < _DEEP or not hasattr(p.epilogue, "swapped"):
+        return False
+    tile = tile_of_product(p.a.dtype, p.b.dtype, p.accumulate)
+    if tile.amx or n < tile.cols // 2 or n > 3 * tile.cols // 2 or m < _TALL * n:
+        return False
+    usual = m * _filled(n, range(tile.lanes, tile.cols + 1, tile.lanes)) + _COPIED * m
+    heights = [rows for rows, vectors in tile.variants if vectors == tile.vectors]
+    packing = _COPIED if p.a.layout == UNIT_ROW else _TURNED
+    return 8 * usual > 9 * m * (_filled(n, heights) + packing)
+
+
+def _filled(size: int, steps: Sequence[int]) -> int:
+    """What tiles of these sizes, of which the last is the whole one, cover of ``size``."""
+    whole, rest = divmod(size, steps[-1])
+    return whole * steps[-1] + next((s for s in steps if 0 < rest <= s), 0)
 
 
 def _blocks(

@@ -66,6 +66,11 @@ class Tile:
         return "_".join([self.accumulate, *[mark for mark, is_so in marks.items() if is_so], *runs])
 
     @property
+    def identity(self) -> str:
+        """Names all that packing and the micro-kernels depend on."""
+        return f"{self.name}_{self.lanes}_{self.rows}x{self.vectors}x{self.depth}"
+
+    @property
     def step(self) -> int:
         """Elements of the operands along k that make one of a panel."""
         return self.dots.together if self.dots else 2 if self.pairs else 1
@@ -169,11 +174,15 @@ def tile_of_product(
     tile = tile_for(accumulate, target)
     dtypes = {a_dtype, b_dtype}
     if accumulate == "int32":
-        return replace(tile, dots=dots_of(a_dtype, b_dtype, target))
+        dots = dots_of(a_dtype, b_dtype, target)
+        return replace(_on_tiles(tile, 512) if dots and dots.tiles else tile, dots=dots)
     if accumulate != "float32" or not target.avx512:
         return tile
     if target.has("amx-bf16") and dtypes in ({"bfloat16"}, {"float16"}):
         exact = dtypes == {"bfloat16"}
-        form = replace(tile, rows=2 * amx.SIDE, vectors=2, depth=512 if exact else 256, amx=True)
-        return replace(form, pairs=exact, halves=not exact)
+        return replace(_on_tiles(tile, 512 if exact else 256), pairs=exact, halves=not exact)
     return replace(tile, pairs=has_pairs(target) and dtypes == {"bfloat16"})
+
+
+def _on_tiles(tile: Tile, depth: int) -> Tile:
+    return replace(tile, rows=2 * amx.SIDE, vectors=2, depth=depth, amx=True)

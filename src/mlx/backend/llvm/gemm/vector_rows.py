@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mlx.backend.llvm.gemm.elements import Element, first_lanes, prefetch
+from mlx.backend.llvm.gemm.elements import Element, bytes_ahead, first_lanes, prefetch
 from mlx.backend.llvm.gemm.tile import UNIT_COL
 from mlx.backend.llvm.gemm.vector_form import CHUNK, Form
 from mlx.backend.llvm.values import Value, const, i64, lanes_of
@@ -53,11 +53,14 @@ class Rows(Form):
         xs = [self._load_x(k, v, count) for v, count in enumerate(counts)]
         masks = [None if c is None else first_lanes(f, c, self.lanes) for c in counts]
         out: list[Value] = []
+        place, jump = f.mul(k, self.w_k), f.mul(self.w_out, i64(len(matrices)))
+        ahead = bytes_ahead(f, place, f.mul(self.depth, self.w_k), _AHEAD, jump)
         for matrix in matrices:
-            here = f.gep(matrix, f.mul(k, self.w_k))
+            here = f.gep(matrix, place)
             if self.spec.w_layout == UNIT_COL and left is None:
+                following = f.gep(here, ahead)
                 for line in range(0, self.order * self.w.size, 64):
-                    prefetch(f, f.gep(here, i64(line + _AHEAD)), locality=2)
+                    prefetch(f, f.gep(following, i64(line)), locality=2)
             for x, w, mask in zip(xs, self._load_ws(here, left), masks, strict=True):
                 old = sums[len(out) : len(out) + self.planes]
                 new = self.multiply(x, w, old)

@@ -17,17 +17,20 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import along
-from mlx.backend.llvm.lapack import factorizations, solvers, spectra
+from mlx.backend.llvm.lapack import factorizations, lanes, solvers, spectra
 from mlx.backend.llvm.lapack.addresses import routine, thread_count
 from mlx.backend.llvm.lapack.frame import BeginSpec, EndSpec, LapackSpec
+from mlx.backend.llvm.lapack.lane_frame import LANES
 from mlx.backend.llvm.lapack.routine import Routine
 from mlx.base.dtype import dtype_named
 from mlx.compiler.sizes import least, most
 
 TASK = 100_000
 """Operations of a task."""
-THREADED = 500_000_000
-"""Operations of a matrix from which OpenBLAS's threads help."""
+THREADED = 4_000_000_000
+"""Operations of a matrix from which OpenBLAS's threads help; below they cost what they save, and
+much more where another program holds a core."""
+_SCALARS = {"float32": "float", "float64": "double"}
 LARGEST = (1 << 31) - 1
 """What LAPACK can count to."""
 _ROUTINES: dict[str, Callable[[Any, int], Routine]] = {
@@ -65,11 +68,26 @@ def plan_lapack(
     """Commands of a routine of LAPACK."""
     x, operands = inputs[0], [*inputs, *outputs]
     *lead, m, n = x.shape
-    count = prod(lead)
     if all(0 in o.shape for o in outputs):
         return []
     k = least(m, n) if primitive.name in ("SVD", "SingularValues") else inputs[-1].shape[-1]
-    chosen, dtype = _ROUTINES[primitive.name](primitive, k), dtype_named(x.dtype)
+    chosen, sizes = _ROUTINES[primitive.name](primitive, k), (prod(lead), m, n, k)
+    if lanes.serves(primitive.name, _SCALARS.get(x.dtype, ""), *sizes):
+        return _lanes(primitive, chosen, operands, sizes, scratch, workers)
+    return _each(primitive, chosen, operands, sizes, scratch, workers)
+
+
+def _each(
+    primitive: Any,
+    chosen: Routine,
+    operands: Sequence[Operand],
+    sizes: tuple[int, int, int, int],
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    """Matrices one by one."""
+    (count, m, n, k), lead = sizes, len(operands[0].shape) - 2
+    dtype = dtype_named(operands[0].dtype)
     work = chosen.work(m, n, k)
     spread = count >= workers or work < THREADED
     each = -(-count // most(1, least(least(count, 16 * workers), count * work // TASK)))
@@ -77,11 +95,7 @@ def plan_lapack(
     noted = scratch(16)
     ends = [*noted.consts, *thread_count(), 1 if spread else workers]
     nbytes, numbers = chosen.sizes(m, n, k, dtype)
-    if any(number > LARGEST for number in (m, n, k, *numbers)):
-        raise ValueError(
-            f"[linalg] LAPACK counts in 32 bits: {primitive.name} of matrices of {m} x {n} needs "
-            f"a workspace of {max(map(int, numbers), default=0)} numbers, and can have {LARGEST}."
-        )
+    _check_counts(primitive, (m, n, k, *numbers), numbers)
     offsets, total = [], 0
     for size in nbytes:
         offsets.append(total)
@@ -89,20 +103,71 @@ def plan_lapack(
     consts = [count, each, m, n, k, *noted.consts, *scratch(total * workers).consts, total]
     consts += [routine(chosen.spelled(name, dtype)) for name in chosen.calls]
     consts += [*offsets, *numbers]
-    views = [_rows(o, len(lead)) for o in operands]
-    batch = along(len(lead), [rows for rows, _ in views])
+    views = [_rows(o, lead) for o in operands]
+    batch = along(lead, [rows for rows, _ in views])
     consts += [*(column for _, column in views), *batch.consts]
     units = tuple(
         bool(column == dtype_named(o.dtype).size)
         for o, (_, column) in zip(operands, views, strict=True)
     )
-    spec = LapackSpec(chosen, x.dtype, batch.depth, units)
-    moved = sum(prod(o.shape) * dtype_named(o.dtype).size for o in operands)
+    spec = LapackSpec(chosen, dtype.name, batch.depth, units)
+    return _between(
+        primitive, chosen, Command(spec, consts, -(-count // each)), operands, sizes, ends
+    )
+
+
+def _check_counts(primitive: Any, counts: Sequence[int], numbers: Sequence[int]) -> None:
+    if any(number > LARGEST for number in counts):
+        raise ValueError(
+            f"[linalg] LAPACK counts in 32 bits: {primitive.name} of matrices of {counts[0]} x "
+            f"{counts[1]} needs a workspace of {max(map(int, numbers), default=0)} numbers, and "
+            f"can have {LARGEST}."
+        )
+
+
+def _between(
+    primitive: Any,
+    chosen: Routine,
+    command: Command,
+    operands: Sequence[Operand],
+    sizes: tuple[int, int, int, int],
+    ends: list[int],
+) -> list[Command]:
+    """A command with what comes before and after it."""
+    count, *shape = sizes
+    command.label, command.flops = primitive.name, count * chosen.work(*shape)
+    command.bytes = sum(prod(o.shape) * dtype_named(o.dtype).size for o in operands)
     return [
         Command(BeginSpec(), ends, 1),
-        Command(spec, consts, -(-count // each), primitive.name, moved, count * work),
+        command,
         Command(EndSpec(), [*ends, _code(chosen)], 1),
     ]
+
+
+def _lanes(
+    primitive: Any,
+    chosen: Routine,
+    operands: Sequence[Operand],
+    sizes: tuple[int, int, int, int],
+    scratch: Callable[[int], Pointer],
+    workers: int,
+) -> list[Command]:
+    """A matrix in each lane."""
+    count, m, n, k = sizes
+    scalar, lead = _SCALARS[operands[0].dtype], len(operands[0].shape) - 2
+    groups, work = -(-count // LANES), chosen.work(m, n, k) + n * n
+    wanted = most(1, least(least(groups, 16 * workers), count * work // TASK))
+    each = -(-groups // wanted)
+    noted, nbytes = scratch(16), lanes.scratch_bytes(scalar, m, n, k)
+    consts = [count, each, m, n, k, *noted.consts, *scratch(nbytes * workers).consts, nbytes]
+    views = [_rows(o, lead) for o in operands]
+    batch = along(lead, [rows for rows, _ in views])
+    for view, (_, column) in zip(batch.views, views, strict=True):
+        consts += [view.step, column]
+    consts += batch.consts
+    spec = lanes.LanesSpec(primitive.name, scalar, batch.depth, len(operands))
+    command = Command(spec, consts, -(-groups // each))
+    return _between(primitive, chosen, command, operands, sizes, [*noted.consts, 0, 0, 1])
 
 
 def _rows(operand: Operand, lead: int) -> tuple[Operand, int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.along import RowCode
-from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.lapack.moves import Matrix, Mover
 from mlx.backend.llvm.lapack.small import LANES, SMALL
 from mlx.backend.llvm.values import Value, const, i64
@@ -103,7 +103,7 @@ class Frame:
         """A region as a column-major matrix."""
         size = self.dtype.size
         column = self.f.mul(rows, i64(size))
-        return Matrix(self.regions[region], i64(size), column, False)
+        return Matrix(self.regions[region], i64(size), column, False, True)
 
     def integer(self, number: Value) -> Value:
         """The address of an integer as LAPACK takes it."""
@@ -150,11 +150,15 @@ class Frame:
 
     def note(self, info: Value) -> None:
         """Note a failure unless ``info`` is 0; the first matrix of all tasks is remembered."""
-        f = self.f
-        worst = f.select(f.icmp("slt", info, i64(0)), i64(0), info)
-        mark = f.add(f.op("shl", self.matrix, i64(31)), worst)
-        mark = f.select(f.icmp("eq", info, i64(0)), i64(FINE), mark)
-        f.do(f"%{f.label('old')} = atomicrmw umin ptr {self.noted.ref}, i64 {mark.ref} monotonic")
+        noted_failure(self.f, self.noted, self.matrix, info)
+
+
+def noted_failure(f: Function, noted: Value, matrix: Value, info: Value) -> None:
+    """Note a matrix's failure unless ``info`` is 0; the first one stays."""
+    worst = f.select(f.icmp("slt", info, i64(0)), i64(0), info)
+    mark = f.add(f.op("shl", matrix, i64(31)), worst)
+    mark = f.select(f.icmp("eq", info, i64(0)), i64(FINE), mark)
+    f.do(f"%{f.label('old')} = atomicrmw umin ptr {noted.ref}, i64 {mark.ref} monotonic")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.staging import transposed
 from mlx.backend.llvm.values import Value, bits_of, const, i64, vector
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
@@ -15,12 +16,14 @@ TILE = 16
 
 @dataclass(frozen=True)
 class Matrix:
-    """Where a matrix lies: strides in bytes; ``unit`` says that a row's elements are neighbours."""
+    """Where a matrix lies: strides in bytes; ``unit`` says that a row's elements are neighbours,
+    ``turned`` that a column's are."""
 
     start: Value
     row: Value
     column: Value
     unit: bool
+    turned: bool = False
 
 
 def exchange(f: Function, a: Value, b: Value, count: Value, step: Value, element: str) -> None:
@@ -57,6 +60,12 @@ class Mover:
         was copied holds an infinity or NaN."""
         if source.unit and target.unit and not conjugate:
             return self._rows(source, target, shape, triangle)
+        if self.parts == 1 and not triangle:
+            if source.unit and target.turned:
+                return self._turned(source.start, source.row, target.start, target.column, shape)
+            if source.turned and target.unit:
+                lines = source.start, source.column, target.start, target.row
+                return self._turned(*lines, shape[::-1])
         return self._tiles(source, target, shape, triangle, conjugate)
 
     def _rows(
@@ -90,11 +99,46 @@ class Mover:
         x = f.masked_load(here, type, mask, self.bytes, const(type, 0))
         f.masked_store(x, f.gep(write, inner.index, self.scalar), mask, self.bytes)
         (seen,) = f.end_loop(inner, [self._seen(inner.values[0], x)])
-        (seen,) = f.end_loop(loop, [seen])
+        return self._total(f.end_loop(loop, [seen])[0])
+
+    def _total(self, seen: Value) -> Value:
         total = self.zero
         for lane in range(LANES):
-            total = f.add(total, f.extract(seen, lane))
+            total = self.f.add(total, self.f.extract(seen, lane))
         return total
+
+    def _turned(
+        self, source: Value, line: Value, target: Value, other: Value, shape: tuple[Value, Value]
+    ) -> Value:
+        """Lines of the source become what lies across the target's, a square tile at a time."""
+        f, (m, n) = self.f, shape
+        type = vector(LANES, self.scalar)
+        tiles = f.loop(i64(0), m, i64(LANES), [const(type, 0)])
+        columns = f.loop(i64(0), n, i64(LANES), tiles.values)
+        i, j, (seen,) = tiles.index, columns.index, columns.values
+        down, along = (memory.below(f, f.sub(a, b), LANES) for a, b in ((m, i), (n, j)))
+        rows = []
+        for place, mask in self._lines(source, line, (i, m), j, along):
+            rows.append(f.masked_load(place, type, mask, self.bytes, const(type, 0)))
+            seen = self._seen(seen, rows[-1])
+        places = self._lines(target, other, (j, n), i, down)
+        for (place, mask), row in zip(places, transposed(f, rows), strict=True):
+            f.masked_store(row, place, mask, self.bytes)
+        (seen,) = f.end_loop(columns, [seen])
+        return self._total(f.end_loop(tiles, [seen])[0])
+
+    def _lines(
+        self, base: Value, line: Value, first: tuple[Value, Value], at: Value, mask: Value
+    ) -> list[tuple[Value, Value]]:
+        """Where a tile's lines begin, and which of their elements there are."""
+        f, (start, stop) = self.f, first
+        found = []
+        for number in range(LANES):
+            i = f.add(start, i64(number))
+            there = f.splat(f.icmp("slt", i, stop), LANES)
+            place = f.gep(f.gep(base, f.mul(i, line)), f.mul(at, i64(self.bytes)))
+            found.append((place, f.op("and", mask, there)))
+        return found
 
     def _tiles(
         self,

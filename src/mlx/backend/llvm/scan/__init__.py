@@ -122,11 +122,12 @@ def _rows(
     totals = scratch(rows * chunks * columns * acc.size)
     before = scratch(rows * -(-chunks // SUPER) * columns * acc.size)
     commands = []
-    for first in range(0, chunks, SUPER):
-        count = min(SUPER, chunks - first)
-        consts = [rows, 1, size, first, count, chunks, stride, *view.consts]
+    for first in range(-SUPER, chunks, SUPER):
+        count = min(SUPER, chunks - first) if first >= 0 else 0
+        following = max(0, min(SUPER, chunks - first - SUPER))
+        consts = [rows, following, size, max(first, 0), count, chunks, stride, *view.consts]
         consts += [*totals.consts, *before.consts]
-        commands += [Command(spec(mode), consts, rows * count) for mode in (TOTALS, PART)]
+        commands.append(Command(spec(PART), consts, 2 * rows * max(count, following)))
     return commands
 
 

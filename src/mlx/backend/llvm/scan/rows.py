@@ -14,13 +14,13 @@ from mlx.backend.llvm.along import RowCode
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.scan.blocks import Block, BlockScan
-from mlx.backend.llvm.scan.common import TOTALS, WHOLE, ScanSpec
+from mlx.backend.llvm.scan.common import WHOLE, ScanSpec
 from mlx.backend.llvm.values import Value, const, element_of, i64, lane_consts, vector
 from mlx.base.frozen import dataclass
 from mlx.compiler.nest import CHUNK
 
-SUPER = 16
-"""Chunks between two passes over them: they stay in the cache from the first to the second."""
+SUPER = 8
+"""Chunks of a command: they stay in the cache from the finding of their totals to the scan."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class RowScanSpec(ScanSpec):
     """Along the last axis, or beside ``columns`` columns that lie side by side.
 
     Consts: rows, rows a task, size, first chunk, chunks of this command, all chunks, the first
-    operand's stride along columns; x and result along the axis; base and offset of totals [row,
-    chunk, column] and, for each command of mode ``part``, of what came before its first chunk
-    [row, command, column].
+    operand's stride along columns; x and result along the axis.  In mode ``part`` a command scans
+    its chunks, and beside that, so that reading and writing share the way to memory, finds the
+    totals of those behind them (as many as ``rows a task`` says): base and offset of totals [row,
+    chunk, column], and of what came before the first chunk of each command [row, command, column].
     """
 
     stream: bool = False
@@ -65,24 +66,45 @@ class RowScan(BlockScan):
             f.end_loop(loop)
             f.ret()
             return
+        pairs = f.max(count, each)
+        row = f.op("udiv", k.task, f.add(pairs, pairs))
+        rest = f.sub(k.task, f.mul(row, f.add(pairs, pairs)))
+        number, pointers = f.op("lshr", rest, i64(1)), self.code.row(row)
         slot = 7 + self.code.count
-        totals = k.pointer(slot)
-        row = f.op("udiv", k.task, count)
-        number = f.sub(k.task, f.mul(row, count))
-        chunk = f.add(first, number)
-        at = f.mul(row, chunks)
-        k0 = f.mul(chunk, i64(CHUNK))
-        k1 = f.min(f.add(k0, i64(CHUNK)), self.size)
-        pointers = self.code.row(row)
-        if spec.mode == TOTALS:
-            total = self._chunk(pointers, k0, k1, None)
-            self._store_total(total, self._place(totals, f.add(at, chunk)))
-        else:
-            before = k.pointer(slot + 2)
-            offset = self._offset(self._place(totals, at), before, row, chunk)
-            total = self.combined(offset, self._chunk(pointers, k0, k1, offset))
-            self._leave(total, before, row, number)
+        totals = self._place(k.pointer(slot), f.mul(row, chunks))
+        before = k.pointer(slot + 2)
+        odd = f.icmp("ne", f.op("and", rest, i64(1)), i64(0))
+        f.where(
+            odd,
+            lambda: f.where(
+                f.icmp("slt", number, each),
+                lambda: self._total(pointers, totals, f.add(f.add(first, count), number)),
+            ),
+            lambda: f.where(
+                f.icmp("slt", number, count),
+                lambda: self._part(pointers, totals, before, row, number),
+            ),
+        )
         f.ret()
+
+    def _ends(self, chunk: Value) -> tuple[Value, Value]:
+        f = self.f
+        k0 = f.mul(chunk, i64(CHUNK))
+        return k0, f.min(f.add(k0, i64(CHUNK)), self.size)
+
+    def _total(self, pointers: Sequence[Value], totals: Value, chunk: Value) -> None:
+        """Leave the total of a chunk."""
+        total = self._chunk(pointers, *self._ends(chunk), None, stored=False)
+        self._store_total(total, self._place(totals, chunk))
+
+    def _part(
+        self, pointers: Sequence[Value], totals: Value, before: Value, row: Value, number: Value
+    ) -> None:
+        """Scan a chunk of this command behind all that came before it."""
+        chunk = self.f.add(self.k.const(3), number)
+        offset = self._offset(totals, before, row, chunk)
+        total = self.combined(offset, self._chunk(pointers, *self._ends(chunk), offset))
+        self._leave(total, before, row, number)
 
     def _place(self, base: Value, index: Value) -> Value:
         return self.f.gep(base, self.f.mul(index, i64(self.acc.size * self.width)))
@@ -162,19 +184,25 @@ class RowScan(BlockScan):
         f.end_loop(loop, self.parts(total))
 
     def _chunk(
-        self, pointers: Sequence[Value], k0: Value, k1: Value, offset: Block | None
+        self,
+        pointers: Sequence[Value],
+        k0: Value,
+        k1: Value,
+        offset: Block | None,
+        stored: bool = True,
     ) -> Block:
-        """Scan elements k0 to k1 (counted in the scan's direction); the chunk's total."""
+        """Scan elements k0 to k1 (counted in the scan's direction), and store them unless only
+        the total is wanted; the chunk's total."""
         f, lanes = self.f, self.e.lanes
         whole = f.add(k0, f.op("and", f.sub(k1, k0), i64(-lanes)))
         carry = self.nothing
-        if self.spec.mode == TOTALS and self.spec.units[0] and self.width == 1:
+        if not stored and self.spec.units[0] and self.width == 1:
             k0, carry = self._squares(pointers[0], k0, k1)
         for begin, end in ((k0, whole), (whole, k1)):
             loop = f.loop(begin, end, i64(lanes), self.parts(carry))
             left = f.sub(k1, loop.index) if begin is whole else None
             carry = self.block(loop.values)
-            total = self._block(pointers, loop.index, left, carry, offset)
+            total = self._block(pointers, loop.index, left, carry, offset, stored)
             following = self.combined(carry, total)
             carry = self.block(f.end_loop(loop, self.parts(following)))
         return carry
@@ -236,6 +264,7 @@ class RowScan(BlockScan):
         left: Value | None,
         carry: Block,
         offset: Block | None,
+        stored: bool,
     ) -> Block:
         """Scan one block, store it unless only totals are wanted; its totals, repeated."""
         f, e, c = self.f, self.e, self.width
@@ -249,7 +278,7 @@ class RowScan(BlockScan):
             local = self.combined(self.shifted(local, c * step), local)
             step *= 2
         last, first = (local[0], 0) if self.reverse else (local[-1], e.lanes - c)
-        if self.spec.mode != TOTALS:
+        if stored:
             y = local if self.spec.primitive.inclusive else self.shifted(local, c)
             y = self.combined(carry, y)
             if offset is not None:

@@ -8,14 +8,17 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.along import Along, along, split_rows
-from mlx.backend.llvm.sorting import network, select
+from mlx.backend.llvm.sorting import network, select, split, words
 from mlx.backend.llvm.sorting import rows as row_sort
 from mlx.backend.llvm.sorting.large import FLAGS, CountSpec, LookSpec, MoveSpec, PlaceSpec, SignSpec
 from mlx.backend.llvm.sorting.network import NetworkSpec
 from mlx.backend.llvm.sorting.records import Record
 from mlx.backend.llvm.sorting.rows import RowSortSpec
 from mlx.backend.llvm.sorting.select import MERGE, PART, WHOLE, SelectSpec
+from mlx.backend.llvm.sorting.split import BucketSpec, DealSpec, SampleSpec, TallySpec
+from mlx.backend.llvm.sorting.words import WordSortSpec
 from mlx.base.dtype import dtype_named
+from mlx.compiler.sizes import least, most
 
 LARGE = 1 << 16
 """Elements from which a row may be divided among tasks."""
@@ -36,23 +39,36 @@ def plan_sort(
     view = along(primitive.axis, [x, out])
     if not view.rows or not view.size:
         return []
+    part = primitive.places if primitive.name == "SortPart" else None
+    if part and part[1] - part[0] == view.size:
+        part = None
     dtype = dtype_named(x.dtype)
     output = "gather" if dtype.is_complex else "value"
     record = Record(dtype, "index" if primitive.name == "ArgSort" else output)
     if view.size >= LARGE and view.rows < 2 * workers and workers > 1:
-        return _large(record, view, scratch, workers)
+        if words.word_of(record):
+            return _split(record, view, scratch, workers, part)
+        if part is None:
+            return _large(record, view, scratch, workers)
     if view.size <= network.LONGEST and view.rows > 1:
-        return _network(record, view, scratch, workers)
-    return _rows(record, view, scratch, workers)
+        return _network(record, view, scratch, workers, part)
+    return _rows(record, view, scratch, workers, part)
 
 
-def _network(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
+def _network(
+    record: Record, view: Along, scratch: Any, workers: int, part: tuple[int, int] | None
+) -> list[Command]:
     rows, n = view.rows, view.size
     groups = -(-rows // network.LANES)
     each = split_rows(groups, n * network.LANES, workers)
-    pairs = network.exchanges(int(n))
+    begin, end = part or (0, n)
+    pairs = (
+        network.wanted_exchanges(int(n), int(begin), int(end))
+        if part
+        else network.exchanges(int(n))
+    )
     nbytes = network.scratch_bytes(record, n)
-    consts = [rows, each, n, len(pairs) // 2, *view.consts]
+    consts = [rows, each, n, len(pairs) // 2, begin, end, *view.consts]
     consts += [*scratch(nbytes * workers).consts, nbytes, *pairs]
     x, out = view.views
     layouts = (
@@ -62,14 +78,20 @@ def _network(record: Record, view: Along, scratch: Any, workers: int) -> list[Co
     return [Command(NetworkSpec(record, view.depth, layouts), consts, -(-groups // each))]
 
 
-def _rows(record: Record, view: Along, scratch: Any, workers: int) -> list[Command]:
+def _rows(
+    record: Record, view: Along, scratch: Any, workers: int, part: tuple[int, int] | None
+) -> list[Command]:
     each = split_rows(view.rows, view.size, workers, 2048)
+    unit = _unit(record, view)
+    spec: Any = RowSortSpec(record, view.depth, unit)
     nbytes = row_sort.scratch_bytes(record, view.size)
-    area = scratch(nbytes * workers)
-    consts = [view.rows, each, view.size, *view.consts, *area.consts, nbytes]
-    return [
-        Command(RowSortSpec(record, view.depth, _unit(record, view)), consts, -(-view.rows // each))
-    ]
+    if words.word_of(record):
+        spec = WordSortSpec(record, view.depth, unit)
+        held = part is None and words.in_place(record, unit)
+        nbytes = words.scratch_bytes(record, view.size, held)
+    consts = [view.rows, each, view.size, *(part or (0, view.size)), *view.consts]
+    consts += [*scratch(nbytes * workers).consts, nbytes]
+    return [Command(spec, consts, -(-view.rows // each))]
 
 
 def _unit(record: Record, view: Along) -> bool:
@@ -107,10 +129,46 @@ def _large(record: Record, view: Along, scratch: Any, workers: int) -> list[Comm
             Command(MoveSpec(*shape), consts, rows * chunks),
         ]
         first, second = second, first
-    if record.loses_sign:
-        consts = [n, chunks, *view.consts, *flags.consts]
-        commands.append(Command(SignSpec(record, view.depth), consts, rows))
-    return commands
+    return commands + _signs(record, view, chunks, flags, (0, n))
+
+
+def _split(
+    record: Record, view: Along, scratch: Any, workers: int, part: tuple[int, int] | None
+) -> list[Command]:
+    rows, n, unit = view.rows, view.size, _unit(record, view)
+    buckets = most(4, least(2 * workers, 32))
+    chunks = -(-4 * workers // rows)
+    chunk = -(-n // chunks // 64) * 64
+    chunks = -(-n // chunk)
+    counts, flags = scratch(rows * chunks * buckets * 8), scratch(rows * chunks * FLAGS)
+    bounds = scratch(rows * buckets * record.size)
+    held = part is None and words.in_place(record, unit)
+    area = scratch(0 if held else rows * n * record.size)
+    nbytes = split.sample_bytes(record, buckets)
+    places = part or (0, n)
+    consts = [n, chunk, chunks, *places, *view.consts, *counts.consts, *flags.consts]
+    consts += [*bounds.consts, *area.consts, *scratch(nbytes * workers).consts, nbytes]
+    shape = (record, view.depth, unit, buckets)
+    look = [n, chunk, chunks, *view.consts, *flags.consts]
+    sums = [chunks * buckets, chunks, *counts.consts, *flags.consts]
+    commands = [
+        Command(LookSpec(record, view.depth, unit), look, rows * chunks),
+        Command(SampleSpec(*shape), consts, rows),
+        Command(TallySpec(*shape), consts, rows * chunks),
+        Command(PlaceSpec(), sums, rows),
+        Command(DealSpec(*shape), consts, rows * chunks),
+        Command(BucketSpec(*shape), consts, rows * buckets),
+    ]
+    return commands + _signs(record, view, chunks, flags, places)
+
+
+def _signs(
+    record: Record, view: Along, chunks: int, flags: Pointer, places: tuple[int, int]
+) -> list[Command]:
+    if not record.loses_sign:
+        return []
+    consts = [view.size, chunks, *places, *view.consts, *flags.consts]
+    return [Command(SignSpec(record, view.depth), consts, view.rows)]
 
 
 def _reused(record: Record, view: Along) -> Pointer | None:

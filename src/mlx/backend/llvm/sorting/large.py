@@ -1,4 +1,4 @@
-"""A long row sorted by many tasks: every pass of the radix sort in parallel.
+"""A long row of keys that vectors don't sort: every pass of the radix sort in parallel.
 
 A first look finds rows that are sorted already, which are copied.  A pass counts the digits of
 each chunk, turns the counts of all chunks into places (digit by digit, and chunk by chunk within
@@ -24,14 +24,14 @@ in which keys differ from the row's first."""
 UNSORTED, NEGATIVE_ZERO, DIFFERENT = range(3)
 
 
-def _flag(f: Function, flags: Value, number: Value, which: int) -> Value:
+def flag(f: Function, flags: Value, number: Value, which: int) -> Value:
     return f.gep(f.gep(flags, f.mul(number, i64(FLAGS))), i64(8 * which))
 
 
-def _any_flag(f: Function, flags: Value, chunks: Value, which: int) -> Value:
+def any_flag(f: Function, flags: Value, chunks: Value, which: int) -> Value:
     """A flag of all chunks of a row together."""
     loop = f.loop(i64(0), chunks, i64(1), [i64(0)])
-    one = f.load(_flag(f, flags, loop.index, which), "i64", 8)
+    one = f.load(flag(f, flags, loop.index, which), "i64", 8)
     return f.end_loop(loop, [f.op("or", loop.values[0], one)])[0]
 
 
@@ -60,7 +60,7 @@ class LookSpec:
         source, _ = code.row(row)
         good = Ordered(f, self.record, code.steps, self.unit).holds(source, start, stop)
         bad = f.cast("zext", f.op("xor", good, const("i1", 1)), "i64")
-        f.store(bad, _flag(f, flags, k.task, UNSORTED), 8)
+        f.store(bad, flag(f, flags, k.task, UNSORTED), 8)
         f.ret()
 
 
@@ -105,7 +105,7 @@ class _Pass:
         begin = f.mul(f.mul(self.row, self.n), i64(self.record.size))
         self.flags = f.gep(flags, f.mul(f.mul(self.row, self.chunks), i64(FLAGS)))
         self.source, self.target = self.code.row(self.row)
-        self.unsorted = f.icmp("ne", _any_flag(f, self.flags, self.chunks, UNSORTED), i64(0))
+        self.unsorted = f.icmp("ne", any_flag(f, self.flags, self.chunks, UNSORTED), i64(0))
         self.needed, swapped = self.unsorted, const("i1", 0)
         if not spec.first:
             skipped, swapped = self._skipped()
@@ -118,7 +118,7 @@ class _Pass:
     def _skipped(self) -> tuple[Value, Value]:
         """Whether this pass is left out, and whether an odd number of earlier ones were."""
         f, bits = self.f, self.spec.bits
-        different = _any_flag(f, self.flags, self.chunks, DIFFERENT)
+        different = any_flag(f, self.flags, self.chunks, DIFFERENT)
         alike = i64(0)
         for number in range(1, -(-self.record.key_bits // bits) - 1):
             digit = f.op("and", f.op("lshr", different, i64(number * bits)), i64((1 << bits) - 1))
@@ -175,7 +175,7 @@ class CountSpec(_PassSpec):
         if self.first:
             for value, which in ((seen, NEGATIVE_ZERO), (different, DIFFERENT)):
                 wide = value if value.type == "i64" else f.cast("zext", value, "i64")
-                f.store(wide, _flag(f, p.flags, p.chunk, which), 8)
+                f.store(wide, flag(f, p.flags, p.chunk, which), 8)
         each, here, there = p.each_bucket()
         f.store(f.load(here, "i64", 8), there, 8)
         f.end_loop(each)  # type: ignore[arg-type]
@@ -223,7 +223,7 @@ class PlaceSpec:
         f, entries, chunks = k.f, k.const(0), k.const(1)
         base = f.gep(k.pointer(2), f.mul(k.task, entries), "i64")
         flags = f.gep(k.pointer(4), f.mul(f.mul(k.task, chunks), i64(FLAGS)))
-        sorted_ = f.icmp("eq", _any_flag(f, flags, chunks, UNSORTED), i64(0))
+        sorted_ = f.icmp("eq", any_flag(f, flags, chunks, UNSORTED), i64(0))
         loop = f.loop(i64(0), f.select(sorted_, i64(0), entries), i64(1), [i64(0)])
         place = f.gep(base, loop.index, "i64")
         here = f.load(place, "i64", 8)
@@ -234,8 +234,8 @@ class PlaceSpec:
 
 @dataclass(frozen=True)
 class SignSpec:
-    """Restores a row's negative zeros where any chunk saw one.  Consts: size, chunks; x and
-    result along the axis; base and offset of the flags."""
+    """Restores a row's negative zeros where any chunk saw one.  Consts: size, chunks, first and
+    last place wanted; x and result along the axis; base and offset of the flags."""
 
     record: Record
     depth: int
@@ -247,11 +247,11 @@ class SignSpec:
     def emit(self, module: Module, name: str) -> None:
         k = Kernel(module, name)
         f = k.f
-        n, chunks = k.const(0), k.const(1)
-        code = RowCode(k, 2, self.depth, 2)
-        flags = f.gep(k.pointer(2 + code.count), f.mul(f.mul(k.task, chunks), i64(FLAGS)))
+        n, chunks, first, last = (k.const(i) for i in range(4))
+        code = RowCode(k, 4, self.depth, 2)
+        flags = f.gep(k.pointer(4 + code.count), f.mul(f.mul(k.task, chunks), i64(FLAGS)))
         source, target = code.row(k.task)
-        bad, seen = (_any_flag(f, flags, chunks, which) for which in (UNSORTED, NEGATIVE_ZERO))
+        bad, seen = (any_flag(f, flags, chunks, which) for which in (UNSORTED, NEGATIVE_ZERO))
         wanted = f.op("and", f.icmp("ne", bad, i64(0)), f.icmp("ne", seen, i64(0)))
-        restore_where(f, wanted, self.record, n, code.steps, source, target)
+        restore_where(f, wanted, self.record, n, code.steps, source, target, (first, last))
         f.ret()

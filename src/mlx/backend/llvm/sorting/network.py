@@ -43,9 +43,19 @@ def exchanges(n: int) -> tuple[int, ...]:
     return tuple(pairs)
 
 
+def wanted_exchanges(n: int, begin: int, end: int) -> tuple[int, ...]:
+    """Those exchanges on which elements begin to end of the sorted row depend."""
+    pairs, wanted, kept = exchanges(n), set(range(begin, end)), []
+    for i, j in zip(pairs[-2::-2], pairs[::-2], strict=True):
+        if i in wanted or j in wanted:
+            wanted |= {i, j}
+            kept += [j, i]
+    return tuple(kept[::-1])
+
+
 def scratch_bytes(record: Record, n: int) -> int:
-    """Of one worker."""
-    return -(-n // LANES) * LANES * LANES * record.size
+    """Of one worker; a tile that begins anywhere in the row may be read."""
+    return (-(-n // LANES) + 1) * LANES * LANES * record.size
 
 
 ALONG, ACROSS, APART = "along", "across", "apart"
@@ -65,8 +75,8 @@ def layout(view: View, n: int, size: int) -> str:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """Consts: rows, groups of rows a task, size, exchanges; x and result along the axis; base,
-    offset and bytes a worker of scratch; then the exchanges."""
+    """Consts: rows, groups of rows a task, size, exchanges, first and last place wanted; x and
+    result along the axis; base, offset and bytes a worker of scratch; then the exchanges."""
 
     record: Record
     depth: int
@@ -93,8 +103,9 @@ class _Network:
     def emit(self) -> None:
         k, f = self.k, self.f
         rows, each, self.n, count = (k.const(i) for i in range(4))
-        code = RowCode(k, 4, self.spec.depth, 2)
-        slot = 4 + code.count
+        self.part = k.const(4), k.const(5)
+        code = RowCode(k, 6, self.spec.depth, 2)
+        slot = 6 + code.count
         self.area = f.gep(k.pointer(slot), f.mul(k.worker, k.const(slot + 2)))
         self.step, self.out_step = code.steps
         places = [f.alloca("ptr", LANES) for _ in range(2)]
@@ -210,11 +221,13 @@ class _Network:
         f, size = self.f, self.record.result_size
         along = self.spec.layouts[1] == ALONG
         each = LANES if along else 1
-        loop = f.loop(i64(0), self.n, i64(each))
+        first, last = self.part
+        loop = f.loop(first, last, i64(each))
         if along:
             self._write_tile(loop.index)
         else:
-            result, offset = self._result(loop.index), f.mul(loop.index, self.out_step)
+            result = self._result(loop.index)
+            offset = f.mul(f.sub(loop.index, first), self.out_step)
             if self.spec.layouts[1] == APART:
                 pointers = memory.moved_each(f, self._pointers(1), offset)
                 self._scatter(result, pointers, self.there)
@@ -227,8 +240,9 @@ class _Network:
         """As many columns as lanes; what lies behind the last row is that row again."""
         f, size = self.f, self.record.result_size
         columns = [self._result(f.add(first, i64(c))) for c in range(LANES)]
-        mask = memory.below(f, f.sub(self.n, first), LANES)
-        offset = f.mul(first, i64(size))
+        begin, end = self.part
+        mask = memory.below(f, f.sub(end, first), LANES)
+        offset = f.mul(f.sub(first, begin), i64(size))
         for lane, row in enumerate(transposed(f, columns)):
             f.masked_store(row, f.gep(self._pointer(1, lane), offset), mask, min(size, 4))
 
@@ -266,5 +280,5 @@ class _Network:
         source, target = (f.load(f.gep(p, loop.index, "ptr"), "ptr", 8) for p in places)
         seen = f.extract(signs, loop.index)
         steps = (self.step, self.out_step)
-        restore_where(f, seen, self.record, self.n, steps, source, target)
+        restore_where(f, seen, self.record, self.n, steps, source, target, self.part)
         f.end_loop(loop)

@@ -155,9 +155,16 @@ class Record:
         return f.icmp("eq", bits, const(bits.type, -(1 << (self.key_bits - 1))))
 
     def restore_zeros(
-        self, f: Function, n: Value, source: Value, step: Value, target: Value, target_step: Value
+        self,
+        f: Function,
+        n: Value,
+        source: Value,
+        step: Value,
+        target: Value,
+        target_step: Value,
+        part: tuple[Value, Value],
     ) -> None:
-        """Give a sorted row's zeros their signs in the order of the source."""
+        """Give the zeros of a sorted row's part their signs in the order of the source."""
         sign = const(self.word, -(1 << (self.key_bits - 1)))
         infinity = const(self.word, _INFINITY[self.dtype.name])
 
@@ -177,12 +184,10 @@ class Record:
             f.icmp("eq", bits, const(self.word, 0)),
             f.icmp("eq", flipped, const(self.word, 0)),
         )
-        put, done = f.label("zero"), f.label("nonzero")
-        f.branch_if(either, put, done)
-        f.start(put)
-        f.store(bits, f.gep(target, f.mul(loop.values[0], target_step)), self.dtype.size)
-        f.branch(done)
-        f.start(done)
+        place, (first, last) = loop.values[0], part
+        inside = f.op("and", f.icmp("sge", place, first), f.icmp("slt", place, last))
+        there = f.gep(target, f.mul(f.sub(place, first), target_step))
+        f.where(f.op("and", either, inside), lambda: f.store(bits, there, self.dtype.size))
         f.end_loop(loop, [f.add(loop.values[0], f.cast("zext", either, "i64"))])
 
 
@@ -206,6 +211,8 @@ def restore_where(
     steps: Sequence[Value],
     source: Value,
     target: Value,
+    part: tuple[Value, Value] | None = None,
 ) -> None:
-    """Restore the signs of a row's zeros under a condition."""
-    f.where(seen, lambda: record.restore_zeros(f, n, source, steps[0], target, steps[1]))
+    """Restore the signs of a row's zeros under a condition; of a part's, which the target has."""
+    part = part or (i64(0), n)
+    f.where(seen, lambda: record.restore_zeros(f, n, source, steps[0], target, steps[1], part))

@@ -24,8 +24,8 @@ def scratch_bytes(record: Record, n: int) -> int:
 
 @dataclass(frozen=True)
 class RowSortSpec:
-    """Consts: rows, rows a task, size; x and result along the axis; base, offset and bytes a
-    worker of scratch."""
+    """Consts: rows, rows a task, size, first and last place wanted; x and result along the axis;
+    base, offset and bytes a worker of scratch."""
 
     record: Record
     depth: int
@@ -50,8 +50,9 @@ class _RowSort:
     def emit(self) -> None:
         k, f = self.k, self.f
         rows, each, self.n = (k.const(i) for i in range(3))
-        code = RowCode(k, 3, self.spec.depth, 2)
-        slot = 3 + code.count
+        self.part = k.const(3), k.const(4)
+        code = RowCode(k, 5, self.spec.depth, 2)
+        slot = 5 + code.count
         self.tables = f.gep(k.pointer(slot), f.mul(k.worker, k.const(slot + 2)))
         first = f.gep(self.tables, i64(self.digits * COUNTS))
         row_bytes = f.op("and", f.add(f.mul(self.n, i64(self.record.size)), i64(63)), i64(-64))
@@ -66,13 +67,14 @@ class _RowSort:
             signs = self._fill(source, first)
             self._write(self._sort(first, second), source, target)
             if self.record.loses_sign:
-                restore_where(f, signs, self.record, self.n, code.steps, source, target)
+                steps = code.steps
+                restore_where(f, signs, self.record, self.n, steps, source, target, self.part)
 
-        f.where(
-            ordered.holds(source, i64(0), self.n),
-            lambda: ordered.write(source, target, i64(0), self.n),
-            sort,
-        )
+        def copy() -> None:
+            begin, end = self.part
+            ordered.write(source, f.gep(target, f.mul(begin, f.neg(self.out_step))), begin, end)
+
+        f.where(ordered.holds(source, i64(0), self.n), copy, sort)
         f.end_loop(loop)
         f.ret()
 
@@ -123,9 +125,10 @@ class _RowSort:
 
     def _write(self, records: Value, source: Value, target: Value) -> None:
         f, record = self.f, self.record
-        loop = f.loop(i64(0), self.n, i64(1))
+        first, last = self.part
+        loop = f.loop(first, last, i64(1))
         one = f.load(record_at(f, record, records, loop.index), record.type, 1)
-        place = f.gep(target, f.mul(loop.index, self.out_step))
+        place = f.gep(target, f.mul(f.sub(loop.index, first), self.out_step))
         record.store(f, one, source, self.step, place)
         f.end_loop(loop)
 
