@@ -25,6 +25,9 @@ more = {
     "many positions": ((9, 24, 25, 3), (33, 3, 3, 3), {"padding": 1}),
     "many lines": ((6, 40, 41, 24), (24, 3, 3, 1), {"padding": 1, "groups": 24}),
     "small groups": ((2, 20, 21, 36), (36, 3, 3, 4), {"padding": 2, "groups": 9, "stride": 2}),
+    "sums over lines": ((3, 24, 25, 5), (48, 3, 5, 5), {"padding": 2, "stride": (1, 2)}),
+    "long lines": ((1, 1500, 6), (16, 4, 3), {"padding": 3, "kernel_dilation": 2, "groups": 2}),
+    "blocks": ((2, 5, 6, 40), (5, 4, 4, 40), {"padding": 3, "input_dilation": 4}),
     "deep": ((2, 9, 9, 450), (40, 3, 3, 450), {"padding": 1}),
 }
 CASES.update(more)
@@ -87,6 +90,50 @@ def test_gradient_of_weights_is_one_chain_over_positions() -> None:
     _, (got,) = mx.vjp(lambda w: mx.conv2d(mx.array(x), w, padding=1), [zero], [mx.array(y)])
     want = chain(y.reshape(-1, 10).T, patches(x, 3, 1).reshape(-1, 72))
     np.testing.assert_array_equal(np.array(got).reshape(10, -1), want)
+
+
+@pytest.mark.parametrize("channels,outputs", [(1, 32), (3, 64), (16, 24), (5, 16)])
+def test_sums_over_lines_are_chains_over_the_positions_of_a_chunk(
+    channels: int, outputs: int
+) -> None:
+    """Five chunks of whole lines, which are added in turn."""
+    x, y = normal(0, 2, 20, 32, channels), normal(1, 2, 20, 32, outputs)
+    zero = mx.zeros((outputs, 3, 3, channels))
+    _, (got,) = mx.vjp(lambda w: mx.conv2d(mx.array(x), w, padding=1), [zero], [mx.array(y)])
+    left, right = y.reshape(-1, outputs).T, patches(x, 3, 1).reshape(1280, -1)
+    parts = [slice(start, start + 8 * 32) for start in range(0, 1280, 8 * 32)]
+    want, *others = [chain(left[:, part], right[part]) for part in parts]
+    for other in others:
+        want = want + other
+    np.testing.assert_array_equal(np.array(got).reshape(outputs, -1), want)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 3, 5])
+@pytest.mark.parametrize("outputs", [1, 3, 40])
+def test_blocks_that_do_not_overlap(outputs: int, padding: int) -> None:
+    """The transpose of a convolution whose stride is its kernel, beside zeros written out."""
+    x, w = mx.array(normal(0, 2, 5, 6, 8)), mx.array(normal(1, outputs, 5, 4, 8))
+    options = {"padding": (padding, 2), "input_dilation": (5, 4)}
+    spread = mx.zeros((2, 21, 21, 8))
+    spread[:, ::5, ::4] = x
+    want = mx.conv_general(mx.contiguous(spread), w, padding=(padding, 2))
+    np.testing.assert_allclose(mx.conv_general(x, w, **options), want, rtol=1e-5, atol=1e-5)
+
+
+def test_a_patch_embedding_has_a_gradient_of_one_product() -> None:
+    w = mx.array(normal(0, 24, 16, 16, 3))
+
+    def gradient(cotangent: mx.array) -> mx.array:
+        made = partial(mx.conv2d, stride=16)
+        return mx.vjp(lambda x: made(x, w), [mx.zeros((1, 35, 33, 3))], [cotangent])[1][0]
+
+    cotangent = mx.array(normal(1, 1, 2, 2, 24))
+    found = gradient(cotangent)
+    blocks = np.einsum("nyxo,oijc->nyixjc", np.array(cotangent), np.array(w))
+    want = np.zeros((1, 35, 33, 3), np.float32)
+    want[:, :32, :32] = blocks.reshape(1, 32, 32, 3)
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4)
+    assert str(mx.explain(gradient, cotangent)).count("gemm") <= 4
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8, 33, 450])

@@ -194,3 +194,10 @@ def test_windows_larger_than_the_input_have_no_place():
     assert nn.MaxPool2d(4)(mx.ones((1, 3, 3, 2))).shape == (1, 0, 0, 2)
     assert nn.AvgPool1d(4)(mx.ones((1, 3, 2))).shape == (1, 0, 2)
     assert nn.MaxPool2d((2, 5))(mx.ones((1, 4, 3, 2))).shape == (1, 2, 0, 2)
+
+
+@pytest.mark.parametrize("groups,together", [(8, True), (8, False), (64, True)])
+def test_a_group_norm_writes_nothing_of_its_input_s_size(groups: int, together: bool) -> None:
+    layer = nn.GroupNorm(groups, 64, pytorch_compatible=together)
+    lines = str(mx.explain(layer, mx.random.normal((4, 32, 32, 64)))).splitlines()
+    assert float(lines[-1].split("ms, ")[1].split()[0]) < 0.1, lines

@@ -29,7 +29,7 @@ from mlx.compiler.nest import (
 )
 from mlx.compiler.orient import oriented
 from mlx.compiler.runs import is_gathered_again
-from mlx.compiler.uses import Chain, Unresolvable, Use, seen_as
+from mlx.compiler.uses import Chain, Unresolvable, Use, culprit, seen_as
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full
 from mlx.primitives.elementwise import Elementwise
@@ -195,9 +195,9 @@ class ExpressionBuilder:
         found = self._operands.get(key)
         if found is None:
             found = self._operands[key] = len(self.operands)
-            culprit = chain[-1] if chain else written
+            blamed = culprit(chain) if chain else written
             small = min(chain, key=lambda view: view.size, default=None)
-            self.operands.append(Operand(buffer, layout, dtype, culprit, small))
+            self.operands.append(Operand(buffer, layout, dtype, blamed, small))
         return found
 
     def _over_root(
@@ -212,8 +212,8 @@ class ExpressionBuilder:
         """The operand to which a stored node is written."""
         place = self.place(node)
         layout = self._over_root(place.layout, (), row)
-        culprit = None if place.layout.is_contiguous() else node
-        self.operands.append(Operand(place.buffer, layout, node.dtype, culprit))
+        blamed = None if place.layout.is_contiguous() else node
+        self.operands.append(Operand(place.buffer, layout, node.dtype, blamed))
         return len(self.operands) - 1
 
 

@@ -27,7 +27,7 @@ from mlx.compiler.steps import (
 )
 from mlx.compiler.tiny import tiny_product
 from mlx.compiler.updates import Overwritten, check_uses, is_whole, takeovers
-from mlx.compiler.uses import Unresolvable, Use, is_view, push, seen_as, solid_views
+from mlx.compiler.uses import Unresolvable, Use, culprit, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
 from mlx.primitives.elementwise import Add
 from mlx.primitives.layout import Layout, contiguous
@@ -381,9 +381,9 @@ class _Planner:
             self._need_memory(use.node)
             place = self.place(use.node)
             layout = seen_as(place.layout, use.chain, (size,))
-            culprit = use.chain[-1] if use.chain else use.node
+            blamed = culprit(use.chain) if use.chain else use.node
             values.append(Load(len(operands), use.node.dtype))
-            operands.append(Operand(place.buffer, layout, use.node.dtype, culprit))
+            operands.append(Operand(place.buffer, layout, use.node.dtype, blamed))
         if adds:
             values += [Load(len(operands), node.dtype), Apply(Add(), (1, 0), node.dtype)]
             operands.append(operands[0])

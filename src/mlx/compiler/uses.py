@@ -8,6 +8,7 @@ from math import prod
 
 from mlx.graph.node import Node, Shape
 from mlx.primitives.layout import Layout, contiguous
+from mlx.primitives.reductions import Broadcast
 
 Chain = tuple[Node, ...]
 
@@ -99,6 +100,15 @@ def push(layout: Layout, chain: Chain) -> Layout:
     return layout
 
 
+def culprit(chain: Chain) -> Node:
+    """The view to write out where strides can't say a chain: what a last broadcast repeats, unless
+    there is no other."""
+    kept = len(chain)
+    while kept > 1 and isinstance(chain[kept - 1].primitive, Broadcast):
+        kept -= 1
+    return chain[kept - 1]
+
+
 def seen_as(layout: Layout, chain: Chain, root: Shape, of: Node | None = None) -> Layout:
     """A layout (of a node) through views, arranged over the axes of a kernel's root shape."""
     layout = push(layout, chain)
@@ -106,7 +116,7 @@ def seen_as(layout: Layout, chain: Chain, root: Shape, of: Node | None = None) -
         return layout
     found = layout.reshape(root)
     if found is None:
-        blamed = chain[-1] if chain else of
+        blamed = culprit(chain) if chain else of
         assert blamed is not None
         raise Unresolvable(blamed)
     return found

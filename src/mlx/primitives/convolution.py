@@ -15,12 +15,14 @@ from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full, full
-from mlx.primitives.contraction import Contraction
+from mlx.primitives.contraction import Contraction, MatMul
 from mlx.primitives.reductions import Broadcast
 from mlx.primitives.views import Embed, Slice, reshape, transpose
 
-_MOST_PHASES = 64
+_MOST_PHASES = 1024
 """Products of spreads up to which zeros between elements are skipped, not written out."""
+_FEW_OUTPUTS, _FEW_PHASES = 32, 16
+"""Of one phase, and phases: products of their own up to so many of so many outputs or more."""
 
 Numbers = tuple[int, ...]
 
@@ -232,9 +234,57 @@ def convolution(
     spread: Numbers, groups: int,
 ) -> Node:  # fmt: skip
     """A Convolution; elements that are spread far are written out with their zeros."""
+    if _are_blocks(w, strides, low, dilation, spread, groups):
+        return _blocks(x, w, low, high)
     if prod(spread) > _MOST_PHASES:
         x, spread = spaced(x, spread), (1,) * len(spread)
     return Convolution(strides, low, high, dilation, spread, groups)(x, w)
+
+
+def _are_blocks(
+    w: Node, strides: Numbers, low: Numbers, dilation: Numbers, spread: Numbers, groups: int
+) -> bool:
+    """Whether every element becomes a block of the result, and phases would be poor products."""
+    kernel = w.shape[1:-1]
+    fits = groups == 1 == max(strides) and kernel == spread and min(low) >= 0
+    few = w.shape[0] < _FEW_OUTPUTS or prod(spread) > _FEW_PHASES
+    return fits and few and max(spread) > 1 and max(dilation) == 1
+
+
+def _blocks(x: Node, w: Node, low: Numbers, high: Numbers) -> Node:
+    """One product of all phases; what lies outside the blocks is cut off, or zero."""
+    outputs, *kernel, channels = w.shape
+    batch, *places, _ = x.shape
+    n = len(kernel)
+    turned = Slice((0, *(k - 1 for k in kernel), 0), (1, *(-1,) * n, 1), w.shape)(w)
+    matrix = transpose(turned, (n + 1, *range(1, n + 1), 0))
+    matrix = reshape(matrix, (1, channels, prod(kernel) * outputs))
+    rows = reshape(x, (1, batch * prod(places), channels))
+    made = reshape(MatMul()(rows, matrix), (batch, *places, *kernel, outputs))
+    order = [axis for i in range(1, n + 1) for axis in (i, n + i)]
+    made = transpose(made, (0, *order, 2 * n + 1))
+    whole = tuple(p * k for p, k in zip(places, kernel, strict=True))
+    out = reshape(made, (batch, *whole, outputs))
+    starts = tuple(k - 1 - before for k, before in zip(kernel, low, strict=True))
+    sizes = tuple(
+        wide(p, k) + before + after - k + 1
+        for p, k, before, after in zip(places, kernel, low, high, strict=True)
+    )
+    return _window(out, starts, sizes)
+
+
+def _window(x: Node, starts: Numbers, sizes: Numbers) -> Node:
+    """Positions from ``starts`` on; those outside x are zero."""
+    pairs = list(zip(starts, sizes, x.shape[1:-1], strict=True))
+    first = tuple(max(a, 0) for a, _, _ in pairs)
+    inside = tuple(max(min(a + size, n) - max(a, 0), 0) for a, size, n in pairs)
+    if inside != x.shape[1:-1]:
+        ones = (1,) * x.ndim
+        x = Slice((0, *first, 0), ones, (x.shape[0], *inside, x.shape[-1]))(x)
+    if inside != sizes:
+        before = tuple(max(-a, 0) for a in starts)
+        x = Embed((0, *before, 0), (1,) * x.ndim, (x.shape[0], *sizes, x.shape[-1]))(x)
+    return x
 
 
 def exchanged(w: Node, groups: int) -> Node:

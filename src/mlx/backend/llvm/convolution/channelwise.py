@@ -210,6 +210,33 @@ class Channelwise:
             at = self.f.gep(self.buffer, i64(t * self.lanes * self.size))
             self.f.store(value, at, self.size)
 
+    wide: Value
+    pitch: Value
+    element_bytes: Value
+    """Of positions that are copied: their elements, bytes, and those of an element."""
+
+    def clear_run(self, to: Value, length: Value) -> None:
+        f = self.f
+        loop = f.loop(i64(0), length, i64(self.lanes))
+        f.store(const(self.type, 0), f.gep(to, f.mul(loop.index, self.element_bytes)), self.size)
+        f.end_loop(loop)
+
+    def copy_positions(self, source: Value, target: Value, positions: Value) -> None:
+        """Positions with their channels: as one run where these lie together."""
+        f, size = self.f, self.element.size
+        together = f.icmp("eq", self.strides[2], f.mul(self.wide, i64(size)))
+        length = f.select(together, f.mul(self.wide, positions), self.wide)
+        positions = f.select(together, f.min(positions, i64(1)), positions)
+        loop = f.loop(i64(0), positions, i64(1), [source, target])
+        here, to = loop.values
+        run = f.loop(i64(0), length, i64(self.lanes))
+        left = f.sub(length, run.index)
+        from_ = f.gep(here, f.mul(run.index, i64(size)))
+        (value,) = self.element.load_run(f, from_, self.lanes, left)
+        f.store(value, f.gep(to, f.mul(run.index, self.element_bytes)), self.size)
+        f.end_loop(run)
+        f.end_loop(loop, [f.gep(here, self.strides[2]), f.gep(to, self.pitch)])
+
     def _offset(self, axis: int, tap: Value) -> Value:
         """Bytes from a position to what a tap sees, along an axis."""
         f, (first, delta, _) = self.f, self.numbers["zyx"[axis]]

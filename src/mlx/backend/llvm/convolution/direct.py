@@ -14,7 +14,7 @@ from mlx.backend.llvm.convolution.channelwise import SLOTS, Channelwise, Channel
 from mlx.backend.llvm.convolution.direct_tile import TileOfPositions
 from mlx.backend.llvm.gemm.elements import llvm_type
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.values import Value, const, i64, vector
+from mlx.backend.llvm.values import Value, i64, vector
 
 DIRECT_SLOTS = (
     *SLOTS, "channels", "x_group", "w_panel", "w_group", "n_blocks", "blocks",
@@ -196,11 +196,11 @@ class _Direct(Channelwise):
         z = f.loop(z0, z1, i64(1), [here, self.scratch])
         y = f.loop(y0, y1, i64(1), z.values)
         source, target = y.values
-        self._clear(target, f.mul(low, self.wide))
+        self.clear_run(target, f.mul(low, self.wide))
         inside = f.gep(target, f.mul(low, self.pitch))
-        self._copy(f.gep(source, f.mul(low, self.strides[2])), inside, f.sub(high, low))
+        self.copy_positions(f.gep(source, f.mul(low, self.strides[2])), inside, f.sub(high, low))
         behind = f.gep(target, f.mul(high, self.pitch))
-        self._clear(behind, f.mul(f.sub(seen, high), self.wide))
+        self.clear_run(behind, f.mul(f.sub(seen, high), self.wide))
         below = f.gep(source, f.mul(self.numbers["y"][1], self.strides[1]))
         _, target = f.end_loop(y, [below, f.gep(target, line_bytes)])
         f.end_loop(z, [f.gep(z.values[0], f.mul(self.numbers["z"][1], self.strides[0])), target])
@@ -208,28 +208,6 @@ class _Direct(Channelwise):
         head = f.mul(self.slot("channels"), self.element_bytes)
         self._call(tile, self.scratch, f.mul(self.steps[2], self.pitch),
                    f.mul(delta, self.pitch), line_bytes, plane, head, x)  # fmt: skip
-
-    def _clear(self, to: Value, length: Value) -> None:
-        f = self.f
-        loop = f.loop(i64(0), length, i64(self.lanes))
-        f.store(const(self.type, 0), f.gep(to, f.mul(loop.index, self.element_bytes)), self.size)
-        f.end_loop(loop)
-
-    def _copy(self, source: Value, target: Value, positions: Value) -> None:
-        """Positions with their channels: as one run where these lie together."""
-        f, size = self.f, self.element.size
-        together = f.icmp("eq", self.strides[2], f.mul(self.wide, i64(size)))
-        length = f.select(together, f.mul(self.wide, positions), self.wide)
-        positions = f.select(together, f.min(positions, i64(1)), positions)
-        loop = f.loop(i64(0), positions, i64(1), [source, target])
-        here, to = loop.values
-        run = f.loop(i64(0), length, i64(self.lanes))
-        left = f.sub(length, run.index)
-        from_ = f.gep(here, f.mul(run.index, i64(size)))
-        (value,) = self.element.load_run(f, from_, self.lanes, left)
-        f.store(value, f.gep(to, f.mul(run.index, self.element_bytes)), self.size)
-        f.end_loop(run)
-        f.end_loop(loop, [f.gep(here, self.strides[2]), f.gep(to, self.pitch)])
 
     def _target(self, row: Value, count: Value, rows: int) -> Value:
         """Whether a tile writes its sums where they shall lie: all there are, and plain ones.

@@ -30,6 +30,7 @@ from mlx.backend.llvm.convolution.patches import (
 )
 from mlx.backend.llvm.convolution.plan_channelwise import plan_channelwise
 from mlx.backend.llvm.convolution.plan_direct import is_direct, plan_direct
+from mlx.backend.llvm.convolution.plan_line_sums import plan_line_sums, sums_lines
 from mlx.backend.llvm.convolution.plan_sums import plan_sums
 from mlx.backend.llvm.convolution.rowmap import PhaseEpilogue
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes, step_of_weights
@@ -68,6 +69,8 @@ def plan_contraction(
         return plan_lanes(primitive, a, b, epilogue, accumulate, scratch, workers)
     if primitive.form == "convolution" and is_direct(primitive, a, b, shape[2], accumulate):
         return plan_direct(primitive, a, b, shape, epilogue, accumulate, scratch, workers)
+    if primitive.form == "correlation" and sums_lines(primitive, a, b, accumulate):
+        return plan_line_sums(primitive, a, b, epilogue, accumulate, scratch, workers)
     tile = tile_of_patches(a.dtype, accumulate)
     if primitive.form == "convolution" and a.shape[-1] == shape[0]:
         tile = tile_for(accumulate)  # one channel: pairs would be packed for next to no work
