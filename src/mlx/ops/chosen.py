@@ -17,6 +17,7 @@ from mlx.ops.products import product
 from mlx.ops.shape import narrow
 from mlx.primitives.base import iota
 from mlx.primitives.bitwise import BitwiseAnd
+from mlx.primitives.chosen import ChosenMatMul
 from mlx.primitives.elementwise import GreaterEqual, Less, cast, where
 from mlx.primitives.indexing import Gather
 from mlx.primitives.reductions import broadcast_axes
@@ -60,10 +61,26 @@ def gather_mm(
     x, y = _operands("gather_mm", wrap(first), wrap(second))
     left, right = batch_index("gather_mm", x, lhs_indices), batch_index("gather_mm", y, rhs_indices)
     shape = broadcast_shape(left.shape, right.shape)
-    pairs = ((x, left), (y, right))
-    out = product(*(chosen(z, fitted(i, shape, i.dtype)) for z, i in pairs))
+    x, right = chosen(x, fitted(left, shape, left.dtype)), fitted(right, shape, right.dtype)
+    out = _product_with_chosen(x, y, right)
     kept = (() if row else (out.shape[-2],)) + (() if column else (out.shape[-1],))
     return wrap(reshape(out, out.shape[:-2] + kept) if row or column else out)
+
+
+def _product_with_chosen(x: Node, y: Node, index: Node) -> Node:
+    """x[..., m, k] times the matrices of y at index[...]."""
+    if not x.size or not y.size or x.dtype is dt.bool_:
+        return product(x, chosen(y, index))
+    k, (rows, n) = x.shape[-1], (x.shape[-2], y.shape[-1])
+    matrices = reshape(y, (y.size // (k * n), k, n))
+    at = checked(index, matrices.shape[0])
+    out = ChosenMatMul()(reshape(x, (x.size // k, k)), matrices, at)
+    return reshape(out, (*index.shape, rows, n))
+
+
+def checked(index: Node, size: int) -> Node:
+    """Flat indices, counted from the front; one that is out of bounds is an IndexError."""
+    return Gather((0,))(iota((size,), 0, dt.int32), reshape(index, (index.size,)))
 
 
 def batch_index(name: str, x: Node, indices: array | None) -> Node:
