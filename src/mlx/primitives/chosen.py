@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
-from mlx.primitives.base import Primitive, iota
+from mlx.primitives.base import Primitive, iota, zeros_like
 from mlx.primitives.contraction import adjoint
-from mlx.primitives.elementwise import Conjugate
-from mlx.primitives.reductions import Broadcast
+from mlx.primitives.elementwise import Conjugate, cast
+from mlx.primitives.quantized import QuantizedMatMul
+from mlx.primitives.reductions import Broadcast, broadcast_axes
 from mlx.primitives.views import reshape, transpose
 
 
@@ -122,3 +125,49 @@ class ChosenOuter(Primitive):
 def conjugate(x: Node) -> Node:
     """As it is where real."""
     return Conjugate()(x) if x.dtype.is_complex else x
+
+
+@dataclass(frozen=True)
+class ChosenQuantizedMatMul(Primitive):
+    """As ChosenMatMul, with matrices quantized as those of ``of``: inputs are x, then what
+    stands for w[choices, ...], then the indices."""
+
+    family = "chosen"
+    of: QuantizedMatMul
+
+    def infer(self, x: Node, *rest: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
+        *parts, index = rest
+        fits("gather_qmm", x, index, parts[0])
+        one = broadcast_axes(x, (parts[0].shape[0], *x.shape), (1, 2))
+        (_, rows, n), dtype = self.of.infer(one, *parts)
+        return (rows, n), dtype
+
+    def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        x, *parts, index = node.inputs
+        (cotangent,) = cotangents
+        for_x = None
+        if wanted[0]:
+            other = replace(self.of, transposed=not self.of.transposed)
+            for_x = ChosenQuantizedMatMul(other)(cotangent, *parts, index)
+        for_parts: list[Node | None] = [None] * len(parts)
+        if len(parts) == 3 and (wanted[2] or wanted[3]):
+            wide = dt.float32 if x.dtype.size == 2 else x.dtype
+            pair = (cotangent, x) if self.of.transposed else (x, cotangent)
+            outer = ChosenOuter(parts[0].shape[0])(*(cast(p, wide) for p in pair), index)
+            for_parts = [None, *self.of.of_scales(outer, *parts)]
+        return [for_x, *for_parts, None]
+
+    def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        x, *parts, index = node.inputs
+        of_x, _, *of_parts, _ = tangents
+        found = [] if of_x is None else [self(of_x, *parts, index)]
+        if any(t is not None for t in of_parts):
+            pairs = zip(of_parts, parts[1:], strict=True)
+            moved = [zeros_like(p) if t is None else t for t, p in pairs]
+            found.append(self(x, parts[0], *moved, index))
+        return [found[0] + found[1] if len(found) == 2 else found[0] if found else None]
+
+    def vmap(self, size: int, x: Node, *rest: Node) -> Node:  # type: ignore[override]
+        *parts, index = rest
+        out = self(merged(x), *choices_of_all(size, index, *parts))
+        return reshape(out, (size, *x.shape[1:-1], out.shape[-1]))

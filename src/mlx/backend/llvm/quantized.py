@@ -30,9 +30,11 @@ from mlx.backend.llvm.gemm.elements import (
     prefetch,
 )
 from mlx.backend.llvm.gemm.operand import (
+    Epilogue,
     Matrix,
     StoreEpilogue,
     batch_table,
+    item_of,
     round_up,
 )
 from mlx.backend.llvm.gemm.pairs import dot_pairs, has_pairs
@@ -72,7 +74,7 @@ class ProductSpec:
     columns: int
     together: int
     pairs: bool
-    epilogue: StoreEpilogue
+    epilogue: Epilogue
 
     @property
     def key(self) -> str:
@@ -119,14 +121,16 @@ class _Product(Named):
         x = self.pointer("x")
         state = epilogue.begin(self.k, len(SLOTS))
         item, block = self.split(self.k.task, self.slot("blocks"))
-        self.origins = [f.gep(p, o) for p, o in zip(starts, self.batch(item, 3), strict=True)]
-        self.context = epilogue.batch(self.k, state, item)
+        matrix, self.row0, self.rows = item_of(self.k, epilogue, state, item, self.slot("rows"))
+        self.origins = [f.gep(p, o) for p, o in zip(starts, self.batch(matrix, 3), strict=True)]
+        self.context = epilogue.batch(self.k, state, matrix)
         panels = f.gep(x, f.mul(f.mul(item, self.slot("panels")), self.slot("panel")))
         first = f.mul(block, self.slot("block"))
         last = f.min(f.add(first, self.slot("block")), self.slot("outputs"))
         loop = f.loop(first, last, i64(spec.together))
         rows = [self._row(f.add(loop.index, i64(r)), last) for r in range(spec.together)]
-        inner = f.loop(i64(0), self.slot("panels"), i64(1))
+        filled = f.op("udiv", f.add(self.rows, i64(spec.columns - 1)), i64(spec.columns))
+        inner = f.loop(i64(0), filled, i64(1))
         sums = self._dot(rows, f.gep(panels, f.mul(inner.index, self.slot("panel"))))
         self._store(sums, f.mul(inner.index, i64(spec.columns)), loop.index, last)
         f.end_loop(inner)
@@ -299,9 +303,10 @@ class _Product(Named):
             for r, value in enumerate(values[1:], 1):
                 line = f.insert(line, f.extract(value, 0), r)
             at = f.add(row, i64(c))
-            exists = f.splat(f.icmp("slt", at, self.slot("rows")), 4)
+            exists = f.splat(f.icmp("slt", at, self.rows), 4)
             mask = f.op("and", there, exists) if columns > 1 else there
-            self.spec.epilogue.store(self.k, self.context, line, at, col, mask)
+            place = f.add(self.row0, f.min(at, f.sub(self.rows, i64(1))))
+            self.spec.epilogue.store(self.k, self.context, line, place, col, mask)
 
 
 def _every(f: Function, vectors: list[Value]) -> list[Value]:
@@ -325,7 +330,7 @@ def _bfloat16_bits(number: float) -> int:
     return struct.unpack("<I", struct.pack("<f", number))[0] >> 16
 
 
-def _few_rows(coding: Coding, dtype: str) -> int:
+def few_rows(coding: Coding, dtype: str) -> int:
     """Rows of x up to which codes are multiplied in registers, not packed first (measured)."""
     slow = coding.words > 1 or coding.mode == "mxfp8"
     return 8 if slow or (coding.bits == 8 and dtype == "bfloat16") else 16
@@ -363,8 +368,25 @@ def plan_quantized(
     epilogue, units = _storing(out), tuple(o.strides[-1] == 1 for o in (w, scales, biases))
     transposed, bits, group = primitive.transposed, primitive.bits, primitive.group
     coding = Coding(bits, group, scales.dtype, transposed, units[0], primitive.mode)
-    if not (transposed and m <= _few_rows(coding, x.dtype) and w.shape[-1]):
+    if not (transposed and m <= few_rows(coding, x.dtype) and w.shape[-1]):
         return [plan_blocks(coding, inputs, out, epilogue, scratch, workers)]
+    return plan_few_rows(coding, inputs, (*batch, m, n), epilogue, scratch, workers)
+
+
+def plan_few_rows(
+    coding: Coding,
+    inputs: list[Operand],
+    shape: tuple[int, ...],
+    epilogue: Epilogue,
+    scratch: Callable[[int], Pointer],
+    workers: int,
+    choices: int = 0,
+) -> list[Command]:
+    """Commands of a product of this shape; ``choices`` as in ``gemm.operand.Product``."""
+    x, w, scales, biases = inputs
+    *batch, m, n = shape
+    items, bits = prod(batch), coding.bits
+    units = tuple(o.strides[-1] == 1 for o in (w, scales, biases))
     columns, together = _shape_of_tile(m, coding.words)
     words = w.shape[-1]
     along = words // coding.words
@@ -383,8 +405,9 @@ def plan_quantized(
         n, m, panels, panel, along, chunks, scales.shape[-1],
         *[s for of in strides for s in of[-2:]], block, blocks,
     ]  # fmt: skip
-    extra, table = epilogue.consts, batch_table(batch, *[of[:-2] for of in strides])
-    consts = [*head, len(SLOTS) + len(extra), len(batch), *extra, *table]
+    lead = (choices,) if choices else batch
+    extra, table = epilogue.consts, batch_table(lead, *[of[:-2] for of in strides])
+    consts = [*head, len(SLOTS) + len(extra), len(lead), *extra, *table]
     per_row = words * 4 + scales.shape[-1] * 2 * SIZES[scales.dtype]
     flops = 2 * items * m * n * x.shape[-1]
     product = Command(spec, consts, items * blocks, "quantized", items * n * per_row, flops)

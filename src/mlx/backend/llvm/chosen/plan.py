@@ -25,7 +25,7 @@ from mlx.compiler.sizes import least
 from mlx.primitives.indexing import Gather
 
 Scratch = Callable[[int], Pointer]
-_BLOCK = 256
+BLOCK = 256
 """Rows of a block."""
 _FEW = 2, 4, 8, 16
 
@@ -42,7 +42,7 @@ def plan_product(
     product = _product(x, w, out, scratch, workers)
     tile = tile_of_product(product.a.dtype, product.b.dtype, product.accumulate)
     groups = least(w.shape[0], rows)
-    g = geometry(tile, least(rows, _BLOCK), n, product.k, groups, workers, share=False)
+    g = geometry(tile, least(rows, BLOCK), n, product.k, groups, workers, share=False)
     limits = [r for r in _FEW if is_few(replace(product, m=r))]
     while len(limits) > 1 and limits[-2] >= rows:
         limits.pop()
