@@ -132,9 +132,7 @@ def gather_qmm(
     return wrap(_product(name, a, picked, form, transpose, global_scale))
 
 
-def _product_with_chosen(
-    x: Node, parts: list[Node], index: Node, form: Format, flip: bool
-) -> Node:
+def _product_with_chosen(x: Node, parts: list[Node], index: Node, form: Format, flip: bool) -> Node:
     """x[..., m, k] times the matrices at index[...]."""
     inner = _inner("gather_qmm", x, parts[0], form, flip)
     primitive = QuantizedMatMul(form.group, form.bits, flip, form.mode)

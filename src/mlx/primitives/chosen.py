@@ -86,7 +86,7 @@ def _shared(x: Node) -> Node | None:
 @dataclass(frozen=True)
 class ChosenOuter(Primitive):
     """For each of ``choices`` matrices the sum, over the rows that choose it, of outer products:
-    ``out[c] = x[rows, k].T @ y[rows, n]`` with the rows of c alone; what ChosenMatMul's gradient is.
+    ``out[c] = x[rows, k].T @ y[rows, n]`` with the rows of c alone (ChosenMatMul's gradient).
 
     Each element is one chain over these rows.
     """

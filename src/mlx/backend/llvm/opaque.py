@@ -15,7 +15,7 @@ fourier = LazyModule("mlx.backend.llvm.fourier")
 hadamard = LazyModule("mlx.backend.llvm.hadamard")
 indexing = LazyModule("mlx.backend.llvm.indexing")
 lapack = LazyModule("mlx.backend.llvm.lapack")
-quantized = LazyModule("mlx.backend.llvm.quantized")
+quantized = LazyModule("mlx.backend.llvm.quantized_plan")
 scan = LazyModule("mlx.backend.llvm.scan")
 sorting = LazyModule("mlx.backend.llvm.sorting")
 

@@ -45,7 +45,9 @@ class OrderSpec:
 
 class _Order(Named):
     def __init__(self, spec: OrderSpec, kernel: Kernel) -> None:
-        numbers = [f"{part}{c}" for c in range(spec.classes) for part in ("limit", "place", "entry")]
+        numbers = [
+            f"{part}{c}" for c in range(spec.classes) for part in ("limit", "place", "entry")
+        ]
         self.slots = (*_HEAD, *numbers)
         super().__init__(kernel)
         self.spec = spec
@@ -94,7 +96,11 @@ class _Order(Named):
     def _blocks(self) -> None:
         """From rows of each matrix to entries, and to the place of its first row."""
         f, classes = self.f, range(self.spec.classes)
-        carried = [self.slot("place"), self.slot("entry"), *[self.slot(f"entry{c}") for c in classes]]
+        carried = [
+            self.slot("place"),
+            self.slot("entry"),
+            *[self.slot(f"entry{c}") for c in classes],
+        ]
         loop = f.loop(i64(0), self.slot("choices"), i64(1), carried)
         place, entry, *entries = loop.values
         at = f.gep(self.starts, loop.index, "i64")

@@ -71,6 +71,8 @@ class Blocked:
     slots: tuple[str, ...] = SLOTS
     batched = 3
     """Operands with batch strides: A, B and packed panels of B."""
+    k: Value
+    """How many products make an element of this task's block."""
 
     def __init__(self, spec: BlockedSpec, module: Module, name: str) -> None:
         self.spec, self.module = spec, module

@@ -246,7 +246,7 @@ class BlockedProblem:
 
     def head(
         self, tile: Tile, g: Geometry, own: Pointer, place: Pointer, direct_b: bool, strip: Strip,
-        direct_a: bool | None = None,
+        reads_a: bool = True,
     ) -> list[int]:  # fmt: skip
         """The consts up to the batch table's, in the order of SLOTS."""
         p = self.product
@@ -256,7 +256,7 @@ class BlockedProblem:
             g.c_stride, p.m, strip.stop, p.k, a.row_stride, a.col_stride, b.row_stride,
             b.col_stride, g.mc, g.nc, g.kc, g.m_blocks, -(-strip.width // g.nc), strip.first,
             g.b_panel, tile.block_depth * tile.b_row if g.shared else 0,
-            int(self._direct_a(tile) if direct_a is None else direct_a), int(direct_b), int(g.shared), *place.consts,
+            int(self._direct_a(tile) and reads_a), int(direct_b), int(g.shared), *place.consts,
         ]  # fmt: skip
 
     def _product(
