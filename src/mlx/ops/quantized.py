@@ -14,7 +14,7 @@ from mlx.base import dtype as dt
 from mlx.base.dtype import promote
 from mlx.graph.chains import by_types_of_all
 from mlx.graph.node import Node
-from mlx.ops.chosen import batch_index, checked, chosen
+from mlx.ops.chosen import batch_index, checked, chosen, index_shape, product_with_chosen
 from mlx.ops.operands import array_node, broadcast_shape, fitted
 from mlx.ops.products import product
 from mlx.ops.quantization import Format, array_nodes, format_of, parts_of, quantize, values_of
@@ -123,12 +123,13 @@ def gather_qmm(
     left, parts = array_node(name, x), parts_of(name, array_nodes(name, w, scales, biases), form)
     if left.ndim < 2:
         raise ValueError(f"[{name}] x must have 2 dimensions, got {left.shape}.")
-    rows, columns = batch_index(name, left, lhs_indices), batch_index(name, parts[0], rhs_indices)
-    shape = broadcast_shape(rows.shape, columns.shape)
-    a, index = chosen(left, fitted(rows, shape, rows.dtype)), fitted(columns, shape, columns.dtype)
-    if a.size and index.size and global_scale is None and _has_kernel(a, parts):
+    rows, columns = batch_index(name, lhs_indices), batch_index(name, rhs_indices)
+    shape = index_shape((left, rows), (parts[0], columns))
+    a = chosen(left, rows, shape)
+    if columns is not None and a.size and global_scale is None and _has_kernel(a, parts):
+        index = fitted(columns, shape, columns.dtype)
         return wrap(_product_with_chosen(a, parts, index, form, bool(transpose)))
-    picked = [chosen(p, index) for p in parts]
+    picked = [chosen(p, columns, shape) for p in parts]
     return wrap(_product(name, a, picked, form, transpose, global_scale))
 
 
@@ -231,8 +232,10 @@ def gather_qqmm(
     form = format_of(name, group_size, bits, mode)
     left = array_node(name, x)
     right = _second(name, w, scales, form, global_scale_w)
-    rows, columns = batch_index(name, left, lhs_indices), batch_index(name, right, rhs_indices)
-    shape = broadcast_shape(rows.shape, columns.shape)
-    a = chosen(_requantized(x, form, global_scale_x), fitted(rows, shape, rows.dtype))
-    b = chosen(right, fitted(columns, shape, columns.dtype))
-    return wrap(product(cast(a, left.dtype), _flipped(cast(b, left.dtype))))
+    rows, columns = batch_index(name, lhs_indices), batch_index(name, rhs_indices)
+    shape = index_shape((left, rows), (right, columns))
+    a = cast(chosen(_requantized(x, form, global_scale_x), rows, shape), left.dtype)
+    right = _flipped(cast(right, left.dtype))
+    if columns is None:
+        return wrap(product(a, chosen(right, columns, shape)))
+    return wrap(product_with_chosen(a, right, fitted(columns, shape, columns.dtype)))

@@ -17,13 +17,10 @@ bits in pairs where the processor has the dot product of those (see ``gemm.pairs
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from math import prod
-from typing import Any
+from collections.abc import Iterator
 
-from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
+from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm.elements import (
-    SIZES,
     Element,
     first_lanes,
     multiply_add,
@@ -31,15 +28,10 @@ from mlx.backend.llvm.gemm.elements import (
 )
 from mlx.backend.llvm.gemm.operand import (
     Epilogue,
-    Matrix,
-    StoreEpilogue,
-    batch_table,
     item_of,
-    round_up,
 )
-from mlx.backend.llvm.gemm.pairs import dot_pairs, has_pairs
+from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.quantized_blocks import plan_blocks
 from mlx.backend.llvm.quantized_coding import Coding
 from mlx.backend.llvm.quantized_panels import (
     FLOATS,
@@ -48,7 +40,6 @@ from mlx.backend.llvm.quantized_panels import (
     WORDS,
     Named,
     chunk_bytes,
-    pack_rows,
 )
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector

@@ -84,7 +84,8 @@ def plan_few_rows(
     packed = scratch(items * panels * panel)
     pack = pack_rows(coding, x, (along, columns, panels * columns, panel), packed, pairs)
     spec = ProductSpec(coding, units, columns, together, pairs, epilogue)  # type: ignore[arg-type]
-    block = round_up(max(-(-n * items // (8 * workers)), 16384 // max(words, 1), 8), together)
+    counted = 1 if choices else items  # of those that may be, any number may be empty
+    block = round_up(max(-(-n * counted // (8 * workers)), 16384 // max(words, 1), 8), together)
     blocks = -(-n // block)
     strides = [tuple(s * SIZES[o.dtype] for s in o.strides) for o in (w, scales, biases)]
     head = [

@@ -228,7 +228,8 @@ def plan_few(p: Product) -> list[Command]:
     transposed, a_unit = b.layout != UNIT_COL, a.layout == UNIT_COL
     spec = FewSpec(a.dtype, b.dtype, p.accumulate, rows, transposed, a_unit, p.epilogue)
     least = max(64, (1 << 19) // (rows * k))
-    share = max(-(-n * items // (2 * p.workers)), least)
+    counted = 1 if p.choices else items  # of those that may be, any number may be empty
+    share = max(-(-n * counted // (2 * p.workers)), least)
     blocks = -(-n // min(share, spec.widest))
     if items == 1 and blocks > 1:
         blocks = round_up(blocks, p.workers)
