@@ -218,7 +218,7 @@ def _in_pairs(p: Product) -> bool:
 
 def _along_k(p: Product) -> bool:
     """Whether a transposed matrix is best read where it lies: it is large."""
-    return p.b.layout == UNIT_ROW and p.n >= 32 and 64 <= p.k <= _DEEPEST
+    return p.b.layout == UNIT_ROW and p.n >= 2 and 64 <= p.k <= _DEEPEST
 
 
 def plan_few(p: Product) -> list[Command]:
