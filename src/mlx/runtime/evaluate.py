@@ -62,7 +62,7 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
 
 
 def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
-    """Evaluate the region of some roots if it is small and known; whether it was."""
+    """Evaluate the region of some roots if it is short and known; whether it was."""
     found = known.find(roots)
     if found is None or profile.LEVEL or profile.active:
         return False
@@ -77,7 +77,7 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
 
     bits = list(map(number_bits, numbers)) if numbers else numbers
     try:
-        if not program.caller(leaves, region.uses, bits, deliver):
+        if not program.caller(leaves, region.uses, bits, deliver, asynchronous):
             return False
     except (IndexError, ArithmeticError, ValueError) as error:
         spoil(sorted(describe(roots, _ALL).order, key=_serial), outputs, error)
