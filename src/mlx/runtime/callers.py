@@ -1,7 +1,8 @@
-"""What calls a small program, written for it: straight-line Python in place of loops.
+"""What calls a short program, written for it: straight-line Python in place of loops.
 
 A program that takes a few microseconds is met again and again; loops over its two operands and
-one result would take longer than it.  Callers of equal make share their code.
+one result would take longer than it.  The same holds of one that takes tens of them by all
+threads, if its operands are few.  Callers of equal make share their code.
 """
 
 from __future__ import annotations
@@ -19,31 +20,32 @@ from mlx.runtime.buffer import Buffer
 from mlx.runtime.memory import Storage, allocate, allocate_all
 
 if TYPE_CHECKING:
-    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.executable import Executable
 
 Caller = Callable[..., bool]
 KEPT = 1024
 LONGEST = 512
 """Words of a call; longer ones gain little."""
+FEW = 64
+"""... and those of programs that threads share."""
 _STATUS = slice(2, 6)
 
 
 def caller(program: Executable) -> Caller | None:
     """What runs the program as ``execute.run`` does: given its leaves' nodes, how often the
-    region refers to each, its run-time numbers, and what takes the outputs' buffers.  It
-    returns False where it can't now: an operand is not computed yet, programs are queued, or
-    the program is small only where its results take their operands' memory.
+    region refers to each, its run-time numbers, what takes the outputs' buffers, and whether
+    the results may come later.  It returns False where it can't now: an operand is not computed
+    yet, programs are queued, or results may come later of a program that is not small.
 
-    None for a program that is never small, or returns operands as they are.
+    None for a program with host calls or many operands, or that returns operands as they are.
     """
     full, lean, span = program.only, program.lean, program.span
-    if span is None or span.stop > LONGEST or not program.plain:
+    if full is None or span is None or not program.plain:
         return None
-    full = full if full is not None and full.small else None
     donated = {output for output, _ in program.donations}
     carried = {output for output, _ in program.carries.values()}
-    lean = lean if lean is not None and lean.small and carried <= donated else None
-    if full is None and lean is None:
+    lean = lean if carried <= donated else None
+    if span.stop > (LONGEST if full.small or lean is not None and lean.small else FEW):
         return None
     places = tuple(program.places)
     make = _maker(
@@ -56,19 +58,20 @@ def caller(program: Executable) -> Caller | None:
         len(program.scalar_order),
         bool(program.arena_bytes),
     )
-    call, start = team.inline()
+    call, (start, start_lean) = team.laid(full, lean)
 
     def failed(code: int) -> bool:
         if code != team.BUSY:
             raise program.error(call[_STATUS])
         return False
 
-    return make(_head(full), _head(lean), program.arena_bytes, call, start, failed, program)
+    heads = _head(full, start), lean and _head(lean, start_lean)
+    return make(*heads, program.arena_bytes, call, failed, program)
 
 
-def _head(segment: team.Program | None) -> tuple[int, int] | None:
-    """The first words of a call."""
-    return None if segment is None else (segment.address, segment.count)
+def _head(segment: team.Program, start: Callable[[], int]) -> tuple[int, int, bool, Any]:
+    """The first words of a call, whether it may come later, and what runs it."""
+    return segment.address, segment.count, not segment.small, start
 
 
 def _one_name() -> int:
@@ -99,7 +102,8 @@ def _maker(
     if carries is not None:
         taken = [f"s{block} is d{leaf}.storage" for block, leaf in carries]
         body += [f"head = lean if {' and '.join(taken)} else full"]
-        body += ["if head is None: return False", "address, count = head"]
+        body += ["address, count, may_wait, start = head"]
+    body += ["if later and may_wait: return False"]
     body += ["arena = allocate(arena_bytes)"] * has_arena
     body += _allocate(blocks, {donation[1] for donation in donations})
     for i, (block, offset) in enumerate(places):
@@ -113,10 +117,10 @@ def _maker(
     body += ["    if code: return failed(code)", f"    deliver({made})", "    return True"]
     # interrupted behind the program, which may have written over its inputs
     body += ["except BaseException:", f"    if call[2] == 0: deliver({made})", "    raise"]
-    lines = ["def make(full, lean, arena_bytes, call, start, failed, program):"]
+    lines = ["def make(full, lean, arena_bytes, call, failed, program):"]
     lines += ["    new, sizes, needs = Buffer.__new__, program.blocks, program.output_bytes"]
-    lines += ["    address, count = full"] * (carries is None)
-    lines += ["    def run(leaves, uses, numbers, deliver):"]
+    lines += ["    address, count, may_wait, start = full"] * (carries is None)
+    lines += ["    def run(leaves, uses, numbers, deliver, later):"]
     lines += [*(f"        {line}" for line in body), "    return run"]
     known = dict(_GIVEN)
     words_laid = 9 + len(order) + len(places) + numbers

@@ -25,7 +25,7 @@ from mlx.runtime.execute import (
 from mlx.runtime.structures import Programs, Region
 
 if TYPE_CHECKING:
-    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.executable import Executable
 
 equality = LazyModule("mlx.compiler.equal")
 groups = LazyModule("mlx.compiler.groups")
@@ -62,7 +62,7 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
 
 
 def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
-    """Evaluate the region of some roots if it is small and known; whether it was."""
+    """Evaluate the region of some roots if it is short and known; whether it was."""
     found = known.find(roots)
     if found is None or profile.LEVEL or profile.active:
         return False
@@ -77,7 +77,7 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
 
     bits = list(map(number_bits, numbers)) if numbers else numbers
     try:
-        if not program.caller(leaves, region.uses, bits, deliver):
+        if not program.caller(leaves, region.uses, bits, deliver, asynchronous):
             return False
     except (IndexError, ArithmeticError, ValueError) as error:
         spoil(sorted(describe(roots, _ALL).order, key=_serial), outputs, error)
@@ -272,7 +272,7 @@ def _program(region: Described, live: list[int], threads: int) -> Executable:
         counters["programs"] += 1
         structure = (*region.structure(), *live, threads)
         shapes = tuple(region.shapes)
-        planned = Region(region, live, shapes, threads)
+        planned = Region(region, live, shapes, equal, threads)
         program = _programs.make(key, (structure, tuple(map(len, shapes)), equal), planned)
     return program
 

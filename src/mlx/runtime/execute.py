@@ -20,7 +20,7 @@ from mlx.runtime.host import call_host
 from mlx.runtime.memory import Storage, allocate, allocate_all
 
 if TYPE_CHECKING:
-    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.executable import Executable
 
 abi = LazyModule("mlx.backend.llvm.abi")
 donate = LazyModule("mlx.compiler.donate")
@@ -221,7 +221,7 @@ def run(
     elif call is not None and not is_timed:
         if call is True:
             call = program.caller = callers.caller(program)
-        if call is not None and call(leaves, uses, numbers, deliver):
+        if call is not None and call(leaves, uses, numbers, deliver, asynchronous):
             return
     donated = _donated(program, leaves, uses) if program.donations else None
     segment = None if is_timed else program.only

@@ -37,6 +37,7 @@ class Native:
         self.run = self._function("run", 3, releasing=True)
         self.run_inline = self._function("run_inline", 3)
         self.run_call = self._function("run_call", 0)
+        self.share_call = self._function("share_call", 0, releasing=True)
         self.call = (_I64 * executor.CALL).from_address(self.library.address("call"))
         self.submit = self._function("submit", 4)
         self.serve = self._function("serve", 2, releasing=True)

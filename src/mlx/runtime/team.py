@@ -252,15 +252,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def _get_team() -> _Team:
-    global _team, _inline, inline
+    global _team, _inline
     if _team is None:
         with _starting:
             if _team is None:
                 team = _Team()
                 atexit.register(team.stop)
                 _inline = team.native.run_inline
-                made = team.native.call, team.native.run_call
-                inline = lambda: made  # noqa: E731
                 _team = team
     return _team
 
@@ -272,14 +270,28 @@ def _first_inline(table: int, count: int, bases: int) -> int:
 _inline: Callable[[int, int, int], int] = _first_inline
 
 
-def _first_call() -> tuple[Any, Callable[[], int]]:
+def laid(*programs: Program | None) -> tuple[Any, list[Callable[[], int]]]:
+    """The words of ``executor``'s ``@call``, and for each program what runs it when it stands
+    there; for whoever holds the lock of planning."""
+    return _get_team().native.call, [_starter(program) for program in programs]
+
+
+def _starter(program: Program | None) -> Callable[[], int]:
+    """What runs a program that is laid into ``@call``, as ``run`` does, or returns BUSY where
+    ``run`` has more to do than that."""
     team = _get_team()
-    return team.native.call, team.native.run_call
+    if program is None or program.small:
+        return team.native.run_call
+    share, parallel = team.native.share_call, program.parallel
+
+    def start() -> int:
+        if team.pending or team.holding or parallel and team.short:
+            return BUSY
+        return share()
+
+    return start
 
 
-inline: Callable[[], tuple[Any, Callable[[], int]]] = _first_call
-"""The words of ``executor``'s ``@call``, and what runs the program that stands there; for whoever
-holds the lock of planning."""
 BUSY = -(1 << 63)
 
 
