@@ -154,6 +154,8 @@ def test_few_rows_give_the_same_bits_in_both_layouts(dtype: str) -> None:
     a, b = random((16, 130), "float32", 1), random((130, 50), "float32", 2)
     for m in (9, 13, 16):
         assert (matmul(a[:m], stored(b, "t")) == chain(a[:m], b)).all()
+    for m, n in ((2, 2), (5, 5), (16, 17), (3, 31)):  # few columns as well
+        assert (matmul(a[:m], stored(b[:, :n], "t")) == chain(a[:m], b[:, :n])).all()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
