@@ -11,8 +11,8 @@ import pytest
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.backend.llvm.abi import Command
+from mlx.backend.llvm.executable import Executable
 from mlx.backend.llvm.jit import counters as kernels
-from mlx.backend.llvm.programs import Executable
 from mlx.runtime import structures
 from mlx.runtime.structures import Region, Structure, counters
 

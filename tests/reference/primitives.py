@@ -385,6 +385,29 @@ def _quantized(p: Any, node: Any, x: Any, w: Any, scales: Any, *biases: Any) -> 
     return x @ (dense.swapaxes(-1, -2) if p.transposed else dense)
 
 
+def _rows_of(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """What each row chooses, where so many share an index."""
+    return np.repeat(index, x.shape[0] // index.size)
+
+
+@reference("ChosenMatMul")
+def _chosen(p: Any, node: Any, x: np.ndarray, w: np.ndarray, index: np.ndarray) -> np.ndarray:
+    return (x[:, None] @ w[_rows_of(x, index)])[:, 0]
+
+
+@reference("ChosenOuter")
+def _outer(p: Any, node: Any, x: np.ndarray, y: np.ndarray, index: np.ndarray) -> np.ndarray:
+    rows = _rows_of(x, index)
+    return np.stack([x[rows == c].T @ y[rows == c] for c in range(p.choices)])
+
+
+@reference("ChosenQuantizedMatMul")
+def _chosen_quantized(p: Any, node: Any, x: np.ndarray, *rest: np.ndarray) -> np.ndarray:
+    *parts, index = rest
+    rows = _rows_of(x, index)
+    return _quantized(p.of, node, x[:, None], *(part[rows] for part in parts))[:, 0]
+
+
 def _taps(p: Any, x: np.ndarray, kernel: Any, found: Any, spread: Any) -> Any:
     """Each tap, and what of x the result's positions see there."""
     wide = [(n - 1) * e + 1 if n else 0 for n, e in zip(x.shape[1:-1], spread, strict=True)]

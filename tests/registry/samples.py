@@ -18,6 +18,7 @@ from mlx.base.dtype import Dtype
 from mlx.primitives import base
 from tests.registry import (
     attending,
+    choosing,
     convolving,
     factoring,
     quantized,
@@ -93,7 +94,15 @@ ELEMENTWISE: dict[str, tuple[tuple[tuple[float, float], ...], str]] = {
     "LogAddExp": ((R, R), "f"),
 }
 
-_ = attending, convolving, factoring, quantized, scanning, selecting  # they register their samples
+_ = (
+    attending,
+    choosing,
+    convolving,
+    factoring,
+    quantized,
+    scanning,
+    selecting,
+)  # they register their samples
 
 KINDS: dict[str, tuple[Dtype, ...]] = {
     "b": (dt.bool_,),

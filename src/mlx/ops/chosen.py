@@ -17,6 +17,7 @@ from mlx.ops.products import product
 from mlx.ops.shape import narrow
 from mlx.primitives.base import iota
 from mlx.primitives.bitwise import BitwiseAnd
+from mlx.primitives.chosen import ChosenMatMul
 from mlx.primitives.elementwise import GreaterEqual, Less, cast, where
 from mlx.primitives.indexing import Gather
 from mlx.primitives.reductions import broadcast_axes
@@ -47,7 +48,8 @@ def gather_mm(
 
     Indices count the matrices of the flattened batch axes and broadcast against each other;
     by default they run over all of them.  A vector counts as a row on the left and as a column
-    on the right.  ``sorted_indices`` is a hint that changes nothing.
+    on the right.  Rows are ordered by their matrix in any case: the hint ``sorted_indices``
+    changes nothing.
 
     >>> a, b = mx.ones((3, 2, 4)), mx.ones((5, 4, 2))
     >>> mx.gather_mm(a, b, mx.array([0, 2]), mx.array([1, 4])).shape
@@ -58,27 +60,53 @@ def gather_mm(
     first = reshape(first, (1, *first.shape)) if row else first
     second = reshape(second, (*second.shape, 1)) if column else second
     x, y = _operands("gather_mm", wrap(first), wrap(second))
-    left, right = batch_index("gather_mm", x, lhs_indices), batch_index("gather_mm", y, rhs_indices)
-    shape = broadcast_shape(left.shape, right.shape)
-    pairs = ((x, left), (y, right))
-    out = product(*(chosen(z, fitted(i, shape, i.dtype)) for z, i in pairs))
+    left, right = batch_index("gather_mm", lhs_indices), batch_index("gather_mm", rhs_indices)
+    shape = index_shape((x, left), (y, right))
+    x = chosen(x, left, shape)
+    if right is None:
+        out = product(x, chosen(y, right, shape))
+    else:
+        out = product_with_chosen(x, y, fitted(right, shape, right.dtype))
     kept = (() if row else (out.shape[-2],)) + (() if column else (out.shape[-1],))
     return wrap(reshape(out, out.shape[:-2] + kept) if row or column else out)
 
 
-def batch_index(name: str, x: Node, indices: array | None) -> Node:
-    """Indices of matrices, by default of all."""
+def product_with_chosen(x: Node, y: Node, index: Node) -> Node:
+    """x[..., m, k] times the matrices of y at index[...]."""
+    if not x.size or not y.size or x.dtype is dt.bool_:
+        return product(x, chosen(y, index, index.shape))
+    k, (rows, n) = x.shape[-1], (x.shape[-2], y.shape[-1])
+    matrices = reshape(y, (y.size // (k * n), k, n))
+    at = checked(index, matrices.shape[0])
+    out = ChosenMatMul()(reshape(x, (x.size // k, k)), matrices, at)
+    return reshape(out, (*index.shape, rows, n))
+
+
+def checked(index: Node, size: int) -> Node:
+    """Flat indices, counted from the front; one that is out of bounds is an IndexError."""
+    return Gather((0,))(iota((size,), 0, dt.int32), reshape(index, (index.size,)))
+
+
+def batch_index(name: str, indices: array | None) -> Node | None:
+    """Indices of matrices; without, all are meant."""
     if indices is None:
-        lead = x.shape[:-2]
-        return reshape(iota((math.prod(lead),), 0, dt.int64), lead)
+        return None
     node = array_node(name, indices)
     if not node.dtype.is_integer:
         raise ValueError(f"[{name}] Indices must be integers, got {node.dtype.name}.")
     return node
 
 
-def chosen(x: Node, index: Node) -> Node:
-    """Matrices of flattened batch axes by index."""
+def index_shape(*pairs: tuple[Node, Node | None]) -> tuple[int, ...]:
+    """What indices of matrices broadcast to."""
+    return broadcast_shape(*(x.shape[:-2] if i is None else i.shape for x, i in pairs))
+
+
+def chosen(x: Node, index: Node | None, shape: tuple[int, ...]) -> Node:
+    """Matrices of flattened batch axes by index, for each of ``shape``."""
+    if index is None:
+        return fitted(x, (*shape, *x.shape[-2:]), x.dtype)
+    index = fitted(index, shape, index.dtype)
     return Gather((0,))(reshape(x, (math.prod(x.shape[:-2]), *x.shape[-2:])), index)
 
 

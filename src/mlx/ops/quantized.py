@@ -14,10 +14,11 @@ from mlx.base import dtype as dt
 from mlx.base.dtype import promote
 from mlx.graph.chains import by_types_of_all
 from mlx.graph.node import Node
-from mlx.ops.chosen import batch_index, chosen
+from mlx.ops.chosen import batch_index, checked, chosen, index_shape, product_with_chosen
 from mlx.ops.operands import array_node, broadcast_shape, fitted
 from mlx.ops.products import product
 from mlx.ops.quantization import Format, array_nodes, format_of, parts_of, quantize, values_of
+from mlx.primitives.chosen import ChosenQuantizedMatMul
 from mlx.primitives.elementwise import cast
 from mlx.primitives.quantized import QuantizedMatMul
 from mlx.primitives.views import reshape, transpose
@@ -69,17 +70,11 @@ def _product(
     global_scale: array | None = None,
 ) -> Node:
     """x times a quantized matrix, which is not written out where there is a kernel."""
-    packed, scales, *biases = parts
-    inner = packed.shape[-1] * 32 // form.bits if flip else packed.shape[-2]
-    if x.ndim == 0 or x.shape[-1] != inner:
-        raise ValueError(
-            f"[{name}] The last axis of x must have {inner} elements for a quantized matrix of "
-            f"shape {packed.shape} with transpose={flip}, got {x.shape}."
-        )
-    dtype = promote(x.dtype, scales.dtype) if biases else x.dtype
+    _inner(name, x, parts[0], form, flip)
+    has_kernel = _has_kernel(x, parts)
+    dtype = promote(x.dtype, parts[1].dtype) if len(parts) == 3 else x.dtype
     x = cast(x, dtype)
-    fitting = scales.dtype in (_KERNEL_DTYPES if biases else (dt.uint8,))
-    if dtype in _KERNEL_DTYPES and fitting and global_scale is None:
+    if has_kernel and global_scale is None:
         return _by_kernel(x, parts, form, flip)
     right = cast(values_of(parts, form, global_scale), dtype)
     return product(x, _flipped(right) if flip else right)
@@ -128,11 +123,43 @@ def gather_qmm(
     left, parts = array_node(name, x), parts_of(name, array_nodes(name, w, scales, biases), form)
     if left.ndim < 2:
         raise ValueError(f"[{name}] x must have 2 dimensions, got {left.shape}.")
-    rows, columns = batch_index(name, left, lhs_indices), batch_index(name, parts[0], rhs_indices)
-    shape = broadcast_shape(rows.shape, columns.shape)
-    a = chosen(left, fitted(rows, shape, rows.dtype))
-    picked = [chosen(p, fitted(columns, shape, columns.dtype)) for p in parts]
+    rows, columns = batch_index(name, lhs_indices), batch_index(name, rhs_indices)
+    shape = index_shape((left, rows), (parts[0], columns))
+    a = chosen(left, rows, shape)
+    if columns is not None and a.size and global_scale is None and _has_kernel(a, parts):
+        index = fitted(columns, shape, columns.dtype)
+        return wrap(_product_with_chosen(a, parts, index, form, bool(transpose)))
+    picked = [chosen(p, columns, shape) for p in parts]
     return wrap(_product(name, a, picked, form, transpose, global_scale))
+
+
+def _product_with_chosen(x: Node, parts: list[Node], index: Node, form: Format, flip: bool) -> Node:
+    """x[..., m, k] times the matrices at index[...]."""
+    inner = _inner("gather_qmm", x, parts[0], form, flip)
+    primitive = QuantizedMatMul(form.group, form.bits, flip, form.mode)
+    dtype = promote(x.dtype, parts[1].dtype) if len(parts) == 3 else x.dtype
+    rows = reshape(cast(x, dtype), (x.size // inner, inner))
+    matrices = [reshape(p, (math.prod(p.shape[:-2]), *p.shape[-2:])) for p in parts]
+    at = checked(index, matrices[0].shape[0])
+    out = ChosenQuantizedMatMul(primitive)(rows, *matrices, at)
+    return reshape(out, (*index.shape, x.shape[-2], out.shape[-1]))
+
+
+def _inner(name: str, x: Node, packed: Node, form: Format, flip: bool) -> int:
+    """The elements that products of x with a quantized matrix sum."""
+    inner = packed.shape[-1] * 32 // form.bits if flip else packed.shape[-2]
+    if x.ndim == 0 or x.shape[-1] != inner:
+        raise ValueError(
+            f"[{name}] The last axis of x must have {inner} elements for a quantized matrix of "
+            f"shape {packed.shape} with transpose={flip}, got {x.shape}."
+        )
+    return inner
+
+
+def _has_kernel(x: Node, parts: list[Node]) -> bool:
+    dtype = promote(x.dtype, parts[1].dtype) if len(parts) == 3 else x.dtype
+    fitting = parts[1].dtype in (_KERNEL_DTYPES if len(parts) == 3 else (dt.uint8,))
+    return dtype in _KERNEL_DTYPES and fitting
 
 
 def qqmm(
@@ -205,8 +232,10 @@ def gather_qqmm(
     form = format_of(name, group_size, bits, mode)
     left = array_node(name, x)
     right = _second(name, w, scales, form, global_scale_w)
-    rows, columns = batch_index(name, left, lhs_indices), batch_index(name, right, rhs_indices)
-    shape = broadcast_shape(rows.shape, columns.shape)
-    a = chosen(_requantized(x, form, global_scale_x), fitted(rows, shape, rows.dtype))
-    b = chosen(right, fitted(columns, shape, columns.dtype))
-    return wrap(product(cast(a, left.dtype), _flipped(cast(b, left.dtype))))
+    rows, columns = batch_index(name, lhs_indices), batch_index(name, rhs_indices)
+    shape = index_shape((left, rows), (right, columns))
+    a = cast(chosen(_requantized(x, form, global_scale_x), rows, shape), left.dtype)
+    right = _flipped(cast(right, left.dtype))
+    if columns is None:
+        return wrap(product(a, chosen(right, columns, shape)))
+    return wrap(product_with_chosen(a, right, fitted(columns, shape, columns.dtype)))

@@ -65,12 +65,15 @@ class QuantizedMatMul(Primitive):
             wide = dt.float32 if x.dtype.size == 2 else x.dtype
             of_rows, along = (cotangent, x) if self.transposed else (x, cotangent)
             outer = MatMul()(adjoint(cast(of_rows, wide)), cast(along, wide))
-            grouped = reshape(outer, (*scales.shape, self.group))
-            codes = cast(reshape(unpack(w, self.bits), grouped.shape), wide)
-            total = Sum(scales.ndim)
-            for_scales = cast(total(grouped * codes), scales.dtype)
-            for_biases = cast(total(grouped), biases[0].dtype)
+            for_scales, for_biases = self.of_scales(outer, w, scales, biases[0])
         return [for_x, None, for_scales, for_biases][: len(node.inputs)]
+
+    def of_scales(self, outer: Node, w: Node, scales: Node, biases: Node) -> tuple[Node, Node]:
+        """Cotangents of scales and biases from that of the elements."""
+        grouped = reshape(outer, (*scales.shape, self.group))
+        codes = cast(reshape(unpack(w, self.bits), grouped.shape), outer.dtype)
+        total = Sum(scales.ndim)
+        return cast(total(grouped * codes), scales.dtype), cast(total(grouped), biases.dtype)
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
         x, w, scales, *biases = node.inputs

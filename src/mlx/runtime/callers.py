@@ -20,7 +20,7 @@ from mlx.runtime.buffer import Buffer
 from mlx.runtime.memory import Storage, allocate, allocate_all
 
 if TYPE_CHECKING:
-    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.executable import Executable
 
 Caller = Callable[..., bool]
 KEPT = 1024

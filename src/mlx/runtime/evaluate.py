@@ -25,7 +25,7 @@ from mlx.runtime.execute import (
 from mlx.runtime.structures import Programs, Region
 
 if TYPE_CHECKING:
-    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.executable import Executable
 
 equality = LazyModule("mlx.compiler.equal")
 groups = LazyModule("mlx.compiler.groups")
@@ -272,7 +272,7 @@ def _program(region: Described, live: list[int], threads: int) -> Executable:
         counters["programs"] += 1
         structure = (*region.structure(), *live, threads)
         shapes = tuple(region.shapes)
-        planned = Region(region, live, shapes, threads)
+        planned = Region(region, live, shapes, equal, threads)
         program = _programs.make(key, (structure, tuple(map(len, shapes)), equal), planned)
     return program
 

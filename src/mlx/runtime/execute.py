@@ -20,7 +20,7 @@ from mlx.runtime.host import call_host
 from mlx.runtime.memory import Storage, allocate, allocate_all
 
 if TYPE_CHECKING:
-    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.executable import Executable
 
 abi = LazyModule("mlx.backend.llvm.abi")
 donate = LazyModule("mlx.compiler.donate")

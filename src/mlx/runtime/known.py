@@ -20,7 +20,7 @@ from mlx.runtime.callers import ONE_NAME
 from mlx.runtime.described import Described
 
 if TYPE_CHECKING:
-    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.executable import Executable
 
 equality = LazyModule("mlx.compiler.equal")
 

@@ -22,7 +22,7 @@ from mlx.runtime.limits import limits
 
 if TYPE_CHECKING:
     from mlx.backend.llvm.abi import Command
-    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.executable import Executable
 
 abi = LazyModule("mlx.backend.llvm.abi")
 programs = LazyModule("mlx.backend.llvm.programs")

@@ -19,12 +19,13 @@ from mlx.runtime.described import Described
 from mlx.runtime.memory import check_size
 
 if TYPE_CHECKING:
-    from mlx.backend.llvm.programs import Executable
+    from mlx.backend.llvm.executable import Executable
     from mlx.backend.llvm.template import Named, Template
     from mlx.compiler.recipe import Recipe
 
 programs = LazyModule("mlx.backend.llvm.programs")
 recipes = LazyModule("mlx.compiler.recipe")
+stored = LazyModule("mlx.backend.llvm.stored")
 shadow = LazyModule("mlx.compiler.shadow")
 templates = LazyModule("mlx.backend.llvm.template")
 
@@ -35,16 +36,24 @@ VARIANTS = 64
 """Templates tried for one pattern of equal sizes."""
 PATIENCE = 16
 """Templates after which more are made only if those there are bind now and then."""
-counters = {"planned": 0, "templates": 0, "bound": 0, "refused": 0}
+counters = {"planned": 0, "templates": 0, "bound": 0, "refused": 0, "stored": 0}
 
 
 class Region:
     """A walk over a region and what else planning needs; planning goes by serial numbers."""
 
-    __slots__ = ("_live", "_of", "_threads", "shapes")
+    __slots__ = ("_equal", "_live", "_of", "_threads", "shapes")
 
-    def __init__(self, of: Described, live: list[int], shapes: Shapes, threads: int) -> None:
+    def __init__(
+        self,
+        of: Described,
+        live: list[int],
+        shapes: Shapes,
+        equal: tuple[int, ...],
+        threads: int,
+    ) -> None:
         self._of = of
+        self._equal = equal
         self._live = live
         self.shapes = shapes
         self._threads = threads
@@ -56,9 +65,19 @@ class Region:
         index = {node: i for i, node in enumerate(order)}
         return order, [index[of.order[i]] for i in self._live], of.leaves, of.scalars
 
-    def planned(self) -> Executable:
-        """The executable, planned for exactly these sizes."""
-        return programs.build_executable(*self._nodes(), self._threads, team.Program, check_size)
+    def planned(self, name: str | None = None) -> Executable:
+        """The executable, planned for exactly these sizes; kept on disk if it has a name."""
+        return programs.build_executable(
+            *self._nodes(), self._threads, team.Program, check_size, name
+        )
+
+    def name(self) -> str | None:
+        """What says the region to other processes, if it is worth being kept."""
+        of = self._of
+        if len(of.order) < stored.LEAST:
+            return None
+        rest = self._live, self._threads, self._equal
+        return stored.name_of(of.order, of.leaves, of.shapes, rest)
 
     def template(self, recipe: Recipe, named: Named) -> Template:
         """A template for other sizes."""
@@ -86,7 +105,7 @@ class Structure:
         sizes = tuple(chain.from_iterable(region.shapes))
         if self._first is None:
             self._first = sizes
-            return _planned(region)
+            return _first_met(region)
         self._observe(sizes, self._first)
         changing = self._pick(sizes)
         pattern, values = _pattern(changing)
@@ -157,6 +176,18 @@ def _planned(region: Region) -> Executable:
     counters["planned"] += 1
     team.prepare()
     return region.planned()
+
+
+def _first_met(region: Region) -> Executable:
+    """The program of a structure's first sizes: as another process planned it, or planned."""
+    name = region.name()
+    found = name and stored.load(name, team.Program.bound, check_size)
+    if found:
+        counters["stored"] += 1
+        return found
+    counters["planned"] += 1
+    team.prepare()
+    return region.planned(name)
 
 
 def _pattern(sizes: Sequence[int]) -> tuple[tuple[int, ...], list[int]]:

@@ -17,6 +17,14 @@ from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.values import Value, i64
 
 STATUS = 0
+FIRST = 3
+"""The first of a program's own bases: before it the status block, zero and the arena."""
+GATHER, SCATTER = 1, 2
+"""Status codes; details are the index, the axis size and the window's width."""
+
+
+class Address(int):
+    """A const that means something in this process alone: no program with one is kept on disk."""
 
 
 class KernelSpec(Protocol):

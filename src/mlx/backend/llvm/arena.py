@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mlx.compiler.steps import BufferPlan, Plan
+if TYPE_CHECKING:
+    from mlx.compiler.steps import BufferPlan, Plan
 
 ALIGN = 64
 

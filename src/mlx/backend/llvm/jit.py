@@ -99,7 +99,7 @@ def compile_all(
     threads.  A damaged or unlinkable object costs time, never a result: it is rebuilt."""
     missing = []
     for key in sources:
-        library = _loaded(key, symbols)
+        library = loaded(key, symbols)
         if library is None:
             missing.append(key)
         else:
@@ -135,13 +135,13 @@ def _routine(name: str) -> Library | None:
     """A routine that kernels share: from memory, or from disk."""
     found = _routines.get(name)
     if found is None:
-        loaded = _loaded(name, [name])
-        if loaded is not None:  # addresses in use are those of the first that was linked
-            found = _routines.setdefault(name, loaded)
+        library = loaded(name, [name])
+        if library is not None:  # addresses in use are those of the first that was linked
+            found = _routines.setdefault(name, library)
     return found
 
 
-def _loaded(key: str, symbols: list[str]) -> Library | None:
+def loaded(key: str, symbols: list[str]) -> Library | None:
     """The library for a key from disk, where it and the routines that it calls are there."""
     stored = disk.read(key)
     if stored is None:

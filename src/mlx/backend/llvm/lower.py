@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 from mlx.backend.llvm import caches, columns, late, opaque, pipelined, staging
-from mlx.backend.llvm.abi import Command, HostCall, Operand, Pointer
+from mlx.backend.llvm.abi import FIRST, Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.accesses import structure_of, traffic
 from mlx.backend.llvm.arena import ALIGN
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
@@ -38,7 +38,7 @@ from mlx.compiler.steps import (
 )
 
 convolution = LazyModule("mlx.backend.llvm.convolution")
-ZERO, ARENA, FIRST = 1, 2, 3
+ZERO, ARENA = 1, 2
 TASK_ELEMENTS = 16384
 
 

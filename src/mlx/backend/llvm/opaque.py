@@ -10,11 +10,12 @@ from mlx.base.lazy import LazyModule
 
 argreduce = LazyModule("mlx.backend.llvm.argreduce")
 attention = LazyModule("mlx.backend.llvm.attention")
+chosen = LazyModule("mlx.backend.llvm.chosen")
 fourier = LazyModule("mlx.backend.llvm.fourier")
 hadamard = LazyModule("mlx.backend.llvm.hadamard")
 indexing = LazyModule("mlx.backend.llvm.indexing")
 lapack = LazyModule("mlx.backend.llvm.lapack")
-quantized = LazyModule("mlx.backend.llvm.quantized")
+quantized = LazyModule("mlx.backend.llvm.quantized_plan")
 scan = LazyModule("mlx.backend.llvm.scan")
 sorting = LazyModule("mlx.backend.llvm.sorting")
 
@@ -22,6 +23,7 @@ Planner = Callable[..., list[Command]]
 PLANNERS: dict[str, Callable[[], Planner]] = {
     "argreduce": lambda: argreduce.plan_argreduce,
     "attention": lambda: attention.plan_attention,
+    "chosen": lambda: chosen.plan_chosen,
     "hadamard": lambda: hadamard.plan_hadamard,
     "indexing": lambda: indexing.plan_indexing,
     "scan": lambda: scan.plan_scan,

@@ -17,27 +17,21 @@ bits in pairs where the processor has the dot product of those (see ``gemm.pairs
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from math import prod
-from typing import Any
+from collections.abc import Iterator
 
-from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
+from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm.elements import (
-    SIZES,
     Element,
     first_lanes,
     multiply_add,
     prefetch,
 )
 from mlx.backend.llvm.gemm.operand import (
-    Matrix,
-    StoreEpilogue,
-    batch_table,
-    round_up,
+    Epilogue,
+    item_of,
 )
-from mlx.backend.llvm.gemm.pairs import dot_pairs, has_pairs
+from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.quantized_blocks import plan_blocks
 from mlx.backend.llvm.quantized_coding import Coding
 from mlx.backend.llvm.quantized_panels import (
     FLOATS,
@@ -46,7 +40,6 @@ from mlx.backend.llvm.quantized_panels import (
     WORDS,
     Named,
     chunk_bytes,
-    pack_rows,
 )
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
@@ -72,7 +65,7 @@ class ProductSpec:
     columns: int
     together: int
     pairs: bool
-    epilogue: StoreEpilogue
+    epilogue: Epilogue
 
     @property
     def key(self) -> str:
@@ -119,14 +112,16 @@ class _Product(Named):
         x = self.pointer("x")
         state = epilogue.begin(self.k, len(SLOTS))
         item, block = self.split(self.k.task, self.slot("blocks"))
-        self.origins = [f.gep(p, o) for p, o in zip(starts, self.batch(item, 3), strict=True)]
-        self.context = epilogue.batch(self.k, state, item)
+        matrix, self.row0, self.rows = item_of(self.k, epilogue, state, item, self.slot("rows"))
+        self.origins = [f.gep(p, o) for p, o in zip(starts, self.batch(matrix, 3), strict=True)]
+        self.context = epilogue.batch(self.k, state, matrix)
         panels = f.gep(x, f.mul(f.mul(item, self.slot("panels")), self.slot("panel")))
         first = f.mul(block, self.slot("block"))
         last = f.min(f.add(first, self.slot("block")), self.slot("outputs"))
         loop = f.loop(first, last, i64(spec.together))
         rows = [self._row(f.add(loop.index, i64(r)), last) for r in range(spec.together)]
-        inner = f.loop(i64(0), self.slot("panels"), i64(1))
+        filled = f.op("udiv", f.add(self.rows, i64(spec.columns - 1)), i64(spec.columns))
+        inner = f.loop(i64(0), filled, i64(1))
         sums = self._dot(rows, f.gep(panels, f.mul(inner.index, self.slot("panel"))))
         self._store(sums, f.mul(inner.index, i64(spec.columns)), loop.index, last)
         f.end_loop(inner)
@@ -299,9 +294,10 @@ class _Product(Named):
             for r, value in enumerate(values[1:], 1):
                 line = f.insert(line, f.extract(value, 0), r)
             at = f.add(row, i64(c))
-            exists = f.splat(f.icmp("slt", at, self.slot("rows")), 4)
+            exists = f.splat(f.icmp("slt", at, self.rows), 4)
             mask = f.op("and", there, exists) if columns > 1 else there
-            self.spec.epilogue.store(self.k, self.context, line, at, col, mask)
+            place = f.add(self.row0, f.min(at, f.sub(self.rows, i64(1))))
+            self.spec.epilogue.store(self.k, self.context, line, place, col, mask)
 
 
 def _every(f: Function, vectors: list[Value]) -> list[Value]:
@@ -323,69 +319,3 @@ def _every(f: Function, vectors: list[Value]) -> list[Value]:
 def _bfloat16_bits(number: float) -> int:
     """A number of few bits as bfloat16."""
     return struct.unpack("<I", struct.pack("<f", number))[0] >> 16
-
-
-def _few_rows(coding: Coding, dtype: str) -> int:
-    """Rows of x up to which codes are multiplied in registers, not packed first (measured)."""
-    slow = coding.words > 1 or coding.mode == "mxfp8"
-    return 8 if slow or (coding.bits == 8 and dtype == "bfloat16") else 16
-
-
-def _shape_of_tile(rows: int, words: int) -> tuple[int, int]:
-    """(rows of x, rows of w) that the accumulators of a kernel are for; ``words`` of a unit."""
-    if host().avx512:
-        return (rows if rows <= 2 else 4), 4 if rows == words == 1 else 2
-    return (1, 2) if rows == 1 else (2, 1)
-
-
-def _storing(out: Operand) -> StoreEpilogue:
-    *batch, row, col = out.strides
-    place = Matrix(out.pointer, out.dtype, tuple(batch), row, col)
-    return StoreEpilogue(place, out.shape[:-2])
-
-
-def plan_quantized(
-    primitive: Any,
-    inputs: list[Operand],
-    outputs: list[Operand],
-    scratch: Callable[[int], Pointer],
-    workers: int,
-) -> list[Command]:
-    """Commands of QuantizedMatMul."""
-    x, w, scales, *rest = inputs
-    biases = rest[0] if rest else scales  # or nothing that is read
-    inputs = [x, w, scales, biases]
-    (out,) = outputs
-    *batch, m, n = out.shape
-    items = prod(batch)
-    if not items * m * n:
-        return []
-    epilogue, units = _storing(out), tuple(o.strides[-1] == 1 for o in (w, scales, biases))
-    transposed, bits, group = primitive.transposed, primitive.bits, primitive.group
-    coding = Coding(bits, group, scales.dtype, transposed, units[0], primitive.mode)
-    if not (transposed and m <= _few_rows(coding, x.dtype) and w.shape[-1]):
-        return [plan_blocks(coding, inputs, out, epilogue, scratch, workers)]
-    columns, together = _shape_of_tile(m, coding.words)
-    words = w.shape[-1]
-    along = words // coding.words
-    chunks, panels = -(-along // LANES), -(-m // columns)
-    sums = -(-scales.shape[-1] // LANES) * columns * VECTOR
-    pairs = x.dtype == "bfloat16" and bits in (1, 2, 4) and has_pairs(host())
-    panel = chunks * chunk_bytes(columns, coding.codes, pairs) + sums
-    packed = scratch(items * panels * panel)
-    pack = pack_rows(coding, x, (along, columns, panels * columns, panel), packed, pairs)
-    spec = ProductSpec(coding, units, columns, together, pairs, epilogue)  # type: ignore[arg-type]
-    block = round_up(max(-(-n * items // (8 * workers)), 16384 // max(words, 1), 8), together)
-    blocks = -(-n // block)
-    strides = [tuple(s * SIZES[o.dtype] for s in o.strides) for o in (w, scales, biases)]
-    head = [
-        *w.pointer.consts, *scales.pointer.consts, *biases.pointer.consts, *packed.consts,
-        n, m, panels, panel, along, chunks, scales.shape[-1],
-        *[s for of in strides for s in of[-2:]], block, blocks,
-    ]  # fmt: skip
-    extra, table = epilogue.consts, batch_table(batch, *[of[:-2] for of in strides])
-    consts = [*head, len(SLOTS) + len(extra), len(batch), *extra, *table]
-    per_row = words * 4 + scales.shape[-1] * 2 * SIZES[scales.dtype]
-    flops = 2 * items * m * n * x.shape[-1]
-    product = Command(spec, consts, items * blocks, "quantized", items * n * per_row, flops)
-    return [pack, product]

@@ -14,8 +14,8 @@ from math import prod
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.gemm.blocked import SLOTS, Blocked, BlockedSpec, Depth
 from mlx.backend.llvm.gemm.elements import SIZES
-from mlx.backend.llvm.gemm.operand import Matrix, Product, StoreEpilogue, batch_table
-from mlx.backend.llvm.gemm.plan import BlockedProblem, Strip, geometry
+from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, Product, batch_table
+from mlx.backend.llvm.gemm.plan import BlockedProblem, Geometry, Strip, geometry
 from mlx.backend.llvm.gemm.tile import GENERAL, tile_of_product
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.quantized_coding import Coding
@@ -76,27 +76,53 @@ class _Quantized(Blocked):
         f.call(self.pack_b, "void", *args, col0, cols, part.depth, *target)
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """How many blocks of rows there may be, among how many matrices, and their geometry."""
+
+    number: int
+    choices: int
+    geometry: Geometry
+
+
+def geometry_of(
+    coding: Coding, dtype: str, sizes: tuple[int, int, int], items: int, workers: int
+) -> Geometry:
+    """Blocks of a product of these sizes (m, n, k)."""
+    tile = tile_of_product(dtype, panel_dtype(dtype), "float32")
+    step = 1 if coding.outputs else RUN
+    return geometry(tile, *sizes, items, workers, step, share=False)
+
+
+def panel_dtype(dtype: str) -> str:
+    """What panels hold where x has this dtype."""
+    return "bfloat16" if dtype == "bfloat16" else "float32"
+
+
 def plan_blocks(
     coding: Coding,
     inputs: list[Operand],
     out: Operand,
-    epilogue: StoreEpilogue,
+    epilogue: Epilogue,
     scratch: Callable[[int], Pointer],
     workers: int,
+    blocks: Blocks | None = None,
 ) -> Command:
-    """The command of x times a quantized matrix."""
+    """The command of x times a quantized matrix; with ``blocks`` of rows that choose one."""
     x, *parts = inputs
     *batch, m, n = out.shape
     *x_batch, row, col = x.strides
+    if blocks is not None:
+        batch, x_batch = [blocks.choices], [0]
     a = Matrix(x.pointer, x.dtype, tuple(x_batch), row, col)
-    panels = "bfloat16" if x.dtype == "bfloat16" else "float32"
+    panels = panel_dtype(x.dtype)
     b = Matrix(parts[0].pointer, panels, (0,) * len(batch), 0, 0)
     k, items = x.shape[-1], prod(batch)
     problem = BlockedProblem(
         Product(a, b, m, n, k, tuple(batch), epilogue, "float32", scratch, workers)
     )
     tile = tile_of_product(x.dtype, panels, "float32")
-    g = geometry(tile, m, n, k, items, workers, 1 if coding.outputs else RUN, share=False)
+    g = blocks.geometry if blocks else geometry_of(coding, x.dtype, (m, n, k), items, workers)
     own = scratch(g.scratch * workers)
     strides = [tuple(s * SIZES[o.dtype] for s in o.strides) for o in parts]
     sizes, shifts = list(epilogue.consts), [s[:-2] for s in strides]
@@ -110,5 +136,5 @@ def plan_blocks(
     ]  # fmt: skip
     spec = QuantizedSpec(x.dtype, a.layout, panels, GENERAL, "float32", epilogue, coding)
     touched = items * sum(prod(o.shape[-2:]) * SIZES[o.dtype] for o in (x, *parts))
-    tasks = items * g.m_blocks * g.n_blocks
+    tasks = (blocks.number if blocks else items) * g.m_blocks * g.n_blocks
     return Command(spec, consts, tasks, "quantized gemm", touched, 2 * items * m * n * k)

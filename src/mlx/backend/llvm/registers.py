@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlx.backend.llvm.bfloat import rounded_up
 from mlx.backend.llvm.half import narrow_half, widen_half
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.values import Value, const, element_of, lanes_of, vector
@@ -87,10 +88,8 @@ class Registers:
         """The same where every NaN is a quiet one of 8 bits or the processor's own: the sum
         neither carries out of those nor makes them infinite."""
         f = self.f
-        bits = f.cast("bitcast", x, "i32")
-        odd = f.op("and", f.op("lshr", bits, const(bits.type, 16)), const(bits.type, 1))
-        up = f.add(f.add(bits, const(bits.type, 0x7FFF)), odd)
-        return f.cast("bitcast", f.op("and", up, const(bits.type, -65536)), "float")
+        up = rounded_up(f, f.cast("bitcast", x, "i32"))
+        return f.cast("bitcast", f.op("and", up, const(up.type, -65536)), "float")
 
     # -- memory ------------------------------------------------------------------------
 

@@ -14,12 +14,8 @@ from collections.abc import Sequence
 
 from mlx.backend.llvm import ahead, memory
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.expressions import (
-    ROW,
-    Structure,
-    compute,
-    operands,
-)
+from mlx.backend.llvm.abreast import steps_abreast
+from mlx.backend.llvm.expressions import FULL, ROW, Structure, compute, operands
 from mlx.backend.llvm.folding import fold, fold_lanes, identity_lane, regroup
 from mlx.backend.llvm.frame import INNER_CHUNKS, OUTER, Frame
 from mlx.backend.llvm.interleaved import load_reversed
@@ -142,6 +138,10 @@ class RowsKernel(Frame):
     def _sweep(self, numbers: Sequence[int]) -> None:
         """One pass, or several at once."""
         f, lanes = self.f, self.spec.lanes
+        abreast = steps_abreast(self.s)
+        if abreast > 1:
+            self._map(abreast)
+            return
         reduces = {number: self._reduces(number) for number in numbers}
         starts = [identity_lane(f, self.s.values[v]) for some in reduces.values() for v in some]
         whole = f.sub(self.j1, self.j0)
@@ -152,6 +152,31 @@ class RowsKernel(Frame):
             self._enter(number)
             for v in some:
                 self._finish(v, next(left))
+
+    def _map(self, abreast: int) -> None:
+        """The only pass of a map: several steps at once, and what is left in masked ones."""
+        f, lanes = self.f, self.spec.lanes
+        count = f.op("and", f.sub(self.j1, self.j0), i64(-abreast * lanes))
+        whole = f.add(self.j0, count)
+        loop = f.loop(self.j0, whole, i64(abreast * lanes))
+        self._side_by_side([f.add(loop.index, i64(step * lanes)) for step in range(abreast)])
+        f.end_loop(loop)
+        loop = f.loop(whole, self.j1, i64(lanes))
+        self._body(0, loop.index, memory.below(f, f.sub(self.j1, loop.index), lanes), [], [])
+        f.end_loop(loop)
+
+    def _side_by_side(self, steps: list[Value]) -> None:
+        """Steps of a map, each value of all of them in turn."""
+        known: list[dict[int, Lane]] = [{} for _ in steps]
+        for j in steps:
+            self._fetch_share(0, j)
+        for v, expression in enumerate(self.s.values):
+            if self.s.spaces[v] == FULL:
+                for j, mine in zip(steps, known, strict=True):
+                    mine[v] = self._full(expression, j, None, mine)
+        for j, mine in zip(steps, known, strict=True):
+            made = [(mine.get(v) or self.fixed[v], access) for v, access in self.s.stores]
+            self._store_all(made, j, None)
 
     def _steps(
         self, reduces: dict[int, list[int]], start: Value, stop: Value, totals: list[Lane]
@@ -191,8 +216,8 @@ class RowsKernel(Frame):
         """One step of a pass: what it stores, keeps and folds."""
         s = self.s
         known: dict[int, Lane] = {}
-        if number in self.fetching and mask is None:
-            self._fetch(slice(self.fetching.index(number), None, len(self.fetching)), j)
+        if mask is None:
+            self._fetch_share(number, j)
         for v in s.scratch:
             if s.levels[v] == number:
                 self._spill(v, self._value(v, number, j, mask, known), j, mask)
@@ -207,8 +232,11 @@ class RowsKernel(Frame):
         triples = zip(wanted, totals, lanes, strict=True)
         return [fold(self.e, e, total, lane, mask) for e, total, lane in triples]
 
-    def _fetch(self, share: slice, j: Value) -> None:
-        """Ask for this pass's share of the lines of the next row."""
+    def _fetch_share(self, number: int, j: Value) -> None:
+        """Ask for a pass's share of the lines of the next row."""
+        if number not in self.fetching:
+            return
+        share = slice(self.fetching.index(number), None, len(self.fetching))
         for access, distance in self.distances.items():
             row = self.f.gep(self.pointers[access], distance)
             ahead.fetch(self.f, self.s, access, row, j, self.spec.lanes, share, 2)

@@ -14,7 +14,8 @@ from typing import Any
 from mlx.backend.llvm import programs
 from mlx.backend.llvm.abi import Command
 from mlx.backend.llvm.arena import ALIGN, arrange, temporaries
-from mlx.backend.llvm.programs import Executable, assemble, is_small
+from mlx.backend.llvm.executable import Executable, is_small
+from mlx.backend.llvm.programs import assemble
 from mlx.compiler.plan import make_plan
 from mlx.compiler.recipe import Recipe
 from mlx.compiler.shadow import Fixed, shadow

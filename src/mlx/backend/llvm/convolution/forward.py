@@ -89,6 +89,7 @@ class Tiled(Blocked):
         f, kernel = self.f, self.kernel
         for name in self.names:
             self.slot(name)
+        self.k = self.slot("k")
         scratch = f.gep(self.address("scratch"), f.mul(kernel.worker, self.slot("scratch_stride")))
         return scratch, self.spec.epilogue.begin(kernel, len(self.names))
 
@@ -138,7 +139,7 @@ class _Convolution(Tiled):
     def emit(self) -> None:
         f = self.f
         scratch, state = self.begin()
-        group, *block = self._block()
+        group, *block = self._block(state)
         row0, rows, col0, _ = block
         context = self.spec.epilogue.batch(self.kernel, state, group)
         x = f.gep(self.address("x"), f.mul(group, self.slot("x_group")))

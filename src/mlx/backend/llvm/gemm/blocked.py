@@ -15,7 +15,7 @@ from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.elements import first_lanes
 from mlx.backend.llvm.gemm.micro import micro_kernel
-from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets
+from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets, item_of
 from mlx.backend.llvm.gemm.pack import pack_a, pack_b
 from mlx.backend.llvm.gemm.tile import UNIT_COL, Tile, tile_of_product
 from mlx.backend.llvm.ir import Function, Module
@@ -71,6 +71,8 @@ class Blocked:
     slots: tuple[str, ...] = SLOTS
     batched = 3
     """Operands with batch strides: A, B and packed panels of B."""
+    k: Value
+    """How many products make an element of this task's block."""
 
     def __init__(self, spec: BlockedSpec, module: Module, name: str) -> None:
         self.spec, self.module = spec, module
@@ -125,15 +127,17 @@ class Blocked:
             name: f.mul(self.slot(name), i64((self.a if name[0] == "a" else self.b).size))
             for name in ("a_row", "a_col", "b_row", "b_col")
         }
-        batch, row0, rows, col0, cols = self._block()
+        batch, row0, rows, col0, cols = self._block(state)
         table, dims = self.slot("table"), self.slot("dims")
         self.offsets = offsets = batch_offsets(kernel, table, dims, batch, self.batched)
         a, b = f.gep(a, offsets[0]), f.gep(b, offsets[1])
-        a = f.gep(a, f.mul(row0, strides["a_row"]))
+        start, self.k = self._along(batch)
+        a = f.gep(a, f.add(f.mul(row0, strides["a_row"]), f.mul(start, strides["a_col"])))
+        b = f.gep(b, f.mul(start, strides["b_row"]))
         b = f.gep(b, f.mul(col0, strides["b_col"]))
         context = self.spec.epilogue.batch(kernel, state, batch)
         b_packed = self._packed(scratch, offsets[2], col0)
-        k, kc = self.slot("k"), self.slot("kc")
+        k, kc = self.k, self.slot("kc")
         at_least_one = f.select(f.icmp("sgt", k, i64(1)), k, i64(1))
         if self.tile.amx:
             amx.configure(f)
@@ -188,18 +192,24 @@ class Blocked:
         a_next = f.gep(a_panel, i64(self.tile.a_panel * self.tile.itemsize))
         f.end_loop(row, [a_next, c_row])
 
-    def _block(self) -> tuple[Value, Value, Value, Value, Value]:
+    def _block(self, state: Any) -> tuple[Value, Value, Value, Value, Value]:
         """The task's batch index, and first row, rows, first column and columns of its block."""
         f = self.f
         n_block = f.op("urem", self.kernel.task, self.slot("n_blocks"))
         rest = f.op("udiv", self.kernel.task, self.slot("n_blocks"))
         m_block = f.op("urem", rest, self.slot("m_blocks"))
-        batch = f.op("udiv", rest, self.slot("m_blocks"))
-        row0 = f.mul(m_block, self.slot("mc"))
+        item = f.op("udiv", rest, self.slot("m_blocks"))
+        epilogue, before = self.spec.epilogue, f.mul(m_block, self.slot("mc"))
+        batch, first, count = item_of(self.kernel, epilogue, state, item, self.slot("m"))
+        row0 = f.add(first, before)
         col0 = f.add(f.mul(n_block, self.slot("nc")), self.first_col)
-        rows = f.min(f.sub(self.slot("m"), row0), self.slot("mc"))
+        rows = f.min(f.sub(count, before), self.slot("mc"))
         cols = f.min(f.sub(self.slot("n"), col0), self.slot("nc"))
         return batch, row0, rows, col0, cols
+
+    def _along(self, batch: Value) -> tuple[Value, Value]:
+        """Where along k a batch item starts, and its depth."""
+        return i64(0), self.slot("k")
 
     def _packed(self, scratch: Value, item: Value, col0: Value) -> Value:
         """Where this task's panels of B are or will be."""
@@ -315,7 +325,7 @@ class Blocked:
             return c_tile, buffer_pitch, last
         pointer, pitch = place
         whole = f.icmp("eq", width, i64(tile.cols))
-        whole = f.op("and", whole, f.icmp("sle", self.slot("k"), self.slot("kc")))
+        whole = f.op("and", whole, f.icmp("sle", self.k, self.slot("kc")))
         whole = f.op("and", whole, self._has_height(height))
         here = f.gep(f.gep(pointer, f.mul(at[0], pitch)), f.mul(at[1], i64(tile.itemsize)))
         finish = f.select(whole, Value("false", "i1"), last)

@@ -20,7 +20,13 @@ from mlx.backend.llvm.gemm.elements import (
     whole_then_edge,
 )
 from mlx.backend.llvm.gemm.few_transposed import FewTransposed
-from mlx.backend.llvm.gemm.operand import Epilogue, Product, batch_offsets, round_up
+from mlx.backend.llvm.gemm.operand import (
+    Epilogue,
+    Product,
+    batch_offsets,
+    item_of,
+    round_up,
+)
 from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW, tile_of_product
 from mlx.backend.llvm.gemm.unpacked import Unpacked, is_plain
 from mlx.backend.llvm.ir import Module
@@ -89,7 +95,8 @@ class _Few(Unpacked):
         state = spec.epilogue.begin(kernel, len(SLOTS))
         self.c = f.gep(scratch, f.mul(kernel.worker, self.slot("scratch_stride")))
         block = f.op("urem", kernel.task, self.slot("blocks"))
-        batch = f.op("udiv", kernel.task, self.slot("blocks"))
+        item = f.op("udiv", kernel.task, self.slot("blocks"))
+        batch, self.row0, self.rows = item_of(kernel, spec.epilogue, state, item, self.slot("m"))
         self.first = f.mul(block, self.slot("block"))
         self.count = f.min(f.sub(self.slot("n"), self.first), self.slot("block"))
         self.whole = f.sub(self.count, f.op("urem", self.count, self.width))
@@ -110,7 +117,8 @@ class _Few(Unpacked):
     def _rows_of_a(self, a: Value) -> None:
         """Where each row of A starts; behind the last one, that one again."""
         f, size = self.f, i64(self.a.size)
-        pitch, last = f.mul(self.slot("a_row"), size), f.sub(self.slot("m"), i64(1))
+        pitch, last = f.mul(self.slot("a_row"), size), f.sub(self.rows, i64(1))
+        a = f.gep(a, f.mul(self.row0, pitch))
         self.a_step = f.mul(self.slot("a_col"), size)
         self.left = [f.gep(a, f.mul(f.min(i64(r), last), pitch)) for r in range(self.spec.rows)]
 
@@ -166,7 +174,8 @@ class _Few(Unpacked):
 
     def _finish(self, context: Any) -> None:
         f, lanes = self.f, self.lanes
-        row = f.loop(i64(0), self.slot("m"), i64(1), [self.c])
+        row = f.loop(i64(0), self.rows, i64(1), [self.c])
+        index = f.add(self.row0, row.index)
         (source,) = row.values
         col = f.loop(i64(0), self.count, self.width)
         at = f.gep(source, f.mul(col.index, i64(self.size)))
@@ -183,7 +192,7 @@ class _Few(Unpacked):
             start = f.add(col.index, i64(v * lanes))
             mask = first_lanes(f, f.sub(self.count, start), lanes)
             where = f.add(self.first, start)
-            self.spec.epilogue.store(self.kernel, context, value, row.index, where, mask)
+            self.spec.epilogue.store(self.kernel, context, value, index, where, mask)
         f.end_loop(col)
         f.end_loop(row, [f.gep(source, i64(self.spec.pitch))])
 
@@ -209,7 +218,7 @@ def _in_pairs(p: Product) -> bool:
 
 def _along_k(p: Product) -> bool:
     """Whether a transposed matrix is best read where it lies: it is large."""
-    return p.b.layout == UNIT_ROW and p.n >= 32 and 64 <= p.k <= _DEEPEST
+    return p.b.layout == UNIT_ROW and p.n >= 2 and 64 <= p.k <= _DEEPEST
 
 
 def plan_few(p: Product) -> list[Command]:
@@ -219,7 +228,8 @@ def plan_few(p: Product) -> list[Command]:
     transposed, a_unit = b.layout != UNIT_COL, a.layout == UNIT_COL
     spec = FewSpec(a.dtype, b.dtype, p.accumulate, rows, transposed, a_unit, p.epilogue)
     least = max(64, (1 << 19) // (rows * k))
-    share = max(-(-n * items // (2 * p.workers)), least)
+    counted = 1 if p.choices else items  # of those that may be, any number may be empty
+    share = max(-(-n * counted // (2 * p.workers)), least)
     blocks = -(-n // min(share, spec.widest))
     if items == 1 and blocks > 1:
         blocks = round_up(blocks, p.workers)

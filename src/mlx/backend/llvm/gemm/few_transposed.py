@@ -20,7 +20,7 @@ from mlx.backend.llvm.gemm.elements import (
     prefetch,
     transpose,
 )
-from mlx.backend.llvm.gemm.operand import batch_offsets
+from mlx.backend.llvm.gemm.operand import batch_offsets, item_of
 from mlx.backend.llvm.gemm.pairs import Pairs, dot_pairs, has_pairs
 from mlx.backend.llvm.gemm.unpacked import Unpacked
 from mlx.backend.llvm.target import host
@@ -48,7 +48,8 @@ class FewTransposed(Unpacked):
         self.c = f.gep(scratch, f.mul(kernel.worker, self.slot("scratch_stride")))
         self.x = f.gep(self.c, i64(spec.rows * self.tile.vector_bytes))
         block = f.op("urem", kernel.task, self.slot("blocks"))
-        batch = f.op("udiv", kernel.task, self.slot("blocks"))
+        item = f.op("udiv", kernel.task, self.slot("blocks"))
+        batch, self.row0, self.rows = item_of(kernel, spec.epilogue, state, item, self.slot("m"))
         first = f.mul(block, self.slot("block"))
         stop = f.min(f.add(first, self.slot("block")), self.slot("n"))
         self.whole = f.sub(self.slot("k"), f.op("urem", self.slot("k"), i64(self.step)))
@@ -66,7 +67,8 @@ class FewTransposed(Unpacked):
     def _pack_rows(self, a: Value) -> None:
         """Widen A to scratch by steps of k: a run of each row; behind the last one, that again."""
         f, size = self.f, i64(self.a.size)
-        pitch, last = f.mul(self.slot("a_row"), size), f.sub(self.slot("m"), i64(1))
+        pitch, last = f.mul(self.slot("a_row"), size), f.sub(self.rows, i64(1))
+        a = f.gep(a, f.mul(self.row0, pitch))
         along = f.mul(self.slot("a_col"), size)
         row = f.loop(i64(0), i64(self.spec.rows), i64(1))
         source = f.gep(a, f.mul(f.min(row.index, last), pitch))
@@ -156,8 +158,9 @@ class FewTransposed(Unpacked):
     def _finish(self, context: Any, first: Value) -> None:
         f = self.f
         mask = first_lanes(f, f.sub(self.slot("n"), first), self.lanes)
-        row = f.loop(i64(0), self.slot("m"), i64(1))
+        row = f.loop(i64(0), self.rows, i64(1))
         at = f.gep(self.c, f.mul(row.index, i64(self.tile.vector_bytes)))
         value = f.load(at, self.type, self.size)
-        self.spec.epilogue.store(self.kernel, context, value, row.index, first, mask)
+        index = f.add(self.row0, row.index)
+        self.spec.epilogue.store(self.kernel, context, value, index, first, mask)
         f.end_loop(row)

@@ -63,9 +63,12 @@ class Epilogue(Protocol):
     the flat batch index is known.
 
     Optional: ``swapped()`` returns the epilogue that takes rows for columns; with it, a column
-    vector of results is stored by whole vectors instead of one by one.
+    vector of results is stored by whole vectors instead of one by one.  ``by_columns``: whether
+    that holds for all results.
     ``destination(kernel, context, accumulate)`` returns address and row pitch in bytes of a
     result that takes accumulators as they are, columns side by side; or None.
+    ``block(kernel, state, item)`` returns batch index, first row and rows of an item where these
+    are known only when the kernel runs.
     """
 
     @property
@@ -107,6 +110,8 @@ class Product:
     accumulate: str
     scratch: Callable[[int], Pointer]
     workers: int
+    choices: int = 0
+    """Matrices that items choose from, where the epilogue says which (``block``)."""
 
     def swapped(self) -> Product:
         """The product of the transposed operands, whose epilogue has a ``swapped``: the same."""
@@ -123,7 +128,7 @@ class Product:
         """The batch table of both operands, strides in bytes."""
         a, b = self.a, self.b
         strides = [[s * SIZES[x.dtype] for s in x.batch_strides] for x in (a, b)]
-        return batch_table(self.batch, *strides)
+        return batch_table((self.choices,) if self.choices else self.batch, *strides)
 
 
 def batch_offsets(
@@ -143,6 +148,14 @@ def batch_offsets(
     moved = [f.add(o, f.mul(coordinate, s)) for o, s in zip(offsets, strides, strict=True)]
     following = [f.op("udiv", rest, size), f.gep(entry, i64(8 * (operands + 1))), *moved]
     return f.end_loop(loop, following)[2:]
+
+
+def item_of(
+    kernel: Kernel, epilogue: Epilogue, state: Any, item: Value, rows: Value
+) -> tuple[Value, Value, Value]:
+    """The batch index of an item of a batch, its first row and its number of rows."""
+    find = getattr(epilogue, "block", None)
+    return find(kernel, state, item) if find else (item, i64(0), rows)
 
 
 def round_up(number: int, step: int) -> int:

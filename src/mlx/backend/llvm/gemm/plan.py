@@ -46,6 +46,8 @@ def plan_gemm(p: Product) -> list[Command]:
 
 def _plan_matrices(p: Product) -> list[Command]:
     """As ``plan_gemm``, where each element is one chain over k."""
+    if p.accumulate.startswith("float") and getattr(p.epilogue, "by_columns", False):
+        p = p.swapped()
     if is_small(p) and not (p.b.layout == UNIT_ROW and is_few(p)):
         return plan_small(p)
     if is_few(p):
@@ -181,7 +183,7 @@ class BlockedProblem:
             commands.append(self._product(tile, g, own, place, strides, strip))
         return commands
 
-    def _direct_b(self, tile: Tile, mc: int) -> bool:
+    def reads_b(self, tile: Tile, mc: int) -> bool:
         """Whether B is better read where it lies: small and dense, or near and for few rows.
 
         From memory, whole rows stream better than the columns of a panel do.
@@ -245,8 +247,9 @@ class BlockedProblem:
         )
 
     def head(
-        self, tile: Tile, g: Geometry, own: Pointer, place: Pointer, direct_b: bool, strip: Strip
-    ) -> list[int]:
+        self, tile: Tile, g: Geometry, own: Pointer, place: Pointer, direct_b: bool, strip: Strip,
+        reads_a: bool = True,
+    ) -> list[int]:  # fmt: skip
         """The consts up to the batch table's, in the order of SLOTS."""
         p = self.product
         a, b = p.a, p.b
@@ -255,7 +258,7 @@ class BlockedProblem:
             g.c_stride, p.m, strip.stop, p.k, a.row_stride, a.col_stride, b.row_stride,
             b.col_stride, g.mc, g.nc, g.kc, g.m_blocks, -(-strip.width // g.nc), strip.first,
             g.b_panel, tile.block_depth * tile.b_row if g.shared else 0,
-            int(self._direct_a(tile)), int(direct_b), int(g.shared), *place.consts,
+            int(self._direct_a(tile) and reads_a), int(direct_b), int(g.shared), *place.consts,
         ]  # fmt: skip
 
     def _product(
@@ -267,7 +270,7 @@ class BlockedProblem:
         p = self.product
         a, b, items, epilogue = p.a, p.b, p.items, p.epilogue
         extra = list(epilogue.consts)
-        direct_b = not g.shared and self._direct_b(tile, g.mc)
+        direct_b = not g.shared and self.reads_b(tile, g.mc)
         head = self.head(tile, g, own, place, direct_b, strip)
         strides = [[s * SIZES[x.dtype] for s in x.batch_strides] for x in (a, b)]
         table = batch_table(p.batch, *strides, packed)

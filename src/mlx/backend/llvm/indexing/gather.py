@@ -6,10 +6,8 @@ from math import prod
 from typing import Any
 
 from mlx.backend.llvm import memory
-from mlx.backend.llvm.abi import Command, Kernel, Operand
+from mlx.backend.llvm.abi import GATHER, SCATTER, Command, Kernel, Operand
 from mlx.backend.llvm.indexing.loops import (
-    GATHER,
-    SCATTER,
     WORD,
     Axis,
     Loop,

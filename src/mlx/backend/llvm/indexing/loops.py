@@ -18,8 +18,6 @@ from mlx.base import dtype as dt
 from mlx.base.dtype import dtype_named
 
 TASK_ELEMENTS = 16384
-GATHER, SCATTER = 1, 2
-"""Status codes; details are the index, the axis size and the window's width."""
 WORD = {1: dt.uint8, 2: dt.uint16, 4: dt.uint32, 8: dt.uint64}
 """Elements that are only moved, by size."""
 

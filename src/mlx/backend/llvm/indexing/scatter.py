@@ -13,9 +13,8 @@ from math import prod
 from typing import Any
 
 from mlx.backend.llvm import memory
-from mlx.backend.llvm.abi import Command, Kernel, Operand
+from mlx.backend.llvm.abi import SCATTER, Command, Kernel, Operand
 from mlx.backend.llvm.indexing.loops import (
-    SCATTER,
     TASK_ELEMENTS,
     WORD,
     Axis,

@@ -12,6 +12,7 @@ the threads of OpenBLAS serve few large matrices.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -66,54 +67,91 @@ def plan_lapack(
     workers: int,
 ) -> list[Command]:
     """Commands of a routine of LAPACK."""
-    x, operands = inputs[0], [*inputs, *outputs]
+    x = inputs[0]
     *lead, m, n = x.shape
     if all(0 in o.shape for o in outputs):
         return []
     k = least(m, n) if primitive.name in ("SVD", "SingularValues") else inputs[-1].shape[-1]
-    chosen, sizes = _ROUTINES[primitive.name](primitive, k), (prod(lead), m, n, k)
-    if lanes.serves(primitive.name, _SCALARS.get(x.dtype, ""), *sizes):
-        return _lanes(primitive, chosen, operands, sizes, scratch, workers)
-    return _each(primitive, chosen, operands, sizes, scratch, workers)
+    chosen, count = _ROUTINES[primitive.name](primitive, k), prod(lead)
+    problem = _Problem(primitive, chosen, [*inputs, *outputs], count, (m, n, k), scratch, workers)
+    if lanes.serves(primitive.name, _SCALARS.get(x.dtype, ""), count, m, n, k):
+        return problem.in_lanes()
+    return problem.one_by_one()
 
 
-def _each(
-    primitive: Any,
-    chosen: Routine,
-    operands: Sequence[Operand],
-    sizes: tuple[int, int, int, int],
-    scratch: Callable[[int], Pointer],
-    workers: int,
-) -> list[Command]:
-    """Matrices one by one."""
-    (count, m, n, k), lead = sizes, len(operands[0].shape) - 2
-    dtype = dtype_named(operands[0].dtype)
-    work = chosen.work(m, n, k)
-    spread = count >= workers or work < THREADED
-    each = -(-count // most(1, least(least(count, 16 * workers), count * work // TASK)))
-    each = each if spread else count
-    noted = scratch(16)
-    ends = [*noted.consts, *thread_count(), 1 if spread else workers]
-    nbytes, numbers = chosen.sizes(m, n, k, dtype)
-    _check_counts(primitive, (m, n, k, *numbers), numbers)
-    offsets, total = [], 0
-    for size in nbytes:
-        offsets.append(total)
-        total += -(-size // 64) * 64
-    consts = [count, each, m, n, k, *noted.consts, *scratch(total * workers).consts, total]
-    consts += [routine(chosen.spelled(name, dtype)) for name in chosen.calls]
-    consts += [*offsets, *numbers]
-    views = [_rows(o, lead) for o in operands]
-    batch = along(lead, [rows for rows, _ in views])
-    consts += [*(column for _, column in views), *batch.consts]
-    units = tuple(
-        bool(column == dtype_named(o.dtype).size)
-        for o, (_, column) in zip(operands, views, strict=True)
-    )
-    spec = LapackSpec(chosen, dtype.name, batch.depth, units)
-    return _between(
-        primitive, chosen, Command(spec, consts, -(-count // each)), operands, sizes, ends
-    )
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """``count`` matrices, and the sizes m, n and k of each."""
+
+    primitive: Any
+    chosen: Routine
+    operands: list[Operand]
+    count: int
+    sizes: tuple[int, int, int]
+    scratch: Callable[[int], Pointer]
+    workers: int
+
+    @property
+    def lead(self) -> int:
+        """Axes of the batch."""
+        return len(self.operands[0].shape) - 2
+
+    def one_by_one(self) -> list[Command]:
+        count, chosen, workers = self.count, self.chosen, self.workers
+        dtype, work = dtype_named(self.operands[0].dtype), chosen.work(*self.sizes)
+        spread = count >= workers or work < THREADED
+        each = -(-count // most(1, least(least(count, 16 * workers), count * work // TASK)))
+        each = each if spread else count
+        noted = self.scratch(16)
+        ends = [*noted.consts, *thread_count(), 1 if spread else workers]
+        nbytes, numbers = chosen.sizes(*self.sizes, dtype)
+        _check_counts(self.primitive, (*self.sizes, *numbers), numbers)
+        offsets, total = [], 0
+        for size in nbytes:
+            offsets.append(total)
+            total += -(-size // 64) * 64
+        place = self.scratch(total * workers)
+        consts = [count, each, *self.sizes, *noted.consts, *place.consts, total]
+        consts += [routine(chosen.spelled(name, dtype)) for name in chosen.calls]
+        consts += [*offsets, *numbers]
+        views = [_rows(o, self.lead) for o in self.operands]
+        batch = along(self.lead, [rows for rows, _ in views])
+        consts += [*(column for _, column in views), *batch.consts]
+        units = tuple(
+            bool(column == dtype_named(o.dtype).size)
+            for o, (_, column) in zip(self.operands, views, strict=True)
+        )
+        spec = LapackSpec(chosen, dtype.name, batch.depth, units)
+        return self._between(Command(spec, consts, -(-count // each)), ends)
+
+    def in_lanes(self) -> list[Command]:
+        """A matrix in each lane."""
+        count, (_, n, _) = self.count, self.sizes
+        scalar = _SCALARS[self.operands[0].dtype]
+        groups, work = -(-count // LANES), self.chosen.work(*self.sizes) + n * n
+        wanted = most(1, least(least(groups, 16 * self.workers), count * work // TASK))
+        each = -(-groups // wanted)
+        noted, nbytes = self.scratch(16), lanes.scratch_bytes(scalar, *self.sizes)
+        place = self.scratch(nbytes * self.workers)
+        consts = [count, each, *self.sizes, *noted.consts, *place.consts, nbytes]
+        views = [_rows(o, self.lead) for o in self.operands]
+        batch = along(self.lead, [rows for rows, _ in views])
+        for view, (_, column) in zip(batch.views, views, strict=True):
+            consts += [view.step, column]
+        consts += batch.consts
+        spec = lanes.LanesSpec(self.primitive.name, scalar, batch.depth, len(self.operands))
+        return self._between(Command(spec, consts, -(-groups // each)), [*noted.consts, 0, 0, 1])
+
+    def _between(self, command: Command, ends: list[int]) -> list[Command]:
+        """A command with what comes before and after it."""
+        work = self.chosen.work(*self.sizes)
+        command.label, command.flops = self.primitive.name, self.count * work
+        command.bytes = sum(prod(o.shape) * dtype_named(o.dtype).size for o in self.operands)
+        return [
+            Command(BeginSpec(), ends, 1),
+            command,
+            Command(EndSpec(), [*ends, _code(self.chosen)], 1),
+        ]
 
 
 def _check_counts(primitive: Any, counts: Sequence[int], numbers: Sequence[int]) -> None:
@@ -123,51 +161,6 @@ def _check_counts(primitive: Any, counts: Sequence[int], numbers: Sequence[int])
             f"{counts[1]} needs a workspace of {max(map(int, numbers), default=0)} numbers, and "
             f"can have {LARGEST}."
         )
-
-
-def _between(
-    primitive: Any,
-    chosen: Routine,
-    command: Command,
-    operands: Sequence[Operand],
-    sizes: tuple[int, int, int, int],
-    ends: list[int],
-) -> list[Command]:
-    """A command with what comes before and after it."""
-    count, *shape = sizes
-    command.label, command.flops = primitive.name, count * chosen.work(*shape)
-    command.bytes = sum(prod(o.shape) * dtype_named(o.dtype).size for o in operands)
-    return [
-        Command(BeginSpec(), ends, 1),
-        command,
-        Command(EndSpec(), [*ends, _code(chosen)], 1),
-    ]
-
-
-def _lanes(
-    primitive: Any,
-    chosen: Routine,
-    operands: Sequence[Operand],
-    sizes: tuple[int, int, int, int],
-    scratch: Callable[[int], Pointer],
-    workers: int,
-) -> list[Command]:
-    """A matrix in each lane."""
-    count, m, n, k = sizes
-    scalar, lead = _SCALARS[operands[0].dtype], len(operands[0].shape) - 2
-    groups, work = -(-count // LANES), chosen.work(m, n, k) + n * n
-    wanted = most(1, least(least(groups, 16 * workers), count * work // TASK))
-    each = -(-groups // wanted)
-    noted, nbytes = scratch(16), lanes.scratch_bytes(scalar, m, n, k)
-    consts = [count, each, m, n, k, *noted.consts, *scratch(nbytes * workers).consts, nbytes]
-    views = [_rows(o, lead) for o in operands]
-    batch = along(lead, [rows for rows, _ in views])
-    for view, (_, column) in zip(batch.views, views, strict=True):
-        consts += [view.step, column]
-    consts += batch.consts
-    spec = lanes.LanesSpec(primitive.name, scalar, batch.depth, len(operands))
-    command = Command(spec, consts, -(-groups // each))
-    return _between(primitive, chosen, command, operands, sizes, [*noted.consts, 0, 0, 1])
 
 
 def _rows(operand: Operand, lead: int) -> tuple[Operand, int]:

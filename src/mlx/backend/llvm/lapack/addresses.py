@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 
+from mlx.backend.llvm.abi import Address
 from mlx.base.lazy import scipy_module
 
 _MODULES = ("linalg.cython_lapack", "linalg.cython_blas")
@@ -16,17 +17,17 @@ _pointer_of.argtypes, _pointer_of.restype = [ctypes.py_object, ctypes.c_char_p],
 
 
 @cache
-def routine(name: str) -> int:
+def routine(name: str) -> Address:
     """The address of a routine, such as ``sgetrf``; it takes pointers only, integers of 32 bits."""
     for module in _MODULES:
         capsule = scipy_module(module).__pyx_capi__.get(name)
         if capsule is not None:
-            return int(_pointer_of(capsule, _name_of(capsule)) or 0)
+            return Address(_pointer_of(capsule, _name_of(capsule)) or 0)
     raise RuntimeError(f"[linalg] SciPy's LAPACK has no routine {name}.")
 
 
 @cache
-def thread_count() -> tuple[int, int]:
+def thread_count() -> tuple[Address, Address]:
     """The functions that get and set OpenBLAS's number of threads; zeros for another library."""
     library = ctypes.CDLL(scipy_module(_MODULES[0]).__file__)
     for name in _COUNTS:
@@ -35,5 +36,5 @@ def thread_count() -> tuple[int, int]:
         except AttributeError:
             continue
         get, put = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in found)
-        return get, put
-    return 0, 0
+        return Address(get), Address(put)
+    return Address(0), Address(0)

@@ -1,0 +1,200 @@
+"""Programs on disk: what planning made of a region, for the next process that meets it.
+
+A program is a table of numbers and the keys of its kernels.  It stands under a digest of all that
+its plan follows from: the region, its sizes, the number of threads, the sources and the machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import marshal
+from array import array
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+from mlx.backend.llvm import cache_sizes, disk, linked
+from mlx.backend.llvm.abi import Address, Command, Pointer
+from mlx.backend.llvm.executable import Executable, is_small
+from mlx.backend.llvm.jit import Library
+from mlx.base.dtype import Dtype
+from mlx.graph.node import Node
+
+LEAST = 8
+"""Nodes of a region that is kept; fewer are planned as fast."""
+_PLAIN = (
+    "arena_bytes", "can_fail", "carries", "donations", "donors", "leaf_order", "leaves",
+    "output_bytes", "plain", "results", "scalar_order",
+)  # fmt: skip
+_texts: dict[int, str | None] = {}
+
+
+def name_of(
+    order: Sequence[Node],
+    leaves: Sequence[Node],
+    shapes: dict[tuple[int, ...], int],
+    rest: tuple[Any, ...],
+) -> str | None:
+    """The name of a region: of its structure and sizes, and what else a plan depends on (``rest``,
+    plain numbers).  None where it says something that means nothing to another process."""
+    index = {node: i for i, node in enumerate(order)}
+    index |= {leaf: -1 - i for i, leaf in enumerate(leaves)}
+    numbers = array("q")
+    texts: dict[str, int] = {}
+    for node in order:
+        primitive = node.primitive
+        part = primitive._key_part
+        if part.__class__ is tuple:
+            part, sizes = part
+            numbers.append(-shapes[sizes])
+        text = _texts.get(part) or _text_of(part, primitive)
+        if text is None:
+            return None
+        dtype = node.dtype
+        numbers.append(texts.setdefault(text, len(texts)))
+        if dtype is None:
+            numbers.append(-len(node.shape))
+            numbers.extend([n for shape, kind in node.shape for n in (shapes[shape], kind.index)])
+        else:
+            numbers.extend((shapes[node.shape], dtype.index))
+        numbers.append(len(node.inputs))
+        numbers.extend([index[source] for source in node.inputs])
+    for leaf in leaves:
+        numbers.extend((shapes[leaf.shape], leaf.dtype.index))
+    digest = hashlib.blake2b(numbers.tobytes(), digest_size=20)
+    machine = cache_sizes.first_level(), cache_sizes.last_level()
+    digest.update(repr((list(texts), list(shapes), rest, machine)).encode())
+    return "program " + digest.hexdigest()
+
+
+def _text_of(token: int, primitive: Any) -> str | None:
+    """What stands for a primitive without its sizes, in any process; None where nothing can."""
+    if token not in _texts:
+        _texts[token] = "number" if primitive.is_number else _said(primitive, type(primitive).sizes)
+    return _texts[token]
+
+
+def _said(value: Any, omitted: frozenset[str] = frozenset()) -> str | None:
+    cls: Any = type(value)
+    if value is None or cls in (bool, int, float, complex, str):
+        return f"{cls.__name__} {value!r}"
+    if cls is Dtype:
+        return str(value.name)
+    if cls is tuple:
+        parts = [_said(part) for part in value]
+    elif _is_ours(cls):
+        fields = [field.name for field in dataclasses.fields(cls) if field.name not in omitted]
+        parts = [
+            f"{cls.__module__}.{cls.__qualname__}",
+            *[_said(getattr(value, f)) for f in fields],
+        ]
+    else:
+        return None
+    return None if None in parts else f"({', '.join(parts)})"  # type: ignore[arg-type]
+
+
+@cache
+def _is_ours(cls: Any) -> bool:
+    """Whether it is a class whose members are their fields, and whose source decides names."""
+    ours = cls.__module__.startswith("mlx.primitives.") and dataclasses.is_dataclass(cls)
+    return bool(ours and cls.__eq__ is not object.__eq__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kept:
+    """Stands for the specification of a kernel that is there."""
+
+    key: str
+    library: Library
+
+    def emit(self, module: Any, name: str) -> None:
+        raise AssertionError(f"{self.key} has no source here")
+
+
+def save(name: str, executable: Executable, largest: int) -> None:
+    """Keep a program, whose largest buffer has so many bytes; not one with host calls or
+    addresses."""
+    commands = [c for c in executable.commands if isinstance(c, Command)]
+    if len(commands) < len(executable.commands) or any(
+        type(n) is Address for c in commands for n in c.consts
+    ):
+        return
+    keys: dict[str, int] = {}
+    consts = array("q")
+    table = array("q")
+    for c in commands:
+        table.extend((keys.setdefault(c.spec.key, len(keys)), 8 * len(consts), c.tasks, 0))
+        consts.extend(c.consts)
+    record = {name: getattr(executable, name) for name in _PLAIN}
+    record |= {"keys": list(keys), "consts": consts.tobytes(), "table": table.tobytes()}
+    record |= {"largest": largest, "small": is_small(commands)}
+    rest = [c for i, c in enumerate(commands) if i not in executable.carries]
+    record["rest_small"] = is_small(rest)
+    record["described"] = [
+        (c.label, c.bytes, c.flops, c.between and tuple((p.base, p.offset) for p in c.between))
+        for c in commands
+    ]
+    try:
+        disk.write(name, marshal.dumps(record))
+    except ValueError:  # something that is not plain
+        return
+
+
+def load(
+    name: str, make_program: Callable[..., Any], check_size: Callable[[int], None]
+) -> Executable | None:
+    """The program of that name, if it and its kernels are on disk.  ``check_size`` raises where
+    a buffer can't be allocated."""
+    stored = disk.read(name)
+    if stored is None:
+        return None
+    try:
+        record = marshal.loads(stored)
+        libraries = linked.loaded(record["keys"])
+    except (EOFError, KeyError, TypeError, ValueError):
+        return None
+    if libraries is None:
+        return None
+    check_size(record["largest"])
+    return _executable(record, libraries, make_program)
+
+
+def _executable(
+    record: dict[str, Any], libraries: list[Library], make_program: Callable[..., Any]
+) -> Executable:
+    result = Executable()
+    for name in _PLAIN:
+        setattr(result, name, record[name])
+    consts, table = array("q", record["consts"]), array("q", record["table"])
+    result.commands = partial(_described, record, libraries)
+    table[0::4] = array("q", [libraries[i].address("kernel") for i in table[0::4]])
+    rest = array("q")
+    for i in range(len(table) // 4):
+        if i not in result.carries:
+            rest.extend(table[4 * i : 4 * i + 4])
+    result.lean, result.segments = None, []
+    if result.carries and rest:
+        result.lean = make_program(rest, consts, record["rest_small"], libraries)
+    if table:
+        result.segments.append(make_program(table, consts, record["small"], libraries))
+    return result.seal()
+
+
+def _described(record: dict[str, Any], libraries: list[Library]) -> list[Command]:
+    """The commands of a stored program, for whoever wants to see them."""
+    consts, table = array("q", record["consts"]), array("q", record["table"])
+    specs = [Kept(key, library) for key, library in zip(record["keys"], libraries, strict=True)]
+    starts = [at // 8 for at in table[1::4]] + [len(consts)]
+    return [
+        Command(
+            specs[table[4 * i]],
+            consts[starts[i] : starts[i + 1]].tolist(),
+            table[4 * i + 2],
+            label,
+            traffic,
+            flops,
+            between and tuple(Pointer(*pointer) for pointer in between),
+        )
+        for i, (label, traffic, flops, between) in enumerate(record["described"])
+    ]
