@@ -267,9 +267,22 @@ class LaneEmitter(Registers):
         op = "sitofp" if d.is_signed else "uitofp"
         if to is dt.float64:
             return Lane(to, f.cast(op, x.v, "double"))
-        if to.size == 2 and d.size >= 4:
+        if to.size == 2 and d.size == 8:
             return self.rounded(self._narrowed(f.cast(op, x.v, "double"), to), to)
-        return self.rounded(f.cast(op, x.v, "float"), to)
+        number = self._sticky(x) if to.size == 2 and d.size == 4 else x.v
+        return self.rounded(f.cast(op, number, "float"), to)
+
+    def _sticky(self, x: Lane) -> Value:
+        """A 32-bit integer that is a float, and rounds to 16 bits as ``x`` does: of those beyond
+        2**24 one bit stands for the lowest eight, far behind the last place that is kept."""
+        f, wide = self.f, x.v.type
+        carried = f.add(f.op("and", x.v, const(wide, 0xFF)), const(wide, 0xFF))
+        jammed = f.op("and", f.op("or", x.v, carried), const(wide, -0x100))
+        if x.dtype.is_signed:
+            far = f.icmp("ugt", f.add(x.v, const(wide, 1 << 24)), const(wide, 1 << 25))
+        else:
+            far = f.icmp("ugt", x.v, const(wide, 1 << 24))
+        return f.select(far, jammed, x.v)
 
     def _narrowed(self, x: Value, to: Dtype) -> Value:
         """double -> float; rounding to odd where a second rounding follows."""
@@ -298,20 +311,22 @@ class LaneEmitter(Registers):
         if to is dt.uint64:
             return Lane(to, self._to_unsigned64(x.v))
         wide = "i32" if to.size <= 2 or to is dt.int32 else "i64"
-        number = self._saturated(x.v, wide)
+        number = self._saturated(x.v, wide, cut=wide != target)
         return Lane(to, number if wide == target else f.cast("trunc", number, target))
 
-    def _saturated(self, x: Value, element: str) -> Value:
-        """float -> signed integer: NaN is 0, beyond the range the nearest end."""
+    def _saturated(self, x: Value, element: str, cut: bool = False) -> Value:
+        """float -> signed integer: NaN is 0, beyond the range the nearest end.  Where the result
+        is ``cut``, without the upper half, the lowest end is as good as 0."""
         f = self.f
         bits = int(element[1:])
         top = math.ldexp(1.0, bits - 1)
-        low = f.fcmp("olt", x, const(x.type, -top))
-        high = f.fcmp("oge", x, const(x.type, top))
-        bad = f.op("or", f.fcmp("uno", x, x), f.op("or", low, high))
-        number = f.cast("fptosi", f.select(bad, const(x.type, 0), x), element)
-        number = f.select(low, const(number.type, -(2 ** (bits - 1))), number)
-        return f.select(high, const(number.type, 2 ** (bits - 1) - 1), number)
+        number = f.cast("fptosi", x, element)  # undefined beyond the range: never chosen there
+        bottom = const(number.type, 0 if cut else -(2 ** (bits - 1)))
+        if not cut:
+            bottom = f.select(f.fcmp("uno", x, x), const(number.type, 0), bottom)
+        number = f.select(f.fcmp("oge", x, const(x.type, -top)), number, bottom)
+        most = const(number.type, 2 ** (bits - 1) - 1)
+        return f.select(f.fcmp("ult", x, const(x.type, top)), number, most)
 
     def _to_unsigned64(self, x: Value) -> Value:
         f = self.f
