@@ -12,7 +12,12 @@ from math import prod
 from mlx.compiler.build import ExpressionBuilder, Operand, Place, build_nest, nest_over
 from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
-from mlx.compiler.joins import copied_together, is_concatenation, part_place
+from mlx.compiler.joins import (
+    copied_together,
+    is_rearrangement,
+    part_place,
+    places_in_copies,
+)
 from mlx.compiler.nest import Access, Apply, Expression, Literal, Load
 from mlx.compiler.orient import oriented
 from mlx.compiler.reuse import reuse_memory
@@ -185,41 +190,18 @@ class _Planner:
         return position
 
     def _place_in_joins(self) -> None:
-        """Producers with one reader, a concatenation, write straight into its result: other
-        concatenations too, hence the outer ones first."""
-        counts: dict[Node, int] = {}
-        for uses in self.fusion.operands.values():
-            for use in uses:
-                counts[use.node] = counts.get(use.node, 0) + 1
-        for group in reversed(self.fusion.groups):
-            if not is_concatenation(group):
-                continue
-            node = group.members[0]
-            whole = self._new_join(node)
-            slices = node.primitive.placements(*node.inputs)
-            for use, part in zip(self.fusion.operands[node], slices, strict=True):
-                if self._places_directly(use, counts):
-                    found = part_place(use, whole.buffer, part.layout(whole.layout))
-                    if found is not None:
-                        self.places[use.node] = found
+        """What a concatenation or another copy would only copy is written straight into it."""
+        for node, place in places_in_copies(self.fusion, self._may_move, self._new_join):
+            self.places[node] = place
 
     def _new_join(self, node: Node) -> Place:
         if node not in self.places:
             self.places[node] = self._new_place(node)
         return self.places[node]
 
-    def _places_directly(self, use: Use, counts: dict[Node, int]) -> bool:
-        node = use.node
-        group = self.fusion.group_of.get(node)
-        return (
-            group is not None
-            and (is_concatenation(group) or (group.kind == "rows" and not group.closed))
-            and node not in group.late
-            and counts[node] == 1
-            and node not in self.wanted
-            and node not in self.unplaced
-            and node not in self.places
-        )
+    def _may_move(self, node: Node) -> bool:
+        free = node not in self.wanted and node not in self.unplaced
+        return free and node in self.fusion.stored and node not in self.places
 
     def _take_over(self) -> None:
         """Updates of arrays that nothing reads afterwards are written into them."""
@@ -232,9 +214,16 @@ class _Planner:
     # -- steps -------------------------------------------------------------------------
 
     def _nest(self, group: Group) -> None:
+        if is_rearrangement(group) and self._lies_there(group.members[0]):
+            return
         nest = build_nest(self.fusion, group, self.place, self.argument)
         if nest is not None:
             self.result.steps.append(NestStep(nest, nest.label))
+
+    def _lies_there(self, copy: Node) -> bool:
+        """Whether what a copy would copy has been written into its result."""
+        source = self.places.get(self.fusion.operands[copy][0].node)
+        return source is not None and source.buffer == self.place(copy).buffer
 
     def strided(self, use: Use, shape: tuple[int, ...]) -> Strided:
         """A use as an operand with one stride an axis."""

@@ -48,7 +48,8 @@ def gather_mm(
 
     Indices count the matrices of the flattened batch axes and broadcast against each other;
     by default they run over all of them.  A vector counts as a row on the left and as a column
-    on the right.  ``sorted_indices`` is a hint that changes nothing.
+    on the right.  Rows are ordered by their matrix in any case: the hint ``sorted_indices``
+    changes nothing.
 
     >>> a, b = mx.ones((3, 2, 4)), mx.ones((5, 4, 2))
     >>> mx.gather_mm(a, b, mx.array([0, 2]), mx.array([1, 4])).shape

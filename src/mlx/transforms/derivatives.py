@@ -10,10 +10,12 @@ from mlx.graph.node import Node, ancestors
 from mlx.primitives.base import Pick
 from mlx.primitives.elementwise import Add
 from mlx.primitives.indexing import SliceAdd
-from mlx.primitives.views import Embed, Transpose
+from mlx.primitives.views import Concatenate, Embed, Transpose
 from mlx.transforms.walk import dependents, without_collection
 
 _ADD = Add()
+_MOST_PARTS = 16
+"""Of a split whose cotangent is a concatenation."""
 
 
 def _plus(a: Node | None, b: Node) -> Node:
@@ -28,6 +30,39 @@ def _plus(a: Node | None, b: Node) -> Node:
     if type(b.primitive) is Embed and b.data is None:
         return SliceAdd(b.primitive.starts, b.primitive.steps)(a, b.inputs[0])
     return Node(_ADD, (a, b), a.shape, a.dtype)
+
+
+def _joined(cotangent: Node) -> Node:
+    """A cotangent that was added up of slices: a concatenation where each element is in one of
+    them, as of what was split, so that kernels can write their parts into it."""
+    parts = []
+    at = cotangent
+    while type(at.primitive) in (SliceAdd, Embed) and at.data is None:
+        parts.append((at.primitive.starts, at.inputs[-1]))
+        if any(step != 1 for step in at.primitive.steps) or len(parts) > _MOST_PARTS:
+            return cotangent
+        if type(at.primitive) is Embed:
+            parts.sort(key=lambda part: part[0])
+            axis = _axis_of_parts(parts, at.shape)
+            return cotangent if axis is None else Concatenate(axis)(*[x for _, x in parts])
+        at = at.inputs[0]
+    return cotangent
+
+
+def _axis_of_parts(
+    parts: Sequence[tuple[tuple[int, ...], Node]], shape: tuple[int, ...]
+) -> int | None:
+    """The axis along which parts (with their starts) follow one another and fill a shape."""
+    cut = [a for a, size in enumerate(shape) if any(x.shape[a] != size for _, x in parts)]
+    if len(cut) != 1:
+        return None
+    (axis,) = cut
+    end = 0
+    for starts, x in parts:
+        if starts[axis] != end:
+            return None
+        end += x.shape[axis]
+    return axis if end == shape[axis] else None
 
 
 def vjp(
@@ -45,7 +80,8 @@ def vjp(
             single[output] = _plus(single.get(output), cotangent)
     with without_collection(len(order)):
         _reverse(order, marked, single)
-    return [single.get(node) for node in inputs]
+    found = [single.get(node) for node in inputs]
+    return [None if one is None else _joined(one) for one in found]
 
 
 def _reverse(order: list[Node], marked: set[Node], single: dict[Node, Node]) -> None:
@@ -57,7 +93,7 @@ def _reverse(order: list[Node], marked: set[Node], single: dict[Node, Node]) -> 
             arrived = several.pop(node, None)
         else:
             one = single.pop(node, None)
-            arrived = None if one is None else [one]
+            arrived = None if one is None else [_joined(one)]
         if arrived is None:
             continue
         primitive, sources = node.primitive, node.inputs

@@ -59,6 +59,12 @@ class FusedEpilogue:
         table = batch_table(self.batch_shape, *[p.batch for p in self.places])
         return [*out, len(self.batch_shape), *table]
 
+    @property
+    def by_columns(self) -> bool:
+        """Whether results go to matrices whose columns, not rows, lie side by side."""
+        targets = [self.places[place] for _, place in self.stores]
+        return all(t.row == t.size != t.col for t in targets)
+
     def swapped(self) -> FusedEpilogue:
         """The same with rows and columns exchanged."""
         turned = tuple(replace(p, row=p.col, col=p.row) for p in self.places)

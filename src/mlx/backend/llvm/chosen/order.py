@@ -190,4 +190,5 @@ def order_command(
     ]  # fmt: skip
     for each in layout.few:
         consts += [each.limit, each.place, each.entry]
-    return Command(OrderSpec(index.dtype, len(layout.few)), consts, 1, "chosen order")
+    moved = 8 * (layout.places + 2 * sizes[0] + 2 * sizes[2]) + ENTRY * layout.entries
+    return Command(OrderSpec(index.dtype, len(layout.few)), consts, 1, "chosen order", moved)

@@ -63,7 +63,8 @@ class Epilogue(Protocol):
     the flat batch index is known.
 
     Optional: ``swapped()`` returns the epilogue that takes rows for columns; with it, a column
-    vector of results is stored by whole vectors instead of one by one.
+    vector of results is stored by whole vectors instead of one by one.  ``by_columns``: whether
+    that holds for all results.
     ``destination(kernel, context, accumulate)`` returns address and row pitch in bytes of a
     result that takes accumulators as they are, columns side by side; or None.
     ``block(kernel, state, item)`` returns batch index, first row and rows of an item where these

@@ -46,6 +46,8 @@ def plan_gemm(p: Product) -> list[Command]:
 
 def _plan_matrices(p: Product) -> list[Command]:
     """As ``plan_gemm``, where each element is one chain over k."""
+    if p.accumulate.startswith("float") and getattr(p.epilogue, "by_columns", False):
+        p = p.swapped()
     if is_small(p) and not (p.b.layout == UNIT_ROW and is_few(p)):
         return plan_small(p)
     if is_few(p):
