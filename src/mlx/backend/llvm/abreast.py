@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from mlx.backend.llvm.expressions import FULL, Structure
 from mlx.backend.llvm.target import host
-from mlx.base.dtype import dtype_named
 from mlx.compiler.nest import Apply, Argument, Index, Literal, Load
 
 FEW = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlx.backend.llvm.elementary.routine import join, slices
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, lanes_of
@@ -20,21 +21,18 @@ def rounded_up(f: Function, bits: Value) -> Value:
 
 
 def _sums_words(type: str) -> bool:
+    """Whether an instruction adds both words of each number to another."""
     target, lanes = host(), lanes_of(type)
-    has = target.has("avx512vnni") and target.avx512 or target.has("avxvnni")
-    return has and lanes % 4 == 0 and lanes > 0
+    has = target.has("avx512vnni") if target.avx512 else target.has("avxvnni")
+    return has and lanes >= 4 and lanes & (lanes - 1) == 0
 
 
 def _sum_of_words(f: Function, sums: Value, words: Value) -> Value:
     """sums + both words of each number."""
-    lanes, most = lanes_of(sums.type), host().lanes
-    if lanes > most:
-        half = lanes // 2
-        parts = [
-            _sum_of_words(f, *(f.shuffle(v, None, range(i, i + half)) for v in (sums, words)))
-            for i in (0, half)
-        ]
-        return f.shuffle(*parts, range(lanes))
-    name = f"llvm.x86.avx512.vpdpwssd.{32 * lanes}"
-    f.module.declare(name, sums.type, [sums.type] * 3)
-    return f.call(name, sums.type, sums, words, const(sums.type, 0x10001))
+    lanes = min(lanes_of(sums.type), host().lanes)
+    parts = []
+    for total, pair in zip(slices(f, sums, lanes), slices(f, words, lanes), strict=True):
+        name = f"llvm.x86.avx512.vpdpwssd.{32 * lanes}"
+        f.module.declare(name, total.type, [total.type] * 3)
+        parts.append(f.call(name, total.type, total, pair, const(total.type, 0x10001)))
+    return join(f, parts)
