@@ -7,6 +7,21 @@ from typing import Any
 import mlx.core as mx
 from mlx.nn.layers.base import Module
 
+_HALF = (mx.float16, mx.bfloat16)
+
+
+def _wide(x: mx.array) -> mx.array:
+    """In at least float32: half precision is rounded once, at the end."""
+    return x.astype(mx.float32) if x.dtype in _HALF else x
+
+
+def _affine(layer: Module, x: mx.array, dtype: mx.Dtype) -> mx.array:
+    """``x`` through the layer's weight and bias, in the dtype that they and ``dtype`` have."""
+    if "weight" in layer:
+        x = layer.weight * x + layer.bias
+        dtype = mx.result_type(dtype, layer.weight, layer.bias)
+    return x.astype(dtype)
+
 
 class InstanceNorm(Module):
     """Normalize every channel of every sample over its positions (Ulyanov et al. 2016).
@@ -36,10 +51,10 @@ class InstanceNorm(Module):
                 f"but the input has {x.ndim} dimensions."
             )
         axes = list(range(1, x.ndim - 1))
-        mean = mx.mean(x, axis=axes, keepdims=True)
-        var = mx.var(x, axis=axes, keepdims=True)
-        x = (x - mean) * mx.rsqrt(var + self.eps)
-        return self.weight * x + self.bias if "weight" in self else x
+        wide = _wide(x)
+        mean = mx.mean(wide, axis=axes, keepdims=True)
+        var = mx.var(wide, axis=axes, keepdims=True)
+        return _affine(self, (wide - mean) * mx.rsqrt(var + self.eps), x.dtype)
 
 
 class LayerNorm(Module):
@@ -137,13 +152,14 @@ class GroupNorm(Module):
                 f"of groups ({self.num_groups})."
             )
         # Over the positions first: what is large stays as it lies, groups are of few numbers.
-        rows = x.reshape(x.shape[0], -1, x.shape[-1])
+        rows = _wide(x).reshape(x.shape[0], -1, x.shape[-1])
         rows = rows - self._over_group(mx.mean(rows, axis=1, keepdims=True))
         var = self._over_group(mx.mean(mx.square(rows), axis=1, keepdims=True))
         scale = mx.rsqrt(var + self.eps)
         if "weight" not in self:
-            return (rows * scale).reshape(x.shape)
-        return (rows * (scale * self.weight) + self.bias).reshape(x.shape)
+            return (rows * scale).reshape(x.shape).astype(x.dtype)
+        dtype = mx.result_type(x, self.weight, self.bias)
+        return (rows * (scale * self.weight) + self.bias).reshape(x.shape).astype(dtype)
 
 
 class BatchNorm(Module):
@@ -193,23 +209,25 @@ class BatchNorm(Module):
             f"affine={'weight' in self}, track_running_stats={self.track_running_stats}"
         )
 
-    def _statistics(self, x: mx.array) -> tuple[mx.array, mx.array]:
+    def _statistics(self, x: mx.array) -> tuple[mx.array, mx.array, mx.Dtype]:
+        """Mean and variance, and the dtype that x has with them."""
         if self.track_running_stats and not self.training:
-            return self.running_mean, self.running_var
-        axes = list(range(x.ndim - 1))
-        mean, var = mx.mean(x, axis=axes), mx.var(x, axis=axes)
+            mean, var = self.running_mean, self.running_var
+            return mean, _wide(var), mx.result_type(x, mean, var)
+        axes, wide = list(range(x.ndim - 1)), _wide(x)
+        mean, var = mx.mean(wide, axis=axes), mx.var(wide, axis=axes)
         if self.track_running_stats:
             old, count = 1 - self.momentum, x.size // x.shape[-1]
             unbiased = var * (count / (count - 1)) if count > 1 else var
-            self.running_mean = old * self.running_mean + self.momentum * mean
-            self.running_var = old * self.running_var + self.momentum * unbiased
-        return mean, var
+            moved = self.momentum * mean, self.momentum * unbiased
+            self.running_mean = old * self.running_mean + moved[0].astype(x.dtype)
+            self.running_var = old * self.running_var + moved[1].astype(x.dtype)
+        return mean, var, x.dtype
 
     def __call__(self, x: mx.array) -> mx.array:
         if not 2 <= x.ndim <= 4:
             raise ValueError(
                 f"Expected input tensor to have 2, 3 or 4 dimensions, but got {x.ndim}"
             )
-        mean, var = self._statistics(x)
-        x = (x - mean) * mx.rsqrt(var + self.eps)
-        return self.weight * x + self.bias if "weight" in self else x
+        mean, var, dtype = self._statistics(x)
+        return _affine(self, (_wide(x) - mean) * mx.rsqrt(var + self.eps), dtype)
