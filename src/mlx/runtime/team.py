@@ -13,17 +13,16 @@ import threading
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 from mlx.base.lazy import LazyModule
+from mlx.runtime.cores import MAX_THREADS, default_threads
 from mlx.runtime.native import Native
 
 executor = LazyModule("mlx.backend.llvm.executor")
 
 _NUMBER = 4  # place of the program's number in a ticket's block, behind the status
 MAX_TASKS = (1 << 31) - 1
-MAX_THREADS = 1024
 
 
 class Program:
@@ -98,39 +97,13 @@ class Ticket:
         self._program = self._bases = self._keep = None
 
 
-@cache
-def _default_threads() -> int:
-    """``MLX_NUM_THREADS``, or the cores that this process may use."""
-    if text := os.environ.get("MLX_NUM_THREADS"):
-        if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
-            raise ValueError(
-                f"[MLX_NUM_THREADS] must be an integer from 1 to {MAX_THREADS}, not {text!r}."
-            )
-        return int(text)
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
-    return max(1, min(cores, _quota(), MAX_THREADS))
-
-
-def _quota() -> int:
-    """Cores' worth of time that a container grants, rounded up."""
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-        return -(-int(quota) // int(period))
-    except (OSError, ValueError):
-        return 1 << 16
-
-
 class _Team:
     """The resident threads, by number, and the tickets of programs not known to be done."""
 
     def __init__(self) -> None:
         self.native = Native()
         self.lock = threading.RLock()
-        self.threads = _default_threads()
+        self.threads = default_threads()
         self.residents: dict[int, threading.Thread] = {}
         self.pending: deque[Ticket] = deque()
         self.short = self.threads > 1  # workers are missing
@@ -387,7 +360,7 @@ def _prepared() -> None:
 
 def num_threads() -> int:
     """How many threads run a program."""
-    return _default_threads() if _team is None else _team.threads
+    return default_threads() if _team is None else _team.threads
 
 
 def set_num_threads(n: int) -> int:
