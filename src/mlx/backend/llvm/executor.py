@@ -167,37 +167,29 @@ done:
 ; What the caller, who holds the lock of planning, has laid into @call, which is taken from
 ; there, on this thread; BUSY too if somebody else, in between, has had that taken.
 define i64 @run_call() {
-entry:
-  %table = call ptr @take_call()
-  %taken = icmp eq ptr %table, null
-  br i1 %taken, label %none, label %some
-none:
-  ret i64 $BUSY
-some:
-  %count = load i64, ptr $CALL_COUNT
-  %code = call i64 @run_inline(ptr %table, i64 %count, ptr $CALL_BASES)
+  %code = call i64 @take_call(ptr @run_inline)
   ret i64 %code
 }
 
 ; The same by the team, after what is queued.
 define i64 @share_call() {
+  %code = call i64 @take_call(ptr @run)
+  ret i64 %code
+}
+
+define internal i64 @take_call(ptr %runs) {
 entry:
-  %table = call ptr @take_call()
+  %table = load ptr, ptr @call
+  store ptr null, ptr @call
+  store ptr $CALL_STATUS, ptr $CALL_BASES
   %taken = icmp eq ptr %table, null
   br i1 %taken, label %none, label %some
 none:
   ret i64 $BUSY
 some:
   %count = load i64, ptr $CALL_COUNT
-  %code = call i64 @run(ptr %table, i64 %count, ptr $CALL_BASES)
+  %code = call i64 %runs(ptr %table, i64 %count, ptr $CALL_BASES)
   ret i64 %code
-}
-
-define internal ptr @take_call() {
-  %table = load ptr, ptr @call
-  store ptr null, ptr @call
-  store ptr $CALL_STATUS, ptr $CALL_BASES
-  ret ptr %table
 }
 
 ; Queue a program; its number goes to %ticket.  If the queue is full: as for enqueue.

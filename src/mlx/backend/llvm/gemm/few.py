@@ -217,7 +217,7 @@ def _in_pairs(p: Product) -> bool:
 
 
 def _along_k(p: Product) -> bool:
-    """Whether a transposed matrix is best read where it lies: it is large."""
+    """Whether a transposed matrix is best read where it lies: k is of middling length."""
     return p.b.layout == UNIT_ROW and p.n >= 2 and 64 <= p.k <= _DEEPEST
 
 
