@@ -149,6 +149,12 @@ class Primitive(metaclass=Sharing):
         return type(self).__name__
 
 
+def new_token(of: Any) -> int:
+    """A token that nothing else has."""
+    with _token_lock:
+        return _tokens.setdefault(of, len(_tokens))
+
+
 def registry(of: type[Primitive] = Primitive) -> Iterator[type[Primitive]]:
     """Every concrete primitive class."""
     for cls in of.__subclasses__():
