@@ -24,7 +24,7 @@ def _plus(a: Node | None, b: Node) -> Node:
     cost no more than the array, and transposes are added before they are turned."""
     if a is None:
         return b
-    if type(a.primitive) is Transpose and a.primitive == b.primitive:
+    if type(a.primitive) is Transpose and a.primitive == b.primitive and a.inputs and b.inputs:
         return Node(a.primitive, (_plus(a.inputs[0], b.inputs[0]),), a.shape, a.dtype)
     if type(a.primitive) is Embed and type(b.primitive) is not Embed:
         a, b = b, a
