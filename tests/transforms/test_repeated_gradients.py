@@ -303,3 +303,57 @@ def test_threads() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (None, 0), (1, None)])
+def test_batches(axes: tuple[int | None, int | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    w, x = mx.random.normal((4, 4, 6)), mx.random.normal((4, 4))
+    mx.eval(w, x)
+
+    def function(w: mx.array, x: mx.array) -> tuple[mx.array, mx.array]:
+        y = x
+        for _ in range(12):
+            y = mx.sin(y * 1.25 + 0.5) @ mx.cos(w[..., :4]) + x
+        return y, w[..., 0] @ y
+
+    batched = mx.vmap(function, in_axes=axes)
+    wanted = unknown(lambda: [np.array(one) for one in batched(w, x)])
+    for turn in range(TIMES):
+        found = batched(w, x)
+        assert turn < 3 or all(map(is_segment, found))
+        assert all(map(same, found, wanted))
+
+
+def test_batches_of_broadcasts_and_numbers() -> None:
+    x, w = mx.random.normal((3, 6)), mx.random.normal((6, 6))
+    mx.eval(x, w)
+
+    def function(x: mx.array, w: mx.array, scale: float) -> mx.array:
+        for _ in range(12):
+            x = mx.tanh(x @ w * scale + mx.full((6,), scale))
+        return x
+
+    for scale in (1.5, 1.5, 1.5, 2.5, 2.5, 2.5, 2.5, 1.0, 1, 1.0, 1):
+        for weights in (w, mx.broadcast_to(w, (3, 6, 6)), mx.broadcast_to(w[:1], (3, 6, 6))):
+            batched = mx.vmap(
+                lambda x, w, scale=scale: function(x, w, scale),
+                in_axes=(0, 0 if weights.ndim == 3 else None),
+            )
+            wanted = unknown(lambda b=batched, v=weights: np.array(b(x, v)))
+            assert all(same(batched(x, weights), wanted) for _ in range(3))
+
+
+def test_tangents() -> None:
+    w, x = arrays()
+
+    def tangents() -> list[mx.array]:
+        outputs, found = mx.jvp(lambda w, x: [deep(w, x), x**2.5, w], [w, x], [w, x])
+        return [*outputs, *found]
+
+    wanted = unknown(lambda: [np.array(one) for one in tangents()])
+    for _ in range(TIMES):
+        assert all(map(same, tangents(), wanted))
+    hessian = mx.vmap(lambda v: mx.jvp(lambda u: mx.grad(deep, 1)(w, u), [x], [v])[1][0])
+    rows = mx.stack([x, 2 * x])
+    wanted = unknown(lambda: np.array(hessian(rows)))
+    assert all(same(hessian(rows), wanted) for _ in range(TIMES))

@@ -285,5 +285,5 @@ def jvp(
         ]
         outputs = output_arrays("jvp", fun, fun(*handles(inputs)))
         nodes = [o._node for o in outputs]
-        found = derivatives.jvp(nodes, inputs, seeds, trace.start)
+        found = derivatives.jvp(nodes, inputs, seeds, trace.start, alone())
     return outputs, handles(or_zeros(found, nodes))

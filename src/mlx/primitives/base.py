@@ -149,10 +149,10 @@ class Primitive(metaclass=Sharing):
         return type(self).__name__
 
 
-def new_token(of: Any) -> int:
+def new_token() -> int:
     """A token that nothing else has."""
     with _token_lock:
-        return _tokens.setdefault(of, len(_tokens))
+        return _tokens.setdefault(object(), len(_tokens))
 
 
 def registry(of: type[Primitive] = Primitive) -> Iterator[type[Primitive]]:

@@ -31,7 +31,7 @@ class Repeated:
     def __init__(self, chain: Chain, given: int, recorded: Sequence[Node], results: list[int]):
         self.chain = chain
         self.results = results
-        self.part = new_token(self)
+        self.part = new_token()
         self.numbers = [n for n in map(_apart, recorded) if _is_number(n)]
         self._count = len(recorded)
         self._serials = [1 + at - given for at in results]

@@ -78,12 +78,12 @@ def vjp(
     At the second meeting of a graph they are kept, from then on repeated; where no other
     transformation can follow, ``alone``, one node may stand for all that they need.
     """
-    met = repeated.described(outputs, inputs, cotangents, start)
+    met = repeated.of_derivative("vjp", outputs, inputs, cotangents, start)
     if met is None:
         return _vjp(outputs, inputs, cotangents, dependents(outputs, inputs, start, smooth=True))
     key, given = met
     known = repeated.known(key)
-    if isinstance(known, repeated.Gradient):
+    if isinstance(known, repeated.Transformed):
         return known.of(given, alone)
     order, marked = dependents(outputs, inputs, start, smooth=True)
     keep, before = known and repeated.repeatable(order), next_serial()
@@ -200,14 +200,29 @@ def _arrive(
 
 
 def jvp(
-    outputs: Sequence[Node], inputs: Sequence[Node], tangents: Sequence[Node | None], start: int
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    tangents: Sequence[Node | None],
+    start: int,
+    alone: bool = False,
 ) -> list[Node | None]:
     """Tangents of ``outputs`` from those of ``inputs``; None where nothing arrives."""
+    found: repeated.Transformed | bool = False
+    met = repeated.of_derivative("jvp", outputs, inputs, tangents, start)
+    if met is not None:
+        key, given = met
+        found = repeated.known(key)
+        if isinstance(found, repeated.Transformed):
+            return found.of(given, alone)
     known: dict[Node, Node | None] = dict(zip(inputs, tangents, strict=True))
     order, _ = dependents(outputs, inputs, start, smooth=True)
+    before = next_serial()
     with without_collection(len(order)):
         _forward(order, known)
-    return [known.get(node) for node in outputs]
+    made = [known.get(node) for node in outputs]
+    if found and repeated.repeatable(order):
+        repeated.learn(key, given, made, before)
+    return made
 
 
 def _forward(order: list[Node], known: dict[Node, Node | None]) -> None:
