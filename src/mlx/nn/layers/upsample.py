@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import mlx.core as mx
-from mlx.nn.layers._interpolation import interpolate, keys_cubic, positions_after, triangle
+from mlx.nn.layers._interpolation import interpolate, positions_after
 from mlx.nn.layers.base import Module
 
 Scales = tuple[float, ...]
@@ -58,7 +58,7 @@ def upsample_linear(
     [0.0, 1.0, 3.0, 4.0]
     """
     _check_scales(x, scale_factor)
-    return interpolate(x, scale_factor, align_corners, antialias, (triangle, 1))
+    return interpolate(x, scale_factor, align_corners, antialias, "linear")
 
 
 def upsample_cubic(
@@ -71,8 +71,7 @@ def upsample_cubic(
     (1, 4, 1)
     """
     _check_scales(x, scale_factor)
-    kernel = keys_cubic(-0.5 if antialias else -0.75)
-    return interpolate(x, scale_factor, align_corners, antialias, (kernel, 2))
+    return interpolate(x, scale_factor, align_corners, antialias, "cubic")
 
 
 class Upsample(Module):
