@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
@@ -41,22 +41,16 @@ class Resample(Primitive):
     by_types = True
     family = "resample"
     shared = True
+    fold: ClassVar[str] = "sum"
     axes: tuple[Axis, ...]
     scale: float
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
-        ends = [ends_of(axis) for axis in self.axes]
-        given = tuple(size for size, _ in ends)
-        if not x.dtype.is_float or x.ndim != len(ends) + 2 or x.shape[1:-1] != given:
-            raise ValueError(
-                f"[resample] Expected floats of shape (N, {', '.join(map(str, given))}, C), "
-                f"got {x.dtype.name} {x.shape}."
-            )
-        return (x.shape[0], *(target for _, target in ends), x.shape[-1]), x.dtype
+        return resampled_shape(self.axes, x), x.dtype
 
     def _adjoint(self) -> Resample:
         axes = tuple((*axis[:-1], not axis[-1]) for axis in self.axes)
-        return Resample(axes, self.scale)  # type: ignore[arg-type]
+        return Resample(axes, self.scale)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         return [self._adjoint()(cotangents[0])]
@@ -74,6 +68,18 @@ def ends_of(axis: Axis) -> tuple[int, int]:
     """Positions before and after."""
     _, size, target, *_, adjoint = axis
     return (target, size) if adjoint else (size, target)
+
+
+def resampled_shape(axes: Sequence[Axis], x: Node) -> Shape:
+    """The result's shape.  Raises ValueError where axes don't fit."""
+    ends = [ends_of(axis) for axis in axes]
+    given = tuple(size for size, _ in ends)
+    if not x.dtype.is_float or x.ndim != len(ends) + 2 or x.shape[1:-1] != given:
+        raise ValueError(
+            f"[resample] Expected floats of shape (N, {', '.join(map(str, given))}, C), "
+            f"got {x.dtype.name} {x.shape}."
+        )
+    return (x.shape[0], *(target for _, target in ends), x.shape[-1])
 
 
 @lru_cache(1024)

@@ -7,6 +7,7 @@ weights lie among the command's consts.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Sequence
 from math import prod
@@ -18,9 +19,10 @@ from mlx.backend.llvm.along import split_rows
 from mlx.backend.llvm.expressions import accumulator
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import LaneEmitter
-from mlx.backend.llvm.registers import REGISTER
+from mlx.backend.llvm.registers import REGISTER, Lane
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, float_bits, i64, vector
+from mlx.backend.llvm.windows import plan_windows
 from mlx.base.dtype import Dtype, dtype_named
 from mlx.base.frozen import dataclass
 from mlx.primitives.resample import Band, table
@@ -40,7 +42,9 @@ def plan_resample(
     scratch: Callable[[int], Pointer],
     workers: int,
 ) -> list[Command]:
-    """The command of a resampling."""
+    """The command of a resampling, or of the derivative of one that picks."""
+    if len(inputs) > 1:
+        return plan_windows(primitive, inputs, outputs, workers)
     (x,), (out,) = inputs, outputs
     if not prod(out.shape):
         return []
@@ -110,9 +114,8 @@ def _spec(primitive: Any, x: Operand, out: Operand, block: int) -> ResampleSpec:
     aligned = not (block * channels * dtype.size % 64 or out.pointer.offset % 64)
     whole = channels % lanes == 0
     stream = around and aligned and channels * dtype.size % 64 == 0 and (dense or whole)
-    return ResampleSpec(
-        out.dtype, len(leading), moved, whole, dense, apart, primitive.scale != 1, stream
-    )
+    scaled, fold = primitive.scale != 1, primitive.fold
+    return ResampleSpec(out.dtype, len(leading), moved, whole, dense, apart, scaled, stream, fold)
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,13 @@ class ResampleSpec:
     apart: bool
     scaled: bool
     stream: bool
+    fold: str = "sum"
+    """Or max, which weighs nothing."""
 
     @property
     def key(self) -> str:
         flags = (self.moved, self.whole, self.dense, self.apart, self.scaled, self.stream)
-        return f"resample {self.dtype} {self.leading} {''.join('01'[f] for f in flags)}"
+        return f"resample {self.fold} {self.dtype} {self.leading} {''.join('01'[f] for f in flags)}"
 
     @property
     def lanes(self) -> int:
@@ -222,7 +227,7 @@ class _Resampling:
     def _lines(self, row: Value) -> Value:
         """Write the addresses of the lines that a row is made of, and their weights; how many."""
         k, f = self.k, self.f
-        heads = []
+        heads: list[tuple[Value, Value, Value]] = []
         for axis in reversed(range(self.spec.leading)):
             size = k.const(LEADING + 3 * axis)
             rest = f.op("udiv", row, size)
@@ -271,20 +276,29 @@ class _Resampling:
             line = f.gep(f.load(pair, "ptr", 8), offset)
             weight = f.splat(f.load(f.gep(pair, i64(8)), self.element, 8), e.lanes)
             read = [self._read(line, place, length, mask) for place in places]
-            sums = [f.fma(weight, x, s) for x, s in zip(read, loop.values, strict=True)]
+            sums = [self._added(s, weight, x) for x, s in zip(read, loop.values, strict=True)]
             for place, s in zip(places, f.end_loop(loop, sums), strict=True):
                 self._keep(s, f.add(at, place), mask)
 
         self._spans(length, body)
 
     def _start(self, terms: Value) -> Value:
-        """What a sum of so many terms starts from."""
+        """What a fold of so many terms starts from."""
+        if self.spec.fold == "max":
+            return const(self.type, -math.inf)
         return self.f.select(self.f.icmp("eq", terms, i64(0)), *self.empty)
+
+    def _added(self, s: Value, weight: Value, x: Value) -> Value:
+        if self.spec.fold == "max":
+            return self.e.maximum(Lane(self.acc, s), Lane(self.acc, x)).v
+        return self.f.fma(weight, x, s)
 
     def _read(self, line: Value, place: Value, length: Value, mask: Value | None) -> Value:
         f, e = self.f, self.e
         if not self.spec.apart:
-            return memory.load_unit(e, f.gep(line, self._bytes(place, self.dtype)), self.dtype, mask).v
+            return memory.load_unit(
+                e, f.gep(line, self._bytes(place, self.dtype)), self.dtype, mask
+            ).v
         last = None if mask is None else f.sub(length, i64(1))
         turn = self.k.const(TURN)
         addresses = memory.strided_addresses(f, line, place, turn, e.lanes, last)
@@ -340,7 +354,8 @@ class _Resampling:
             sums = []
             for i, s in enumerate(loop.values):
                 address = f.gep(element, i64(i * e.lanes * self.acc.size))
-                sums.append(f.fma(weight, f.load(address, self.type, self.acc.size), s))
+                x = f.load(address, self.type, self.acc.size)
+                sums.append(self._added(s, weight, x))
             for i, s in enumerate(f.end_loop(loop, sums)):
                 place = f.add(at, f.add(first, i64(i * e.lanes)))
                 if self.spec.whole:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import mlx.core as mx
 
+Axis = tuple[str, int, float, float, float]
+
 
 def positions_after(size: int, scale: float) -> int:
     """Return the number of positions after scaling."""
@@ -29,15 +31,21 @@ def interpolate(
         _axis(size, scale, align_corners, kind)
         for size, scale in zip(x.shape[1:-1], scales, strict=True)
     ]
-    if mx.issubdtype(x.dtype, mx.complexfloating):
-        real, imag = mx.fast.resample(mx.real(x), axes), mx.fast.resample(mx.imag(x), axes)
-        return real + 1j * imag
-    return mx.fast.resample(x.astype(mx.result_type(x, mx.float32)), axes)
+    return resampled(x.astype(mx.result_type(x, mx.float32)), axes)
 
 
-def _axis(
-    size: int, scale: float, align_corners: bool, kind: str
-) -> tuple[str, int, float, float, float]:
+def resampled(x: mx.array, axes: Sequence[Axis], scale: float = 1.0) -> mx.array:
+    """``mx.fast.resample``, also of complex numbers."""
+    if not mx.issubdtype(x.dtype, mx.complexfloating):
+        return mx.fast.resample(x, axes, scale)
+    real, imag = (
+        mx.fast.resample(mx.real(x), axes, scale),
+        mx.fast.resample(mx.imag(x), axes, scale),
+    )
+    return real + 1j * imag
+
+
+def _axis(size: int, scale: float, align_corners: bool, kind: str) -> Axis:
     target = positions_after(size, scale)
     if align_corners:
         return kind, target, (size - 1) / max(target - 1, 1), 0.0, 1.0
