@@ -146,9 +146,9 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
             return
         if key and not known:
             meeting = segments.Meeting(key, region)
-        del region  # references to arrays would keep them from being donated
         segments.expand(roots)
-        region = describe(roots, WHOLE)
+        before, region = region, describe(roots, WHOLE)
+        before.forget()  # references to arrays would keep them from being donated
     if region.complete and (len(region.order) <= LIMIT or comes_back(region.key, region.shapes)):
         _evaluate_region(region, asynchronous, meeting=meeting)
     else:
