@@ -330,7 +330,7 @@ def _evaluate_apart(firm: list[Node], rest: list[Node]) -> None:
     """Evaluate what can't fail of a region as a program of its own, since all outputs of one
     program fail together; then the rest."""
     _evaluate_region(describe(firm, _ALL), True, firm=True)
-    _evaluate_region(describe([n for n in rest if n.data is None], _ALL), True)
+    _evaluate([n for n in rest if n.data is None], True)  # it may pick of what was made whole
 
 
 def _note(
