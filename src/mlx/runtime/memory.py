@@ -230,11 +230,11 @@ def _find(index: int, nbytes: int) -> tuple[int, int]:
     if counters.active + counters.cached + size > bound:
         _trim(max(0, bound - counters.active - size))
     try:
-        return regions.take(index), index
+        return regions.take(index, nbytes), index
     except (OSError, OverflowError):
         clear_cache()
     try:
-        return regions.take(index), index
+        return regions.take(index, nbytes), index
     except (OSError, OverflowError):
         raise MemoryError(
             f"[allocate] Cannot allocate {nbytes} bytes: the system has no more memory; "
