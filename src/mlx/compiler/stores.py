@@ -6,7 +6,7 @@ operands of opaque kernels, and what other groups read rather than repeat.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.uses import Use
@@ -30,10 +30,12 @@ class Stores:
         unplaced: set[Node],
         group_of: Mapping[Node, Group],
         operands: Mapping[Node, list[Use]],
+        folds: Container[Node],
     ) -> None:
         self.group_of = group_of
         self.operands = operands
         self.unplaced = unplaced
+        self.folds = folds
         self.stored = {n for n in outputs if n in group_of}
         self._readers: dict[Node, set[int]] = {}  # groups that need a node's value
         members = [node for node in nodes if node in group_of]
@@ -162,7 +164,7 @@ class Stores:
         if node in self.unplaced:  # a view of it can't be said by what it is made of
             return False
         group = self.group_of[node]
-        cheap = getattr(node.primitive, "cheap", False)
+        cheap = getattr(node.primitive, "cheap", False) or node in self.folds
         if not cheap or group.kind == "opaque":
             return False
         if group.kind != "gemm" or isinstance(node.primitive, Cast):

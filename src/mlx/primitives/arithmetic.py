@@ -88,6 +88,7 @@ class Rounding(Elementwise):
     """To a neighbouring integer: constant almost everywhere."""
 
     cheap = True
+    flat = True
     partials = (None,)
     function = ""
 
@@ -131,6 +132,7 @@ class Round(Rounding):
 class FloorDivide(Elementwise):
     """a / b rounded down; of integers 0 where b is 0."""
 
+    flat = True
     partials = (None, None)
 
     def scalar(self, emit: Any, a: Any, b: Any) -> Any:
@@ -205,6 +207,9 @@ def _base_slope(a: Node, b: Node, out: Node) -> Any:
 def _exponent_slope(a: Node, b: Node, out: Node) -> Node:
     """out log(a), and 0 where a is 0."""
     zero = full_like(a, 0)
+    if not a.dtype.is_inexact:
+        exact = cast(out, dt.float32) * Log()(cast(a, dt.float32))
+        return where(NotEqual()(a, zero), cast(exact, a.dtype), zero)
     return where(NotEqual()(a, zero), out * Log()(a), zero)
 
 
