@@ -29,6 +29,9 @@ Named = dict[tuple[int, ...], tuple[Any, ...]]
 class Template:
     """How to make the executable of a region for other sizes."""
 
+    _found: tuple[list[int], ...]
+    """Of the plan."""
+
     def __init__(
         self,
         recipe: Recipe,
