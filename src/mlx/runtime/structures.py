@@ -81,9 +81,9 @@ class Region:
         rest = self._live, self._threads, self._equal
         return stored.name_of(of.order, of.leaves, of.shapes, rest)
 
-    def template(self, recipe: Recipe, named: Named) -> Template:
-        """A template for other sizes."""
-        return templates.Template(recipe, named, *self._nodes(), self._threads, check_size)
+    def template(self, recipe: Recipe, named: Named, like: Template | None) -> Template:
+        """A template for other sizes; ``like`` one whose guards these fail."""
+        return templates.Template(recipe, named, *self._nodes(), self._threads, check_size, like)
 
 
 _serial = operator.attrgetter("serial")
@@ -148,7 +148,7 @@ class Structure:
             named[shape] = tuple(flat[start : start + len(shape)])
             start += len(shape)
         try:
-            template = region.template(recipe, named)
+            template = region.template(recipe, named, known[0] if known else None)
         except shadow.Fixed:
             self._made += 1 << 30
             return _planned(region)
