@@ -20,6 +20,8 @@ from mlx.compiler.sizes import least, most
 
 _BLOCK = 256, 256  # rows and columns of a task that packs for itself,
 _WIDE = 128, 512  # and of one that packs A alone: the less often, the wider it is
+_LONG = 64, 2048  # and of one that has little to compute (threads that write parts of the same
+_SHALLOW = 32  # rows wait for each other): up to this k
 _LEAST = 1 << 18  # multiplications of a task, as float32's: about 5 us
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once,
 _SHARED_WORK = 1 << 26  # if there are so many multiplications
@@ -124,8 +126,10 @@ def geometry(
     tile: Tile, m: int, n: int, k: int, items: int, workers: int, step: int = 1, share: bool = True
 ) -> Geometry:
     """``step``: columns of a block are a multiple of it; ``share``: B may be packed but once."""
-    share = share and m > _SHARED_FROM * _WIDE[0] and m * n * k >= _SHARED_WORK
-    mc, nc = _blocks(tile, m, n, k, items, workers, _WIDE if share else _BLOCK)
+    shallow = k <= _SHALLOW
+    share = share and not shallow and m > _SHARED_FROM * _WIDE[0] and m * n * k >= _SHARED_WORK
+    limits = _LONG if shallow else _WIDE if share else _BLOCK
+    mc, nc = _blocks(tile, m, n, k, items, workers, limits)
     nc = round_up(nc, step)
     kc = min(tile.block_depth * tile.step, max(k, 1))
     m_blocks, n_blocks = -(-m // mc), -(-n // nc)
