@@ -71,6 +71,21 @@ def test_numbers_are_weak(dtype: str, value: Any, expected: str) -> None:
     assert mx.maximum(value, x).dtype is getattr(mx, expected)
 
 
+def test_numpy_numbers() -> None:
+    """As sizes, counts and places they are integers, as values they have their dtype."""
+    two, x = np.int64(2), mx.arange(4)
+    assert mx.tile(x, two).shape == (8,) and mx.pad(x, two).shape == (8,)
+    assert mx.pad(x, (np.int32(1), 2)).tolist() == [0, 0, 1, 2, 3, 0, 0]
+    assert [part.tolist() for part in mx.split(x, two)] == [[0, 1], [2, 3]]
+    assert mx.roll(x, np.int64(1)).tolist() == [3, 0, 1, 2]
+    assert mx.expand_dims(x, np.int64(0)).shape == (1, 4) and mx.ones(two).shape == (2,)
+    for value in (np.int8(1), np.int64(1), np.float16(1.5), np.float32(1.5)):
+        assert mx.full(2, value).dtype == mx.array(value).dtype
+        assert mx.full(2, value).tolist() == [value.item()] * 2
+    assert mx.full(2, np.float64(1.5)).dtype is mx.float32
+    assert mx.full(2, np.float32(1.5), mx.int32).tolist() == [1, 1]
+
+
 def test_stronger_operands() -> None:
     assert (mx.array(2) + mx.zeros(2, mx.float16)).dtype is mx.float16
     assert mx.add(1, 2.5).dtype is mx.float32 and mx.add(True, 1).dtype is mx.int32

@@ -94,6 +94,11 @@ def evaluated(nodes: list[Node]) -> None:
             node.inputs = ()
 
 
+def alone() -> bool:
+    """Whether this thread's only transformation is the only one of all threads."""
+    return len(_open) == 1 and len(stack()) == 1
+
+
 def check_readable(nodes: Iterable[Node]) -> None:
     """Note which captured arrays the values of ``nodes`` depend on, where this thread compiles a
     function: they hold for calls that find the same ones.

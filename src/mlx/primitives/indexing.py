@@ -127,6 +127,7 @@ class Gather(Indexing):
 class ScatterSum(Indexing):
     """The transpose of Gather: updates of shape batch + I + rest, summed into zeros."""
 
+    by_types = True
     axes: tuple[int, ...]
     shape: Shape
     batch: int = 0
@@ -155,6 +156,7 @@ class Scatter(Indexing):
     """
 
     updates_first = True
+    by_types = True
     axes: tuple[int, ...]
     mode: str
     batch: int = 0
@@ -267,6 +269,7 @@ def _check_updates(
 class SliceUpdate(Primitive):
     """The array with the update in place of ``array[starts :: steps]``."""
 
+    by_types = True
     family = "join"
     shared = True
     updates_first = True

@@ -24,6 +24,7 @@ def take_along(x: Node, index: Node, axis: int) -> Node:
 class Positions(Primitive):
     """Indices that an order gives: uint32, and no derivative."""
 
+    flat = True
     axis: int
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
-from mlx.nn.layers._windows import window_counts, window_max, window_mean
+from mlx.nn.layers._windows import window_max, window_mean
 from mlx.nn.layers.base import Module
 
 Size = int | tuple[int, ...]
@@ -26,12 +26,11 @@ def _tiles(x: mx.array, kernel: tuple[int, ...]) -> mx.array:
 
 
 class _Pool(Module):
-    """Reduce windows of positions with `_reduce`; `_padding_value` is what padding holds."""
+    """Reduce windows of positions: with `_reduce` where they tile the input, else with `_fold`."""
 
     _dims: int
     _reduce: Callable[..., mx.array]
-    _fold: Callable[..., Callable[[mx.array], mx.array]]
-    _padding_value: float
+    _fold: Callable[..., mx.array]
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
         super().__init__()
@@ -64,17 +63,11 @@ class _Pool(Module):
                 f"[{type(self).__name__}] Expected an input with {dims + 2} dimensions "
                 f"(N, positions..., C), got one of shape {x.shape}."
             )
-        if any(self._padding):
-            widths = [(0, 0), *((p, p) for p in self._padding), (0, 0)]
-            x = mx.pad(x, widths, constant_values=self._padding_value)
-        kernel, stride = self._kernel_size, self._stride
+        kernel, stride, padding = self._kernel_size, self._stride, self._padding
         fits = all(n % k == 0 for n, k in zip(x.shape[1:-1], kernel, strict=True))
-        if kernel == stride and fits:
+        if kernel == stride and fits and not any(padding):
             return type(self)._reduce(_tiles(x, kernel), axis=-2)
-        counts = window_counts(x.shape[1:-1], kernel, stride)
-        if 0 in counts:
-            return mx.zeros((x.shape[0], *counts, x.shape[-1]), x.dtype)
-        return type(self)._fold(kernel, stride)(x)
+        return type(self)._fold(x, kernel, stride, padding)
 
 
 class _Pool1d(_Pool):
@@ -101,7 +94,6 @@ class MaxPool1d(_Pool1d):
 
     _reduce = staticmethod(mx.max)
     _fold = staticmethod(window_max)
-    _padding_value = -float("inf")
 
 
 class AvgPool1d(_Pool1d):
@@ -113,7 +105,6 @@ class AvgPool1d(_Pool1d):
 
     _reduce = staticmethod(mx.mean)
     _fold = staticmethod(window_mean)
-    _padding_value = 0
 
 
 class MaxPool2d(_Pool2d):
@@ -125,7 +116,6 @@ class MaxPool2d(_Pool2d):
 
     _reduce = staticmethod(mx.max)
     _fold = staticmethod(window_max)
-    _padding_value = -float("inf")
 
 
 class AvgPool2d(_Pool2d):
@@ -137,7 +127,6 @@ class AvgPool2d(_Pool2d):
 
     _reduce = staticmethod(mx.mean)
     _fold = staticmethod(window_mean)
-    _padding_value = 0
 
 
 class MaxPool3d(_Pool3d):
@@ -149,7 +138,6 @@ class MaxPool3d(_Pool3d):
 
     _reduce = staticmethod(mx.max)
     _fold = staticmethod(window_max)
-    _padding_value = -float("inf")
 
 
 class AvgPool3d(_Pool3d):
@@ -161,4 +149,3 @@ class AvgPool3d(_Pool3d):
 
     _reduce = staticmethod(mx.mean)
     _fold = staticmethod(window_mean)
-    _padding_value = 0
