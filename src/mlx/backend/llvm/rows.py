@@ -28,7 +28,6 @@ from mlx.base.dtype import Dtype, dtype_named
 from mlx.base.frozen import dataclass
 from mlx.compiler.nest import Argument, Expression, Index, Load, Reduce
 
-
 Spans = Mapping[int, tuple[Value, Value]]
 """Of passes: where their whole steps begin and end."""
 
