@@ -284,8 +284,8 @@ def eye(
 
 @by_types(0)
 def _ones_at(shape: Shape, k: int, dtype: Dtype) -> Node:
-    dtype = _positions(shape, k)
-    rows, columns = iota(shape, 0, dtype), iota(shape, 1, dtype)
+    numbers = _positions(shape, k)
+    rows, columns = iota(shape, 0, numbers), iota(shape, 1, numbers)
     return cast(Equal()(columns, rows + k), dtype)
 
 
