@@ -15,6 +15,7 @@ from typing import Any
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import accumulator
+from mlx.backend.llvm.gemm.elements import multiply_add
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import REGISTER, Lane
@@ -225,7 +226,7 @@ class _Resampling:
     def _added(self, s: Value, weight: Value, x: Value) -> Value:
         if self.spec.fold == "max":
             return self.e.maximum(Lane(self.acc, s), Lane(self.acc, x)).v
-        return self.f.fma(weight, x, s)
+        return multiply_add(self.f, weight, x, s, host().has_fma)
 
     def _read(self, line: Value, place: Value, length: Value, mask: Value | None) -> Value:
         f, e = self.f, self.e
