@@ -17,11 +17,11 @@ from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.abreast import steps_abreast
 from mlx.backend.llvm.expressions import FULL, ROW, Structure, compute, operands
 from mlx.backend.llvm.folding import fold, fold_lanes, identity_lane, regroup
-from mlx.backend.llvm.frame import INNER_CHUNKS, OUTER, Frame
+from mlx.backend.llvm.frame import INNER_CHUNKS, OUTER
 from mlx.backend.llvm.interleaved import load_reversed
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.positions import positions
 from mlx.backend.llvm.registers import Lane
+from mlx.backend.llvm.row_values import RowValues
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, i64
 from mlx.base.dtype import Dtype, dtype_named
@@ -79,7 +79,7 @@ class RowsSpec:
         RowsKernel(self, Kernel(module, name)).emit()
 
 
-class RowsKernel(Frame):
+class RowsKernel(RowValues):
     """Emission of one rows kernel."""
 
     # -- one row -----------------------------------------------------------------------
@@ -101,30 +101,6 @@ class RowsKernel(Frame):
                 continue
             if self.s.accesses[access].kind == "zero":
                 memory.store_first(self.e, self.fixed[value], self.pointers[access])
-
-    def _fill(self, space: int, level: int) -> None:
-        """Compute the const or row values that are possible after ``level`` passes."""
-        for v, expression in enumerate(self.s.values):
-            ready = self.s.spaces[v] <= space and self.s.levels[v] <= level
-            if ready and v not in self.fixed and not isinstance(expression, Reduce):
-                self.fixed[v] = self._fixed(v, expression)
-
-    def _fixed(self, v: int, expression: Expression) -> Lane:
-        e = self.e
-        if isinstance(expression, Argument):
-            return self._argument(v, expression)
-        if isinstance(expression, Load):
-            at = self.pointers if self.s.spaces[v] == ROW else self.bases
-            return memory.load_splat(e, at[expression.access], expression.dtype)
-        if isinstance(expression, Index):
-            at = self.pointers if self.s.spaces[v] == ROW else self.bases
-            return self._index(at[expression.access], None, expression)
-        return compute(self.e, expression, self.fixed)
-
-    def _argument(self, v: int, expression: Argument) -> Lane:
-        slot = self.spec.argument_slot + expression.position
-        address = self.f.gep(self.k.bases, self.k.const(slot), "i64")
-        return memory.load_splat(self.e, address, expression.dtype)
 
     # -- passes over the inner loop ----------------------------------------------------
 
@@ -352,15 +328,6 @@ class RowsKernel(Frame):
             return near
         inside = aligned.is_inside(self.f, address)
         return inside if near is None else self.f.op("or", near, inside)
-
-    def _index(self, pointer: Value, j: Value | None, expression: Index) -> Lane:
-        """An index access has no buffer: its base is 0, so the 'address' is the position."""
-        f, access = self.f, expression.access
-        at = f.emit(f"ptrtoint ptr {pointer.ref} to i64", "i64")
-        if j is None:
-            return positions(self.e, at, None, expression.dtype)
-        at = f.add(at, f.mul(j, self._stride(access, self.s.depth)))
-        return positions(self.e, at, self.steps[expression], expression.dtype)
 
     # -- scratch rows ------------------------------------------------------------------
 
