@@ -65,7 +65,7 @@ class Template:
         self._small = is_small(commands)
         self._rest = [i for i in range(len(commands)) if i not in made.carries]
         self._rest_small = is_small([commands[i] for i in self._rest])
-        self._libraries = programs.kernels([c.spec for c in commands], workers)
+        self._libraries = programs.compiled(commands, workers)
         recipe.close()
         self._like = made
         self._commands = commands

@@ -21,6 +21,8 @@ from mlx.compiler.sizes import least, most, worked_out
 
 _BLOCK = 256, 256  # rows and columns of a task that packs for itself,
 _WIDE = 128, 512  # and of one that packs A alone: the less often, the wider it is
+_LONG = 64, 2048  # and of one that has little to compute (threads that write parts of the same
+_SHALLOW = 32  # rows wait for each other): up to this k
 _LEAST = 1 << 18  # multiplications of a task, as float32's: about 5 us
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once,
 _SHARED_WORK = 1 << 26  # if there are so many multiplications
@@ -134,10 +136,11 @@ def geometry(
     tile: Tile, m: int, n: int, k: int, items: int, workers: int, step: int = 1, share: bool = True
 ) -> Geometry:
     """``step``: columns of a block are a multiple of it; ``share``: B may be packed but once."""
-    share = share and m > _SHARED_FROM * _WIDE[0] and m * n * k >= _SHARED_WORK
+    shallow = k <= _SHALLOW
+    share = share and not shallow and m > _SHARED_FROM * _WIDE[0] and m * n * k >= _SHARED_WORK
     wanted = 4 * workers if workers > 1 else 1  # four tasks a worker
     work = -(-int(2 * _LEAST * tile.rate) // most(k, 1))
-    limits = _WIDE if share else _BLOCK
+    limits = _LONG if shallow else _WIDE if share else _BLOCK
     of = m, n, work, items, wanted, *limits, tile.rows, tile.cols, tile.least_rows
     mc = worked_out(_block_rows, *of, low=1)
     nc = round_up(worked_out(_block_columns, *of, low=1), step)
