@@ -12,6 +12,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import numpy_kinds
 from mlx.graph.chains import by_types
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
@@ -63,7 +64,7 @@ def full(shape: Sizes, vals: Operand, dtype: Dtype | None = None, *, stream: Any
            [7, 7]], dtype=int32)
     """
     sizes = shape_of("full", shape)
-    value = operand("full", vals)
+    value = array(vals)._node if isinstance(vals, numpy_kinds.generic) else operand("full", vals)
     if not isinstance(value, Node):
         dtype = default_dtype(value) if dtype is None else dtype_of("full", dtype)
         return wrap(_constant(sizes, dtype, value))
@@ -253,8 +254,14 @@ def _ones_below(shape: Shape, k: int, dtype: Dtype) -> Node:
 
 def _below(shape: Shape, k: int) -> Node:
     """Whether an element lies at or below the k-th diagonal of the last two axes."""
-    ndim = len(shape)
-    return iota(shape, ndim - 1, dt.int64) <= iota(shape, ndim - 2, dt.int64) + k
+    ndim, dtype = len(shape), _positions(shape[-2:], k)
+    return iota(shape, ndim - 1, dtype) <= iota(shape, ndim - 2, dtype) + k
+
+
+def _positions(shape: Shape, k: int) -> Dtype:
+    """The dtype of row and column numbers, k added: twice as many in a register where they are
+    small."""
+    return dt.int32 if max(shape, default=0) + abs(k) < 1 << 31 else dt.int64
 
 
 def eye(
@@ -277,7 +284,8 @@ def eye(
 
 @by_types(0)
 def _ones_at(shape: Shape, k: int, dtype: Dtype) -> Node:
-    rows, columns = iota(shape, 0, dt.int64), iota(shape, 1, dt.int64)
+    numbers = _positions(shape, k)
+    rows, columns = iota(shape, 0, numbers), iota(shape, 1, numbers)
     return cast(Equal()(columns, rows + k), dtype)
 
 
