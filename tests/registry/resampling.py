@@ -74,7 +74,9 @@ def _moving(kind: type, axes: Sequence[Axis], channels: int, dtype: dt.Dtype) ->
         rounded = x if x.dtype.size == 2 else x
         return [made(rounded, WindowMax(tuple(axes))(rounded), moved)]
 
-    operands = [numbers(2, *sizes, channels, dtype=dtype, seed=i) for i, sizes in enumerate((before, moved))]
+    operands = [
+        numbers(2, *sizes, channels, dtype=dtype, seed=i) for i, sizes in enumerate((before, moved))
+    ]
     return Sample(made, tuple(operands), record=record)
 
 
