@@ -16,7 +16,7 @@ hadamard = LazyModule("mlx.backend.llvm.hadamard")
 indexing = LazyModule("mlx.backend.llvm.indexing")
 lapack = LazyModule("mlx.backend.llvm.lapack")
 quantized = LazyModule("mlx.backend.llvm.quantized_plan")
-resample = LazyModule("mlx.backend.llvm.resample")
+resample = LazyModule("mlx.backend.llvm.resample_plan")
 scan = LazyModule("mlx.backend.llvm.scan")
 sorting = LazyModule("mlx.backend.llvm.sorting")
 

@@ -8,114 +8,26 @@ weights lie among the command's consts.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Sequence
-from math import prod
+from functools import partial
 from typing import Any
 
-from mlx.backend.llvm import caches, memory
-from mlx.backend.llvm.abi import Command, Kernel, Operand, Pointer
-from mlx.backend.llvm.along import split_rows
+from mlx.backend.llvm import memory
+from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import accumulator
+from mlx.backend.llvm.gemm.elements import multiply_add
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import REGISTER, Lane
 from mlx.backend.llvm.target import host
-from mlx.backend.llvm.values import Value, const, float_bits, i64, vector
-from mlx.backend.llvm.windows import plan_windows
+from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.dtype import Dtype, dtype_named
 from mlx.base.frozen import dataclass
-from mlx.primitives.resample import Band, table
 
 UNITS, EACH, BLOCKS, BLOCK, LINE, CHANNELS, SCALE, STEP, TURN = range(9)
 X, OUT, AREA, AREA_BYTES, SPANS, LAST, BATCH, LEADING = 9, 11, 13, 15, 16, 17, 18, 19
-_MOST, _LEAST = 1 << 15, 1 << 12
-"""Elements of a line that are computed at once; of one that is divided among tasks, at least."""
 _WIDE = 4
 """Vectors that are summed side by side."""
-
-
-def plan_resample(
-    primitive: Any,
-    inputs: Sequence[Operand],
-    outputs: Sequence[Operand],
-    scratch: Callable[[int], Pointer],
-    workers: int,
-) -> list[Command]:
-    """The command of a resampling, or of the derivative of one that picks."""
-    if len(inputs) > 1:
-        return plan_windows(primitive, inputs, outputs, workers)
-    (x,), (out,) = inputs, outputs
-    if not prod(out.shape):
-        return []
-    *leading, last = (table(axis) for axis in primitive.axes)
-    dtype, channels, rows = dtype_named(out.dtype), out.shape[-1], prod(out.shape[:-2])
-    block = _block(rows, len(last), channels, workers)
-    blocks = -(-len(last) // block)
-    spans = [_span(last[at : at + block]) for at in range(0, len(last), block)]
-    spec = _spec(primitive, x, out, block)
-    each = split_rows(rows * blocks, block * channels, workers)
-    area = spec.area(prod(_most(b) for b in leading), max(b - a for a, b in spans), block, channels)
-    batch, *strides, step, turn = (s * dtype.size for s in x.strides)
-    consts = [rows * blocks, each, blocks, block, len(last), channels, float_bits(primitive.scale)]
-    consts += [step, turn, *x.pointer.consts, *out.pointer.consts, *scratch(area * workers).consts]
-    at = LEADING + 3 * len(leading)
-    tables = [bound for span in spans for bound in span]
-    consts += [area, at, at + len(tables), batch]
-    tables += _words(last, dtype)
-    for bands, stride in zip(leading, strides, strict=True):
-        consts += [len(bands), stride, at + len(tables)]
-        tables += _words(bands, dtype)
-    flops = 2 * prod(out.shape) * (_most(last) + prod(_most(b) for b in leading))
-    touched = (prod(x.shape) + prod(out.shape)) * dtype.size
-    tasks = -(-rows * blocks // each)
-    return [Command(spec, [*consts, *tables], tasks, "Resample", touched, flops)]
-
-
-def _block(rows: int, line: int, channels: int, workers: int) -> int:
-    """Positions of a line that are computed at once."""
-    parts = max(-(-line * channels // _MOST), -(-4 * workers // rows) if workers > 1 else 1)
-    return min(line, max(-(-line // parts), -(-_LEAST // channels)))
-
-
-def _span(bands: Sequence[Band]) -> tuple[int, int]:
-    """The elements that positions are made of."""
-    used = [(start, start + len(weights)) for start, weights in bands if weights]
-    return (min(a for a, _ in used), max(b for _, b in used)) if used else (0, 0)
-
-
-def _most(bands: Sequence[Band]) -> int:
-    return max((len(weights) for _, weights in bands), default=0)
-
-
-def _words(bands: Sequence[Band], dtype: Dtype) -> list[int]:
-    """For each position its first element, how many, and where its weights lie; the weights."""
-    heads: list[int] = []
-    weights: list[int] = []
-    bits = float_bits if accumulator(dtype).size == 8 else _single_bits
-    for start, band in bands:
-        heads += [start, len(band), 3 * len(bands) + len(weights)]
-        weights += [bits(weight) for weight in band]
-    return heads + weights
-
-
-def _single_bits(number: float) -> int:
-    return int(struct.unpack("<i", struct.pack("<f", number))[0])
-
-
-def _spec(primitive: Any, x: Operand, out: Operand, block: int) -> ResampleSpec:
-    dtype, channels = dtype_named(out.dtype), out.shape[-1]
-    *leading, last = (table(axis) for axis in primitive.axes)
-    lanes = host().vector_bytes // accumulator(dtype).size
-    apart = x.strides[-1] != 1 and channels != 1
-    dense = not apart and (x.strides[-2] == channels or x.shape[-2] == 1)
-    moved = any(start != i or weights != (1.0,) for i, (start, weights) in enumerate(last))
-    around = caches.overflows((prod(x.shape) + prod(out.shape)) * dtype.size)
-    aligned = not (block * channels * dtype.size % 64 or out.pointer.offset % 64)
-    whole = channels % lanes == 0
-    stream = around and aligned and channels * dtype.size % 64 == 0 and (dense or whole)
-    scaled, fold = primitive.scale != 1, primitive.fold
-    return ResampleSpec(out.dtype, len(leading), moved, whole, dense, apart, scaled, stream, fold)
 
 
 @dataclass(frozen=True)
@@ -135,12 +47,22 @@ class ResampleSpec:
     apart: bool
     scaled: bool
     stream: bool
+    near: bool
+    """Lines are summed where neighbours are: no bit differs."""
     fold: str = "sum"
     """Or max, which weighs nothing."""
 
     @property
     def key(self) -> str:
-        flags = (self.moved, self.whole, self.dense, self.apart, self.scaled, self.stream)
+        flags = (
+            self.moved,
+            self.whole,
+            self.dense,
+            self.apart,
+            self.scaled,
+            self.stream,
+            self.near,
+        )
         return f"resample {self.fold} {self.dtype} {self.leading} {''.join('01'[f] for f in flags)}"
 
     @property
@@ -202,9 +124,10 @@ class _Resampling:
         length = f.mul(f.sub(high, low), k.const(CHANNELS))
         padded = self._bytes(f.add(length, i64(self.spec.lanes)), self.acc)
         self.results = f.gep(self.sums, self._rounded(padded))
-        self._sum_lines(count, low, high)
+        if not self.spec.near:
+            self._sum_lines(count, low, high)
         if self.spec.moved:
-            self._along(low, begin, end)
+            self._along(count, low, begin, end)
 
     def _word(self, slot: Value) -> Value:
         return self.f.gep(self.k.consts, slot, "i64")
@@ -267,20 +190,32 @@ class _Resampling:
 
     def _run(self, lines: Value, length: Value, offset: Value, at: Value) -> None:
         """Sum ``length`` elements of all lines, ``offset`` bytes from their beginnings."""
-        f, e = self.f, self.e
 
         def body(first: Value, vectors: int, mask: Value | None) -> None:
-            places = [f.add(first, i64(i * e.lanes)) for i in range(vectors)]
-            loop = f.loop(i64(0), lines, i64(1), [self._start(lines)] * vectors)
-            pair = f.gep(self.pairs, f.mul(loop.index, i64(16)))
-            line = f.gep(f.load(pair, "ptr", 8), offset)
-            weight = f.splat(f.load(f.gep(pair, i64(8)), self.element, 8), e.lanes)
-            read = [self._read(line, place, length, mask) for place in places]
-            sums = [self._added(s, weight, x) for x, s in zip(read, loop.values, strict=True)]
-            for place, s in zip(places, f.end_loop(loop, sums), strict=True):
-                self._keep(s, f.add(at, place), mask)
+            places = [self.f.add(first, i64(i * self.e.lanes)) for i in range(vectors)]
+            sums = self._summed(lines, offset, places, length, mask)
+            for place, s in zip(places, sums, strict=True):
+                self._keep(s, self.f.add(at, place), mask)
 
         self._spans(length, body)
+
+    def _summed(
+        self,
+        lines: Value,
+        offset: Value,
+        places: Sequence[Value],
+        length: Value,
+        mask: Value | None,
+    ) -> list[Value]:
+        """Vectors of the weighted sum of lines."""
+        f, e = self.f, self.e
+        loop = f.loop(i64(0), lines, i64(1), [self._start(lines)] * len(places))
+        pair = f.gep(self.pairs, f.mul(loop.index, i64(16)))
+        line = f.gep(f.load(pair, "ptr", 8), offset)
+        weight = f.splat(f.load(f.gep(pair, i64(8)), self.element, 8), e.lanes)
+        read = [self._read(line, place, length, mask) for place in places]
+        sums = [self._added(s, weight, x) for x, s in zip(read, loop.values, strict=True)]
+        return f.end_loop(loop, sums)
 
     def _start(self, terms: Value) -> Value:
         """What a fold of so many terms starts from."""
@@ -291,7 +226,7 @@ class _Resampling:
     def _added(self, s: Value, weight: Value, x: Value) -> Value:
         if self.spec.fold == "max":
             return self.e.maximum(Lane(self.acc, s), Lane(self.acc, x)).v
-        return self.f.fma(weight, x, s)
+        return multiply_add(self.f, weight, x, s, host().has_fma)
 
     def _read(self, line: Value, place: Value, length: Value, mask: Value | None) -> Value:
         f, e = self.f, self.e
@@ -324,7 +259,7 @@ class _Resampling:
 
     # -- along lines -------------------------------------------------------------------
 
-    def _along(self, low: Value, begin: Value, end: Value) -> None:
+    def _along(self, lines: Value, low: Value, begin: Value, end: Value) -> None:
         """Positions ``begin`` to ``end`` from sums of lines.
 
         Where channels don't fill vectors, each position writes a bit too far, and the next over it.
@@ -333,29 +268,50 @@ class _Resampling:
         start, channels = self._word(k.const(LAST)), k.const(CHANNELS)
         positions = f.loop(begin, end, i64(1))
         first, count, weights = self._head(start, positions.index)
-        source = f.gep(self.sums, self._bytes(f.mul(f.sub(first, low), channels), self.acc))
         at = f.mul(f.sub(positions.index, begin), channels)
-        self._position(source, (count, weights), at)
+        if self.spec.near:
+            offset = f.mul(first, k.const(STEP))
+            self._position((count, weights), at, partial(self._lines_at, lines, offset))
+        else:
+            source = f.gep(self.sums, self._bytes(f.mul(f.sub(first, low), channels), self.acc))
+            self._position((count, weights), at, partial(self._sums_at, source))
         f.end_loop(positions)
         if not self.spec.whole:
             self._copy(f.mul(f.sub(end, begin), channels))
 
-    def _position(self, source: Value, band: tuple[Value, Value], at: Value) -> None:
-        k, f, e = self.k, self.f, self.e
-        channels, (count, weights) = k.const(CHANNELS), band
-        pitch = self._bytes(channels, self.acc)
+    def _sums_at(self, source: Value, tap: Value, first: Value, vectors: int) -> list[Value]:
+        """Sums of lines, so many positions behind the first."""
+        f = self.f
+        place = f.add(f.mul(tap, self.k.const(CHANNELS)), first)
+        here = f.gep(source, self._bytes(place, self.acc))
+        step = self.e.lanes * self.acc.size
+        places = [f.gep(here, i64(i * step)) for i in range(vectors)]
+        return [f.load(place, self.type, self.acc.size) for place in places]
+
+    def _lines_at(
+        self, lines: Value, offset: Value, tap: Value, first: Value, vectors: int
+    ) -> list[Value]:
+        """The same, summed here."""
+        f = self.f
+        offset = f.add(offset, f.mul(tap, self.k.const(STEP)))
+        places = [f.add(first, i64(i * self.e.lanes)) for i in range(vectors)]
+        return self._summed(lines, offset, places, i64(0), None)
+
+    def _position(
+        self,
+        band: tuple[Value, Value],
+        at: Value,
+        read: Callable[[Value, Value, int], list[Value]],
+    ) -> None:
+        f, e = self.f, self.e
+        count, weights = band
 
         def body(first: Value, vectors: int, mask: Value | None) -> None:
-            here = f.gep(source, self._bytes(first, self.acc))
             loop = f.loop(i64(0), count, i64(1), [self._start(count)] * vectors)
-            element = f.gep(here, f.mul(loop.index, pitch))
             own = f.load(f.gep(weights, loop.index, "i64"), self.element, 8)
             weight = f.splat(own, e.lanes)
-            sums = []
-            for i, s in enumerate(loop.values):
-                address = f.gep(element, i64(i * e.lanes * self.acc.size))
-                x = f.load(address, self.type, self.acc.size)
-                sums.append(self._added(s, weight, x))
+            found = read(loop.index, first, vectors)
+            sums = [self._added(s, weight, x) for s, x in zip(loop.values, found, strict=True)]
             for i, s in enumerate(f.end_loop(loop, sums)):
                 place = f.add(at, f.add(first, i64(i * e.lanes)))
                 if self.spec.whole:
@@ -363,7 +319,7 @@ class _Resampling:
                 else:
                     f.store(s, f.gep(self.results, self._bytes(place, self.acc)), self.acc.size)
 
-        self._spans(channels, body)
+        self._spans(self.k.const(CHANNELS), body)
 
     def _copy(self, length: Value) -> None:
         """What lies in scratch to the result."""

@@ -53,10 +53,20 @@ def plan_windows(
     for operand in (*inputs, out):
         consts += [*operand.pointer.consts, *(s * dtype.size for s in operand.strides)]
     apart = tuple(o.strides[-1] != 1 and o.shape[-1] != 1 for o in inputs)
-    spec = WindowsSpec(out.dtype, len(primitive.axes), shares, apart)
+    spec = WindowsSpec(out.dtype, len(primitive.axes), shares, apart, *_cover(primitive.axes))
     touched = sum(prod(o.shape) for o in (*inputs, out)) * dtype.size
     flops = 4 * prod(x.shape)
     return [Command(spec, consts, -(-batch * blocks // each), primitive.name, touched, flops)]
+
+
+def _cover(axes: Sequence[Any]) -> tuple[bool, bool]:
+    """Whether no element lies in two windows; and then whether each lies in one."""
+    once = all(step >= width for _, _, _, step, _, width, _ in axes)
+    whole = all(
+        step <= width and origin <= 0 and origin + count * step >= size
+        for _, size, count, step, origin, width, _ in axes
+    )
+    return once, once and whole
 
 
 @dataclass(frozen=True)
@@ -65,18 +75,20 @@ class WindowsSpec:
     is moved and the result: base, offset, strides.
 
     shares: add to elements, else sum them; apart: for each operand, whether its channels don't lie
-    side by side.
+    side by side; once: elements get at most one share; whole: and each gets one.
     """
 
     dtype: str
     axes: int
     shares: bool
     apart: tuple[bool, ...]
+    once: bool
+    whole: bool
 
     @property
     def key(self) -> str:
         apart = "".join("01"[a] for a in self.apart)
-        return f"windows {self.dtype} {self.axes} {self.shares} {apart}"
+        return f"windows {self.dtype} {self.axes} {self.shares} {apart} {self.once} {self.whole}"
 
     def emit(self, module: Module, name: str) -> None:
         _Windows(self, Kernel(module, name)).emit()
@@ -114,7 +126,7 @@ class _Windows:
         low = f.mul(part, k.const(BLOCK))
         size = self._axis(0, SIZE if self.spec.shares else COUNT)
         self.own = low, f.min(f.add(low, k.const(BLOCK)), size)
-        if self.spec.shares:
+        if self.spec.shares and not self.spec.whole:
             self._clear()
         self._windows(0, [], self.bases)
         f.end_loop(units)
@@ -229,8 +241,9 @@ class _Windows:
             for place, largest, part in zip(places, best, parts, strict=True):
                 hit = self._hit(elements[0], place, largest, mask)
                 there = self._at(elements[3], place)
-                old = memory.load_unit(e, there, self.dtype, mask)
-                new = e.add(old, e.select(hit, part, self.zero))
+                new = e.select(hit, part, self.zero)
+                if not self.spec.once:
+                    new = e.add(memory.load_unit(e, there, self.dtype, mask), new)
                 memory.store_unit(e, new, there, mask)
             return []
 

@@ -1,4 +1,4 @@
-"""Windows of positions that overlap, leave some out or reach over an end: folds over them."""
+"""Folds over windows of positions."""
 
 from __future__ import annotations
 
