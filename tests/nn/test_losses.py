@@ -37,6 +37,15 @@ def test_half_precision_keeps_its_dtype_and_value(name, dtype):
     np.testing.assert_allclose(np.array(result.astype(mx.float32)), exact, error, 4 * error)
 
 
+def test_dtypes_of_what_half_precision_meets():
+    x, p = mx.ones((2, 3), mx.float16), mx.ones((2, 3))
+    assert losses.cross_entropy(x, p).dtype == mx.float32
+    assert losses.cross_entropy(x, mx.array([0, 1]), weights=mx.ones(2)).dtype == mx.float32
+    assert losses.cross_entropy(x, mx.array([0, 1]), weights=mx.array([1, 2])).dtype == mx.float16
+    assert losses.binary_cross_entropy(x, p).dtype == mx.float32
+    assert losses.binary_cross_entropy(x, p.astype(mx.bool_)).dtype == mx.float16
+
+
 def test_cross_entropy_of_large_close_logits():
     logits = mx.array([[1000.0, 1000.0], [-1e4, -1e4]])
     result = losses.cross_entropy(logits, mx.array([0, 1]))

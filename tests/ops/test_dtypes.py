@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,36 @@ def test_numbers_are_weak(dtype: str, value: Any, expected: str) -> None:
         mx, expected
     )
     assert mx.maximum(value, x).dtype is getattr(mx, expected)
+
+
+def test_numpy_numbers() -> None:
+    """As sizes, counts and places they are integers, as values they have their dtype."""
+    two, x = np.int64(2), mx.arange(4)
+    assert mx.tile(x, two).shape == (8,) and mx.pad(x, two).shape == (8,)
+    assert mx.pad(x, (np.int32(1), 2)).tolist() == [0, 0, 1, 2, 3, 0, 0]
+    assert [part.tolist() for part in mx.split(x, two)] == [[0, 1], [2, 3]]
+    assert mx.roll(x, np.int64(1)).tolist() == [3, 0, 1, 2]
+    assert mx.expand_dims(x, np.int64(0)).shape == (1, 4) and mx.ones(two).shape == (2,)
+    for value in (np.int8(1), np.int64(1), np.float16(1.5), np.float32(1.5)):
+        assert mx.full(2, value).dtype == mx.array(value).dtype
+        assert mx.full(2, value).tolist() == [value.item()] * 2
+    assert mx.full(2, np.float64(1.5)).dtype is mx.float32
+    assert mx.full(2, np.float32(1.5), mx.int32).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("dtype", [mx.bool_, mx.uint8, mx.int16, mx.float16])
+def test_reductions_over_no_axes(dtype: mx.Dtype) -> None:
+    """They change nothing."""
+    x = mx.array([0, 1, 1], dtype)
+    for out in (x.sum(axis=[]), mx.sum(x, axis=()), mx.prod(x, axis=[]), mx.max(x, axis=())):
+        assert out.dtype is dtype and out.tolist() == x.tolist()
+
+
+def test_infinite_parts() -> None:
+    x = mx.array([complex(math.inf, 0), complex(0, math.inf), complex(-math.inf, 0), 1j])
+    assert mx.isinf(x).tolist() == [True, True, True, False]
+    assert mx.isposinf(x).tolist() == [True, False, False, False]
+    assert mx.isneginf(x).tolist() == [False, False, True, False]
 
 
 def test_stronger_operands() -> None:

@@ -36,6 +36,13 @@ def test_no_primitive_is_forgotten() -> None:
     assert without == set(HOLES)
 
 
+def test_what_is_flat() -> None:
+    """Walks leave out what no derivative passes, so it must say so."""
+    for cls in PRIMITIVES:
+        partials = getattr(cls, "partials", ())
+        assert not partials or cls.flat == (set(partials) == {None}), cls
+
+
 @pytest.mark.parametrize("cls", TESTED)
 def test_value(cls: type[Primitive]) -> None:
     """Our kernels agree with NumPy, also on reversed and transposed operands."""

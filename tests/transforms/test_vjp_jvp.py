@@ -50,8 +50,8 @@ def test_directions_are_cast() -> None:
 def test_integer_outputs() -> None:
     x = vec(1.5, 2.5)
     outputs, products = mx.jvp(lambda a: a.astype(mx.int32), [x], [x])
-    assert outputs[0].tolist() == [1, 2] and products[0].tolist() == [0, 0]
-    assert lists(mx.vjp(lambda a: a.astype(mx.int32), [x], [x]))[1] == [[0, 0]]
+    assert outputs[0].tolist() == [1, 2] and products[0].tolist() == [1, 2]
+    assert lists(mx.vjp(lambda a: a.astype(mx.int32), [x], [x]))[1] == [[1, 2]]
 
 
 def test_values_inside() -> None:
@@ -82,7 +82,6 @@ def test_forward_over_reverse() -> None:
         (lambda x: mx.vjp(lambda a: a, [3.0], [x]), TypeError, "primals"),
         (lambda x: mx.vjp(lambda a: a, [x], x), TypeError, "cotangents"),
         (lambda x: mx.vjp(1, [x], [x]), TypeError, "function"),
-        (lambda x: mx.vjp(lambda a: a, [mx.array([1])], [vec(1)]), ValueError, "int32"),
         (lambda x: mx.jvp(lambda a: a, [x], [x, x]), ValueError, r"\(1\).*\(2\)"),
         (lambda x: mx.jvp(lambda a: a, [x], [vec(1)]), ValueError, r"\(1,\).*\(2,\)"),
         (lambda x: mx.jvp(lambda a: a, [x], [None]), TypeError, "tangents"),
@@ -92,3 +91,16 @@ def test_forward_over_reverse() -> None:
 def test_refusals(call: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         call(vec(1, 2))
+
+
+def test_cotangents_that_are_computed_transposes_are_added() -> None:
+    first, second = (mx.arange(6.0).reshape(2, 3) * n for n in (1, 2))
+    first, second = first.T, second.T
+    mx.eval(first, second)
+
+    def twice(x: mx.array) -> list[mx.array]:
+        y = x * 2
+        return [y, y]
+
+    _, (found,) = mx.vjp(twice, [mx.ones((3, 2))], [first, second])
+    assert mx.array_equal(found, 2 * (first + second)).item()

@@ -9,7 +9,6 @@ from typing import Any, ParamSpec, TypeVar
 from mlx.api.operands import (
     array_leaves,
     check_callable,
-    check_differentiable,
     fresh,
     handles,
     list_of_arrays,
@@ -20,10 +19,11 @@ from mlx.api.operands import (
 from mlx.array import array
 from mlx.base import tree
 from mlx.graph.node import Node
-from mlx.graph.trace import Trace
-from mlx.primitives.base import full_like
+from mlx.graph.trace import Trace, alone
+from mlx.primitives.base import Full
 from mlx.transforms import derivatives
 
+_ONE = Full(1)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -48,11 +48,13 @@ def value_and_grad(
         gradient has the structure, shapes and dtypes of the argument; for several positions
         it is a tuple in the order of the arguments; with ``argnames`` it is a pair (as above or
         None, dictionary by name).
-        What the loss does not depend on has a gradient of zeros.
+        What the loss does not depend on has a gradient of zeros.  Derivatives pass integers
+        and casts to them, rounded to their dtype; no derivative passes comparisons, rounding
+        functions, positions (``argmax``) and bits.
 
     Raises:
         ValueError: a position or name that the call does not have, an argument that is no
-            tree of arrays or has integers only, a loss that is no scalar or an integer.
+            tree of arrays, a loss that is no scalar.
 
     >>> import mlx.core as mx
     >>> value, gradient = mx.value_and_grad(lambda x: (x * x).sum())(mx.array([1.0, 2.0]))
@@ -101,7 +103,6 @@ def _gradient_function(
             arrays += array_leaves(name, f"Keyword argument {n!r}", kwargs[n])
         if not arrays:
             raise ValueError(f"[{name}] The arguments to differentiate contain no arrays.")
-        check_differentiable(name, arrays)
         with Trace(name) as trace:
             inputs = [fresh(a) for a in arrays]
             values = iter(handles(inputs))
@@ -112,8 +113,8 @@ def _gradient_function(
                 kwargs = kwargs | {n: tree.rebuild(kwargs[n], values) for n in names}
             result = fun(*call, **kwargs)
             loss = _loss(name, result)
-            one = full_like(loss, 1)
-            found = derivatives.vjp([loss], inputs, [one], trace.start)
+            one = Node(_ONE, (), loss.shape, loss.dtype)
+            found = derivatives.vjp([loss], inputs, [one], trace.start, alone())
         gradients = iter(handles(or_zeros(found, inputs)))
         by_position = [tree.fill(args[i], gradients) for i in positions]
         first: Any = by_position[0] if single and positions else tuple(by_position) or None
@@ -195,8 +196,6 @@ def _loss(name: str, result: Any) -> Node:
             f"{wrong}an array of shape {value.shape} was returned. Reduce it to a scalar, "
             "for example with .sum() or .mean()."
         )
-    if not value.dtype.is_inexact:
-        raise ValueError(f"{wrong}one of dtype {value.dtype.name} was returned.")
     return value._node
 
 
@@ -214,8 +213,7 @@ def vjp(
         The outputs of ``fun``, and the products: one a primal, of its shape and dtype.
 
     Raises:
-        ValueError: the numbers or shapes of outputs and cotangents differ, or no primal has
-            an inexact dtype.
+        ValueError: the numbers or shapes of outputs and cotangents differ.
         TypeError: primals or cotangents are no lists of arrays.
 
     >>> import mlx.core as mx
@@ -226,7 +224,6 @@ def vjp(
     check_callable("vjp", fun)
     primals = list_of_arrays("vjp", "primals", primals)
     cotangents = list_of_arrays("vjp", "cotangents", cotangents)
-    check_differentiable("vjp", primals)
     with Trace("vjp") as trace:
         inputs = [fresh(p) for p in primals]
         outputs = output_arrays("vjp", fun, fun(*handles(inputs)))
@@ -240,8 +237,7 @@ def vjp(
             match("vjp", "cotangent", c, n, i)
             for i, (c, n) in enumerate(zip(cotangents, nodes, strict=True))
         ]
-        arriving = [s if n.dtype.is_inexact else None for s, n in zip(seeds, nodes, strict=True)]
-        found = derivatives.vjp(nodes, inputs, arriving, trace.start)
+        found = derivatives.vjp(nodes, inputs, seeds, trace.start, alone())
     return outputs, handles(or_zeros(found, inputs))
 
 
@@ -259,8 +255,7 @@ def jvp(
         The outputs of ``fun``, and the products: one an output, of its shape and dtype.
 
     Raises:
-        ValueError: the numbers or shapes of primals and tangents differ, or no primal has an
-            inexact dtype.
+        ValueError: the numbers or shapes of primals and tangents differ.
         TypeError: primals or tangents are no lists of arrays.
 
     >>> import mlx.core as mx
@@ -271,7 +266,6 @@ def jvp(
     check_callable("jvp", fun)
     primals = list_of_arrays("jvp", "primals", primals)
     tangents = list_of_arrays("jvp", "tangents", tangents)
-    check_differentiable("jvp", primals)
     if len(primals) != len(tangents):
         raise ValueError(
             f"[jvp] Number of inputs ({len(primals)}) does not match number of tangents "
@@ -280,10 +274,10 @@ def jvp(
     with Trace("jvp") as trace:
         inputs = [fresh(p) for p in primals]
         seeds = [
-            match("jvp", "tangent", t, x, i) if x.dtype.is_inexact else None
+            match("jvp", "tangent", t, x, i)
             for i, (t, x) in enumerate(zip(tangents, inputs, strict=True))
         ]
         outputs = output_arrays("jvp", fun, fun(*handles(inputs)))
         nodes = [o._node for o in outputs]
-        found = derivatives.jvp(nodes, inputs, seeds, trace.start)
+        found = derivatives.jvp(nodes, inputs, seeds, trace.start, alone())
     return outputs, handles(or_zeros(found, nodes))

@@ -35,18 +35,6 @@ def array_leaves(name: str, what: str, value: Any) -> list[array]:
     return found
 
 
-def check_differentiable(name: str, arrays: Sequence[array]) -> None:
-    for a in arrays:
-        if a._node.dtype.is_inexact:
-            return
-    if arrays:
-        found = ", ".join(dict.fromkeys(a.dtype.name for a in arrays))
-        raise ValueError(
-            f"[{name}] Can't differentiate with respect to arrays of {found}: derivatives "
-            "need a floating-point or complex dtype (use .astype(mx.float32))."
-        )
-
-
 def fresh(handle: array) -> Node:
     """The same value under a serial of now, so that a trace can tell what depends on it."""
     node = handle._node

@@ -15,3 +15,9 @@ def widen(x: mx.array) -> mx.array:
 def narrow(y: mx.array, like: mx.array) -> mx.array:
     """Return `y` in the dtype of `like` if that is half precision."""
     return y.astype(like.dtype) if _is_half(like) else y
+
+
+def narrow_all(y: mx.array, *of: mx.array | None) -> mx.array:
+    """Return `y`, computed of arrays, in their common dtype if that is half precision."""
+    dtype = mx.result_type(*[x for x in of if x is not None])
+    return y.astype(dtype) if dtype in (mx.float16, mx.bfloat16) else y

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import mlx.core as mx
-from mlx.nn._precision import narrow, widen
+from mlx.nn._precision import narrow_all, widen
 
 _REDUCTIONS = ("none", "mean", "sum")
 
@@ -81,7 +81,8 @@ def cross_entropy(
         smooth = mx.mean(shifted, axis=axis)
         score = (1 - label_smoothing) * score + label_smoothing * smooth
     loss = mx.log(mx.sum(mx.exp(shifted), axis=axis)) - score
-    return narrow(_reduce(_weigh(loss, weights), reduction), given)
+    loss = _reduce(_weigh(loss, weights), reduction)
+    return narrow_all(loss, given, targets if as_probs else None, weights)
 
 
 def binary_cross_entropy(
@@ -108,7 +109,7 @@ def binary_cross_entropy(
         log_p = mx.maximum(mx.log(x), -100)
         log_q = mx.maximum(mx.log(1 - x), -100)
         loss = -(targets * log_p + (1 - targets) * log_q)
-    return narrow(_reduce(_weigh(loss, weights), reduction), inputs)
+    return narrow_all(_reduce(_weigh(loss, weights), reduction), inputs, targets, weights)
 
 
 def l1_loss(predictions: mx.array, targets: mx.array, reduction: str = "mean") -> mx.array:

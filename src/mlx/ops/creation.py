@@ -12,6 +12,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.base.lazy import numpy_kinds
 from mlx.graph.chains import by_types
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
@@ -63,7 +64,7 @@ def full(shape: Sizes, vals: Operand, dtype: Dtype | None = None, *, stream: Any
            [7, 7]], dtype=int32)
     """
     sizes = shape_of("full", shape)
-    value = operand("full", vals)
+    value = array(vals)._node if isinstance(vals, numpy_kinds.generic) else operand("full", vals)
     if not isinstance(value, Node):
         dtype = default_dtype(value) if dtype is None else dtype_of("full", dtype)
         return wrap(_constant(sizes, dtype, value))

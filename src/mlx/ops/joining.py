@@ -11,6 +11,7 @@ from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base.dtype import PROMOTION
+from mlx.base.lazy import numpy_kinds
 from mlx.graph.chains import by_types_of_all
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
@@ -132,8 +133,8 @@ def split(
     x = array_node("split", a)
     at = axis_of("split", axis, x.ndim)
     size = x.shape[at]
-    if isinstance(indices_or_sections, int):
-        count = indices_or_sections
+    if isinstance(indices_or_sections, (int, numpy_kinds.integer)):
+        count = int(indices_or_sections)
         if count < 1 or size % count:
             raise ValueError(
                 f"[split] Cannot split axis {at} of shape {x.shape} into {count} equal parts."

@@ -222,7 +222,9 @@ def integers(name: str, what: str, values: Any) -> tuple[int, ...]:
     """Python integers from a sequence of them."""
     if type(values) is tuple and _INTEGERS.issuperset(map(type, values)):
         return values
-    if not isinstance(values, (list, tuple)):
+    if isinstance(values, numpy_kinds.integer):
+        values = (int(values),)
+    elif not isinstance(values, (list, tuple)):
         values = sequence(name, what, values)
     return tuple([n if type(n) is int else integer(name, what, n) for n in values])
 

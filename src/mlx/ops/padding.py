@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from mlx.array import array, wrap
+from mlx.base.lazy import numpy_kinds
 from mlx.graph.chains import by_types
 from mlx.graph.node import Node
 from mlx.ops.joining import joined
@@ -66,13 +67,13 @@ def _embedded(x: Node, widths: tuple[tuple[int, int], ...]) -> Node:
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     if type(pad_width) is int and pad_width >= 0:
         return [(pad_width, pad_width)] * ndim
-    if isinstance(pad_width, int):
+    if isinstance(pad_width, (int, numpy_kinds.integer)):
         pad_width = [pad_width]
     entries = sequence("pad", "pad_width", pad_width)
-    if all(isinstance(w, int) for w in entries):
+    if all(isinstance(w, (int, numpy_kinds.integer)) for w in entries):
         if len(entries) not in (1, 2):
             raise ValueError(f"[pad] Expected pairs (before, after), got {pad_width}.")
-        pairs = [(entries[0], entries[-1])] * ndim
+        pairs = [(int(entries[0]), int(entries[-1]))] * ndim
     else:
         pairs = [_pair(w) for w in entries]
         pairs = pairs * ndim if len(pairs) == 1 else pairs

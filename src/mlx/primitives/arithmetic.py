@@ -16,7 +16,6 @@ from mlx.primitives.elementwise import (
     Elementwise,
     Equal,
     Greater,
-    LessEqual,
     NotEqual,
     cast,
     where,
@@ -89,6 +88,7 @@ class Rounding(Elementwise):
     """To a neighbouring integer: constant almost everywhere."""
 
     cheap = True
+    flat = True
     partials = (None,)
     function = ""
 
@@ -132,6 +132,7 @@ class Round(Rounding):
 class FloorDivide(Elementwise):
     """a / b rounded down; of integers 0 where b is 0."""
 
+    flat = True
     partials = (None, None)
 
     def scalar(self, emit: Any, a: Any, b: Any) -> Any:
@@ -172,8 +173,8 @@ class Maximum(Elementwise):
 
     cheap = True
     partials = (
-        lambda a, b, out: cast(Greater()(a, b), a.dtype),
-        lambda a, b, out: cast(LessEqual()(a, b), a.dtype),
+        lambda a, b, out: cast(Greater()(out, b), a.dtype),  # out outlives a: the next layer's
+        lambda a, b, out: cast(Equal()(out, b), a.dtype),
     )
 
     def scalar(self, emit: Any, a: Any, b: Any) -> Any:
@@ -186,8 +187,8 @@ class Minimum(Elementwise):
 
     cheap = True
     partials = (
-        lambda a, b, out: cast(Greater()(b, a), a.dtype),
-        lambda a, b, out: cast(LessEqual()(b, a), a.dtype),
+        lambda a, b, out: cast(Greater()(b, out), a.dtype),
+        lambda a, b, out: cast(Equal()(out, b), a.dtype),
     )
 
     def scalar(self, emit: Any, a: Any, b: Any) -> Any:
@@ -206,6 +207,9 @@ def _base_slope(a: Node, b: Node, out: Node) -> Any:
 def _exponent_slope(a: Node, b: Node, out: Node) -> Node:
     """out log(a), and 0 where a is 0."""
     zero = full_like(a, 0)
+    if not a.dtype.is_inexact:
+        exact = cast(out, dt.float32) * Log()(cast(a, dt.float32))
+        return where(NotEqual()(a, zero), cast(exact, a.dtype), zero)
     return where(NotEqual()(a, zero), out * Log()(a), zero)
 
 

@@ -97,6 +97,8 @@ class Primitive(metaclass=Sharing):
     """Whether it is a number that is given at run time; known once ``key_part`` was asked for."""
     accumulates: ClassVar[bool] = False
     """Whether these elements are added to those of the first input."""
+    flat: ClassVar[bool] = False
+    """Whether no derivative passes: both rules give None for everything."""
     by_types: ClassVar[bool] = False
     """Whether the vjp rule sees shapes, dtypes and the primitive alone: not what makes its
     operands, nor whether two are the same."""
@@ -147,6 +149,12 @@ class Primitive(metaclass=Sharing):
     @property
     def name(self) -> str:
         return type(self).__name__
+
+
+def new_token() -> int:
+    """A token that nothing else has."""
+    with _token_lock:
+        return _tokens.setdefault(object(), len(_tokens))
 
 
 def registry(of: type[Primitive] = Primitive) -> Iterator[type[Primitive]]:

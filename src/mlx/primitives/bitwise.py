@@ -13,6 +13,7 @@ class Bitwise(Elementwise):
     """A function of bits, without derivative."""
 
     cheap = True
+    flat = True
     partials: ClassVar[tuple[None, ...]] = (None, None)
 
 
@@ -71,6 +72,7 @@ class Bitcast(Elementwise):
     """The same bits as another dtype of the same size (not bool, not complex64)."""
 
     cheap = True
+    flat = True
     partials = (None,)
     dtype: Dtype
 

@@ -86,12 +86,10 @@ def _coerce(value: Any, like: Node) -> Node:
     return value if isinstance(value, Node) else full_like(like, value)
 
 
-def _operator(make: Callable[[], Primitive], swap: bool = False) -> Callable[[Node, Any], Node]:
-    primitive = make()
-
+def _operator(of: Callable[..., Node], swap: bool = False) -> Callable[[Node, Any], Node]:
     def apply(self: Node, other: Any) -> Node:
         other = _coerce(other, self)
-        return primitive(other, self) if swap else primitive(self, other)
+        return of(other, self) if swap else of(self, other)
 
     return apply
 
@@ -204,14 +202,10 @@ class Cast(Elementwise):
         return whole or (self.dtype is float32 and source.size <= 2)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
-        return [cast(cotangents[0], node.inputs[0].dtype)] if _smooth(node) else [None]
+        return [cast(cotangents[0], node.inputs[0].dtype)]
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
-        return [cast(tangents[0], self.dtype)] if _smooth(node) else [None]
-
-
-def _smooth(node: Node) -> bool:
-    return node.dtype.is_inexact and node.inputs[0].dtype.is_inexact
+        return [cast(tangents[0], self.dtype)]
 
 
 def cast(node: Node, dtype: Dtype) -> Node:
@@ -223,6 +217,7 @@ class Comparison(Elementwise):
     """A relation of two operands: bool, and no derivative."""
 
     cheap = True
+    flat = True
     partials = (None, None)
     predicate: ClassVar[str] = ""
 
@@ -312,17 +307,27 @@ def where(condition: Node, a: Any, b: Any) -> Node:
     return Select()(condition, _coerce(a, like), _coerce(b, like))
 
 
+def _quotient(*operands: Node) -> Node:
+    """a / b; of integers that of their float32 values, rounded towards zero."""
+    dtype = operands[0].dtype
+    if dtype.is_inexact:
+        return Divide()(*operands)
+    return cast(Divide()(*[cast(x, float32) for x in operands]), dtype)
+
+
 def install_operators() -> None:
     """Give nodes the arithmetic that derivative rules are written in."""
     table = {
-        "add": Add, "sub": Subtract, "mul": Multiply, "truediv": Divide,
+        "add": Add, "sub": Subtract, "mul": Multiply,
         "lt": Less, "le": LessEqual, "gt": Greater, "ge": GreaterEqual,
     }  # fmt: skip
     methods: dict[str, Callable[..., Node]] = {"neg": lambda x: Negative()(x)}
     for name, make in table.items():
-        methods[name] = _operator(make)
-        if name in ("add", "sub", "mul", "truediv"):
-            methods["r" + name] = _operator(make, swap=True)
+        methods[name] = _operator(make())
+        if name in ("add", "sub", "mul"):
+            methods["r" + name] = _operator(make(), swap=True)
+    methods["truediv"] = _operator(_quotient)
+    methods["rtruediv"] = _operator(_quotient, swap=True)
     for name, method in methods.items():
         setattr(Node, f"__{name}__", method)
 

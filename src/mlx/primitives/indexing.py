@@ -143,6 +143,7 @@ class Gather(Indexing):
 class ScatterSum(Indexing):
     """The transpose of Gather: updates of shape batch + I + rest + behind, summed into zeros."""
 
+    by_types = True
     axes: tuple[int, ...]
     shape: Shape
     batch: int = 0
@@ -172,6 +173,7 @@ class Scatter(Indexing):
     """
 
     updates_first = True
+    by_types = True
     axes: tuple[int, ...]
     mode: str
     batch: int = 0
@@ -290,6 +292,7 @@ def _check_updates(
 class SliceUpdate(Primitive):
     """The array with the update in place of ``array[starts :: steps]``."""
 
+    by_types = True
     family = "join"
     shared = True
     updates_first = True

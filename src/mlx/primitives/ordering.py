@@ -26,6 +26,7 @@ def _along(ndim: int, axis: int) -> Gather:
 class Positions(Primitive):
     """Indices that an order gives: uint32, and no derivative."""
 
+    flat = True
     axis: int
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[None]:

@@ -16,6 +16,7 @@ _PARITY = 0x1BD11BDA
 class Threefry(Elementwise):
     """Word 0 or 1 of the hash of two uint32 counters under a key of two uint32."""
 
+    flat = True
     partials = (None, None, None, None)
     word: int
 

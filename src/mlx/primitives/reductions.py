@@ -110,7 +110,8 @@ class Sum(Reduction):
 
 
 class Extremum(Reduction):
-    """Largest or smallest; equal ones share the derivative.  NaN wins."""
+    """Largest or smallest; equal ones share the derivative (of bool, any and all have none).
+    NaN wins."""
 
     def _hits(self, node: Node) -> tuple[Node, Node]:
         """1 where an element is the extremum, else 0; and how many are."""
@@ -119,10 +120,14 @@ class Extremum(Reduction):
         return hit, Sum(self.axis)(hit)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
+        if node.dtype is dt.bool_:
+            return [None]
         hit, count = self._hits(node)
         return [hit * self.spread(cotangents[0] / count, node.inputs[0])]
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
+        if node.dtype is dt.bool_:
+            return [None]
         hit, count = self._hits(node)
         return [Sum(self.axis)(hit * tangents[0]) / count]
 

@@ -15,19 +15,18 @@ def dependents(
     set of these with the inputs.
 
     Nothing older than ``start`` depends on the inputs.  With ``smooth``, dependence through
-    integers and booleans does not count: no derivative passes them.
+    what no derivative passes does not count.
     """
     marked = set(inputs)
     order = []
     for node in ancestors(outputs, start):
         if node in marked:
             continue
-        if smooth and node.dtype is not None and not node.dtype.is_inexact:
-            continue
         for source in node.inputs:
             if source in marked:
-                marked.add(node)
-                order.append(node)
+                if not (smooth and node.primitive.flat):
+                    marked.add(node)
+                    order.append(node)
                 break
     return order, marked
 
