@@ -22,6 +22,7 @@ from tests.registry import (
     convolving,
     factoring,
     quantized,
+    resampling,
     scanning,
     selecting,
     structured,
@@ -100,6 +101,7 @@ _ = (
     convolving,
     factoring,
     quantized,
+    resampling,
     scanning,
     selecting,
 )  # they register their samples

@@ -91,3 +91,16 @@ def test_forward_over_reverse() -> None:
 def test_refusals(call: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         call(vec(1, 2))
+
+
+def test_cotangents_that_are_computed_transposes_are_added() -> None:
+    first, second = (mx.arange(6.0).reshape(2, 3) * n for n in (1, 2))
+    first, second = first.T, second.T
+    mx.eval(first, second)
+
+    def twice(x: mx.array) -> list[mx.array]:
+        y = x * 2
+        return [y, y]
+
+    _, (found,) = mx.vjp(twice, [mx.ones((3, 2))], [first, second])
+    assert mx.array_equal(found, 2 * (first + second)).item()

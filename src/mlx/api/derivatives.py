@@ -19,10 +19,11 @@ from mlx.api.operands import (
 from mlx.array import array
 from mlx.base import tree
 from mlx.graph.node import Node
-from mlx.graph.trace import Trace
-from mlx.primitives.base import full_like
+from mlx.graph.trace import Trace, alone
+from mlx.primitives.base import Full
 from mlx.transforms import derivatives
 
+_ONE = Full(1)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -112,8 +113,8 @@ def _gradient_function(
                 kwargs = kwargs | {n: tree.rebuild(kwargs[n], values) for n in names}
             result = fun(*call, **kwargs)
             loss = _loss(name, result)
-            one = full_like(loss, 1)
-            found = derivatives.vjp([loss], inputs, [one], trace.start)
+            one = Node(_ONE, (), loss.shape, loss.dtype)
+            found = derivatives.vjp([loss], inputs, [one], trace.start, alone())
         gradients = iter(handles(or_zeros(found, inputs)))
         by_position = [tree.fill(args[i], gradients) for i in positions]
         first: Any = by_position[0] if single and positions else tuple(by_position) or None
@@ -236,7 +237,7 @@ def vjp(
             match("vjp", "cotangent", c, n, i)
             for i, (c, n) in enumerate(zip(cotangents, nodes, strict=True))
         ]
-        found = derivatives.vjp(nodes, inputs, seeds, trace.start)
+        found = derivatives.vjp(nodes, inputs, seeds, trace.start, alone())
     return outputs, handles(or_zeros(found, inputs))
 
 
@@ -278,5 +279,5 @@ def jvp(
         ]
         outputs = output_arrays("jvp", fun, fun(*handles(inputs)))
         nodes = [o._node for o in outputs]
-        found = derivatives.jvp(nodes, inputs, seeds, trace.start)
+        found = derivatives.jvp(nodes, inputs, seeds, trace.start, alone())
     return outputs, handles(or_zeros(found, nodes))

@@ -9,6 +9,7 @@ from mlx.array import array
 from mlx.base import tree
 from mlx.graph.node import Node, ancestors
 from mlx.primitives.base import Pick
+from mlx.runtime.segments import expand
 
 
 def export_to_dot(file: str | TextIO, *args: Any, **kwargs: Any) -> None:
@@ -31,6 +32,7 @@ def export_to_dot(file: str | TextIO, *args: Any, **kwargs: Any) -> None:
     roots = [leaf._node for leaf in tree.leaves((args, kwargs)) if isinstance(leaf, array)]
     if not roots:
         raise ValueError("[export_to_dot] No arrays were given.")
+    expand(roots)
     names = {a._node: name for name, a in kwargs.items() if isinstance(a, array)}
     text = "digraph {\n" + "\n".join(_lines(roots, names)) + "\n}\n"
     if hasattr(file, "write"):

@@ -10,7 +10,7 @@ from mlx.api.operands import check_callable, handles
 from mlx.array import array, wrap
 from mlx.base import tree
 from mlx.graph.node import Node
-from mlx.graph.trace import Trace, placeholder
+from mlx.graph.trace import Trace, alone, placeholder
 from mlx.primitives.reductions import broadcast_axes
 from mlx.primitives.views import moveaxis
 from mlx.transforms.replay import batch
@@ -59,7 +59,7 @@ def vmap(fun: Callable[P, R], in_axes: Any = 0, out_axes: Any = 0) -> Callable[P
             result = fun(*call, **kwargs)
             nodes = [_result(leaf) for leaf in tree.leaves(result)]
             stacked = [moveaxis(node, axis, 0) for node, axis in chosen]
-            found = batch(nodes, inputs, stacked, size, trace.start)
+            found = batch(nodes, inputs, stacked, size, trace.start, alone())
         places = _axes_of("out_axes", out_axes, result)
         outputs = [
             wrap(_placed(node, whole, axis, size))
@@ -78,6 +78,8 @@ def _check_axes(name: str, axes: Any) -> None:
 
 def _axes_of(name: str, axes: Any, value: Any) -> list[int | None]:
     """An axis or None for each leaf of the arguments or the result."""
+    if type(axes) is int:
+        return [axes] * len(tree.leaves(value))
     if isinstance(axes, list) and isinstance(value, tuple):
         axes = tuple(axes)
     try:

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 from mlx.compiler.equal import repeated_scalars
 from mlx.compiler.groups import (
-    MOST_LATE,
+    SHORT,
     Group,
+    can_reduce,
     elements,
-    is_late,
     is_map,
     is_short,
     producer,
@@ -62,6 +62,7 @@ class Fusion:
         self.operands: dict[Node, list[Use]] = {}
         self.folds: dict[Node, Node] = {}
         """For views made here, which pick an element of a short fold: the fold."""
+        self.wide: dict[Node, int] = {}  # for short folds: how many elements it takes
         self.floors: dict[Node, int] = {}
         self.columns: dict[tuple[int, int, int], Group] = {}
         self.constants: set[Node] = set()
@@ -72,7 +73,9 @@ class Fusion:
         self.groups.sort(key=lambda group: group.order)
         for index, group in enumerate(self.groups):
             group.index, group.early = index, False
-        self.stored = Stores(nodes, outputs, unplaced, self.group_of, self.operands).stored
+        self.stored = Stores(
+            nodes, outputs, unplaced, self.group_of, self.operands, self.wide
+        ).stored
 
     # -- placing nodes -----------------------------------------------------------------
 
@@ -90,6 +93,7 @@ class Fusion:
         uses = self._operand_uses(node)
         short = is_short(node) and self._is_apart(node, uses[0])
         if short:
+            self.wide[node] = self._width(node, uses[0])
             uses = [uses[0].through(views) for views in self._elements(node)]
         self.operands[node] = uses
         if self._is_constant(node, uses):
@@ -153,13 +157,19 @@ class Fusion:
         return source.through(use.chain) if there else use
 
     def _is_apart(self, node: Node, use: Use) -> bool:
-        """Whether no kernel that makes an operand could also fold it; or the operand is cheap."""
+        """Whether no kernel that makes an operand could also fold it; or the operand is cheap, or a
+        fold of few elements itself."""
+        if use.node in self.wide and self._width(node, use) <= 2 * SHORT:
+            return True
         home = self.group_of.get(producer(use.node))
         if home is None or home.kind not in ("rows", "columns"):
             return True
         size = node.inputs[0].size
         aligned = alignment(use, None, size) == "full"
         return not aligned or getattr(use.node.primitive, "cheap", False)
+
+    def _width(self, node: Node, use: Use) -> int:
+        return int(reduction_space(node)[1]) * self.wide.get(use.node, 1)
 
     def _new(self, kind: str, size: int) -> Group:
         group = Group(len(self.groups), kind, size)
@@ -362,12 +372,6 @@ class Fusion:
             found.append(same)
         return found
 
-    def _joins_rows(self, group: Group, space: tuple[int, int, int]) -> bool:
-        """Whether a reduction over an outer axis can be one more result of a kernel of rows."""
-        if group.closed or group.rows != space[1] or len(group.late) >= MOST_LATE:
-            return False
-        return is_late(space)
-
     def _accepts_reduction(self, group: Group, node: Node, use: Use) -> bool:
         outer, depth, inner = reduction_space(node)
         if (
@@ -379,19 +383,9 @@ class Fusion:
             return False
         if len(group.members) >= MAX_OPERATIONS or len(group.reads) >= MAX_READS:
             return False
-        space = (outer, depth, inner)
-        if inner != 1:
-            legal = group.splittable or group.columns == space or self._joins_rows(group, space)
-        elif group.columns is not None:
-            legal = group.columns == (1, outer, depth) and is_late(group.columns)
-            legal = legal and len(group.reductions) <= MOST_LATE
-        elif depth > CHUNK:
-            legal = group.splittable or (group.split and group.rows == outer)
-        else:
-            legal = group.splittable or (
-                group.kind == "rows" and group.rows == outer and not group.closed
-            )
-        if not legal or not self._can_take_in(group, [use], "full"):
+        if not can_reduce(group, (outer, depth, inner)) or not self._can_take_in(
+            group, [use], "full"
+        ):
             return False
         if self.group_of.get(use.node) is not group:
             return True

@@ -85,6 +85,26 @@ def is_late(columns: tuple[int, int, int] | None) -> bool:
     return LATE_DEPTH <= depth <= CHUNK and LATE_INNER[0] <= inner <= LATE_INNER[1]
 
 
+def can_reduce(group: Group, space: tuple[int, int, int]) -> bool:
+    """Whether a kernel of as many elements may reduce them, as (outer, reduced, inner)."""
+    outer, depth, inner = space
+    if inner != 1:
+        return group.splittable or group.columns == space or _joins_rows(group, space)
+    if group.columns is not None:
+        legal = group.columns == (1, outer, depth) and is_late(group.columns)
+        return legal and len(group.reductions) <= MOST_LATE
+    if depth > CHUNK:
+        return group.splittable or (group.split and group.rows == outer)
+    return group.splittable or (group.kind == "rows" and group.rows == outer and not group.closed)
+
+
+def _joins_rows(group: Group, space: tuple[int, int, int]) -> bool:
+    """Whether a reduction over an outer axis can be one more result of a kernel of rows."""
+    if group.closed or group.rows != space[1] or len(group.late) >= MOST_LATE:
+        return False
+    return is_late(space)
+
+
 def is_map(node: Node) -> bool:
     """Elementwise, or a copy: a view or source that needs memory, a fold of one element."""
     family = node.primitive.family

@@ -6,7 +6,7 @@ operands of opaque kernels, and what other groups read rather than repeat.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.uses import Use
@@ -15,6 +15,9 @@ from mlx.primitives.elementwise import Cast
 
 MOST_OPERATIONS, MOST_READS = 12, 2
 """What repeating a value may cost: cheap operations, and arrays of its size that they read."""
+MOST_REPEATED, MOST_FUNCTIONS = 32, 3
+"""... and where its readers read already all that it takes: operations, and those among them
+(functions, divisions) that are not cheap."""
 
 
 class Stores:
@@ -27,10 +30,12 @@ class Stores:
         unplaced: set[Node],
         group_of: Mapping[Node, Group],
         operands: Mapping[Node, list[Use]],
+        folds: Container[Node],
     ) -> None:
         self.group_of = group_of
         self.operands = operands
         self.unplaced = unplaced
+        self.folds = folds
         self.stored = {n for n in outputs if n in group_of}
         self._readers: dict[Node, set[int]] = {}  # groups that need a node's value
         members = [node for node in nodes if node in group_of]
@@ -41,6 +46,15 @@ class Stores:
             self._price(node)
         for node in reversed(members):
             self._decide(node)
+        spared = [n for n in reversed(members) if n in self.stored and n not in self._certain]
+        by_product: dict[Node, list[Node]] = {}
+        for node in spared:
+            if (group := self.group_of[node]).kind == "gemm":
+                by_product.setdefault(group.members[0], []).append(node)
+        for product, values in by_product.items():
+            self._keep_instead(product, values)
+        for node in spared:
+            self._spare(node)
 
     def _written_anyway(self, members: list[Node]) -> set[Node]:
         """Operands of kernels that read memory alone; products that other groups read."""
@@ -74,10 +88,58 @@ class Stores:
             self._need(producer(use.node), homes, must)
 
     def _need(self, node: Node, homes: set[int], must: bool) -> None:
-        if node in self.group_of:
-            if must:
-                self.stored.add(node)
-            self._readers.setdefault(node, set()).update(homes)
+        if must and node in self.group_of:
+            self.stored.add(node)
+        self._readers.setdefault(node, set()).update(homes)
+
+    def _keep_instead(self, product: Node, values: list[Node]) -> None:
+        """Store a product in place of values that its epilogue makes of it, where these are two
+        or more."""
+        if product in self.stored or len(values) < 2:
+            return
+        before = self._readers.get(product, set())
+        home = {self.group_of[product].index}
+        self._readers[product] = before.union(*(self._readers[v] - home for v in values))
+        self.stored.add(product)
+        for value in values:
+            self._spare(value)
+        if len(self.stored.intersection(values)) > len(values) - 2:
+            self.stored.discard(product)
+            self.stored.update(values)
+            self._readers[product] = before
+
+    def _spare(self, node: Node) -> None:
+        """Store a value no longer whose readers can work it out from what they read anyway: an
+        elementary function takes about as long as writing and reading its result."""
+        if node not in self.stored:
+            return
+        readers = self._readers[node] - {self.group_of[node].index}
+        repeated, stack = {node}, [node]
+        functions = 0
+        while stack:
+            at = stack.pop()
+            if not self._is_pointwise(at):
+                return
+            functions += not getattr(at.primitive, "cheap", False)
+            for use in self.operands[at]:
+                source = producer(use.node)
+                if source not in self.group_of or source in self.stored:
+                    if _weight(use.node, node) and not readers <= self._readers.get(source, set()):
+                        return
+                elif source not in repeated:
+                    repeated.add(source)
+                    stack.append(source)
+            if len(repeated) > MOST_REPEATED or functions > MOST_FUNCTIONS:
+                return
+        self.stored.discard(node)
+        for inner in repeated:
+            self._readers.setdefault(inner, set()).update(readers)
+
+    def _is_pointwise(self, node: Node) -> bool:
+        """Whether its value is worked out element by element, wherever that is."""
+        if node in self.unplaced or node.primitive.family != "elementwise":
+            return False
+        return self.group_of[node].kind != "opaque"
 
     def _price(self, node: Node) -> None:
         """What computing a value again takes; itself, from memory, where that costs more than
@@ -102,7 +164,7 @@ class Stores:
         if node in self.unplaced:  # a view of it can't be said by what it is made of
             return False
         group = self.group_of[node]
-        cheap = getattr(node.primitive, "cheap", False)
+        cheap = getattr(node.primitive, "cheap", False) or node in self.folds
         if not cheap or group.kind == "opaque":
             return False
         if group.kind != "gemm" or isinstance(node.primitive, Cast):
@@ -113,8 +175,9 @@ class Stores:
     def _traffic(self, nodes: Iterable[Node], like: Node) -> int:
         """Arrays as large as ``like`` to read, and to write where that isn't done anyway."""
         return sum(
-            _weight(n, like) * (2 if n in self.group_of and n not in self._certain else 1)
+            1 if n not in self.group_of or n in self._certain else 2 * _wider(n, like)
             for n in nodes
+            if _weight(n, like)
         )
 
 
@@ -127,3 +190,8 @@ def _weight(node: Node, like: Node) -> int:
     if node.dtype is None or (node.primitive is not None and node.primitive.family == "source"):
         return 0
     return 1 if node.size * 4 > like.size else 0
+
+
+def _wider(node: Node, like: Node) -> int:
+    """How many times as wide the elements are, at least 1."""
+    return max(1, node.dtype.size // like.dtype.size)

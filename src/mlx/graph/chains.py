@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from mlx.base.dtype import float32
-from mlx.graph.node import Node, Shape, ancestors, next_serial
+from mlx.graph.node import Node, Shape, ancestors, next_serial, reserve_serials
 
 new = Node.__new__
 KEPT = 4096
 PATIENCE = 8
 """Repetitions after which code is written for them."""
+WRITTEN = 128
+"""Nodes up to which it is."""
 MANY = 16
 
 
@@ -90,16 +92,36 @@ class Chain:
         self.repeat: Callable[..., Any] = self._by_steps
 
     def _by_steps(self, *given: Node) -> Any:
-        nodes = list(given)
-        for primitive, inputs, shape, dtype in self._made:
-            nodes.append(Node(primitive, tuple([nodes[i] for i in inputs]), shape, dtype))
+        nodes = self.unfold(given, reserve_serials(len(self._made)), {})
         self._times += 1
-        if self._times == PATIENCE:
+        if self._times == PATIENCE and len(self._made) <= WRITTEN:
             structure = tuple([inputs for _, inputs, _, _ in self._made])
             constants = [part for p, _, s, d in self._made for part in (p, s, d)]
             self.repeat = _written(len(given), structure, self._result)(*constants)
         result = self._result
         return nodes[result] if isinstance(result, int) else [nodes[i] for i in result]
+
+    def unfold(self, given: Sequence[Node], serial: int, results: Mapping[int, Node]) -> list[Node]:
+        """All nodes, those given first; the others have serials from ``serial`` on.
+
+        ``results`` has by position nodes that become these, unless they are computed.
+        """
+        nodes = list(given)
+        add = nodes.append
+        for primitive, inputs, shape, dtype in self._made:
+            if (node := results.get(len(nodes))) is None:
+                node = new(Node)  # Node(...), in less time
+                node.shape, node.dtype, node.data, node.serial = shape, dtype, None, serial
+            if node.data is None:
+                node.primitive = primitive
+                if len(inputs) == 2:
+                    first, second = inputs
+                    node.inputs = (nodes[first], nodes[second])
+                else:
+                    node.inputs = tuple([nodes[i] for i in inputs])
+            serial += 1
+            add(node)
+        return nodes
 
 
 @lru_cache(512)

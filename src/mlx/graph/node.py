@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,11 @@ else:
 Shape = tuple[int, ...]
 _serials = itertools.count(1)
 next_serial = _serials.__next__
+
+
+def reserve_serials(count: int) -> int:
+    """The first of ``count`` serials that follow one another."""
+    return deque(itertools.islice(_serials, count + 1), 1)[0] - count
 
 
 class Node(Arithmetic):

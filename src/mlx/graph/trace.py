@@ -50,7 +50,7 @@ class Trace:
         stack().remove(self)
         with _lock:
             _open.remove(self)
-            others = list(_open)
+            others = list(_open) if self.evaluated else _open
         for node in self.evaluated:
             heir = next((t for t in others if t.start < node.serial), None)
             if heir is None:
@@ -92,6 +92,11 @@ def evaluated(nodes: list[Node]) -> None:
             oldest.evaluated.append(node)
         else:
             node.inputs = ()
+
+
+def alone() -> bool:
+    """Whether this thread's only transformation is the only one of all threads."""
+    return len(_open) == 1 and len(stack()) == 1
 
 
 def check_readable(nodes: Iterable[Node]) -> None:

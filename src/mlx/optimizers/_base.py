@@ -113,7 +113,8 @@ class Optimizer:
         """
         _check_gradients(gradients, parameters)
         if self._init(gradients):
-            _compute(parameters)
+            # no other parameter: a running mean would keep all that this step's pass computes
+            _compute(tree_map(lambda _, parameter: parameter, gradients, parameters))
         for name, schedule in self._schedulers.items():
             self.state[name] = schedule(self.step)
         self.state["step"] = self.step + 1

@@ -16,7 +16,6 @@ from mlx.primitives.elementwise import (
     Elementwise,
     Equal,
     Greater,
-    LessEqual,
     NotEqual,
     cast,
     where,
@@ -174,8 +173,8 @@ class Maximum(Elementwise):
 
     cheap = True
     partials = (
-        lambda a, b, out: cast(Greater()(a, b), a.dtype),
-        lambda a, b, out: cast(LessEqual()(a, b), a.dtype),
+        lambda a, b, out: cast(Greater()(out, b), a.dtype),  # out outlives a: the next layer's
+        lambda a, b, out: cast(Equal()(out, b), a.dtype),
     )
 
     def scalar(self, emit: Any, a: Any, b: Any) -> Any:
@@ -188,8 +187,8 @@ class Minimum(Elementwise):
 
     cheap = True
     partials = (
-        lambda a, b, out: cast(Greater()(b, a), a.dtype),
-        lambda a, b, out: cast(LessEqual()(b, a), a.dtype),
+        lambda a, b, out: cast(Greater()(b, out), a.dtype),
+        lambda a, b, out: cast(Equal()(out, b), a.dtype),
     )
 
     def scalar(self, emit: Any, a: Any, b: Any) -> Any:

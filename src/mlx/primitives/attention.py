@@ -62,6 +62,7 @@ class Attention(Primitive):
     operands follow.
     """
 
+    by_types = True
     family = "attention"
     outputs = 3
     scale: float
@@ -150,6 +151,7 @@ class AttentionGradient(Primitive):
     ``scale ds^T q`` and ``p^T cotangent``.
     """
 
+    by_types = True
     family = "attention"
     outputs = 3
     scale: float

@@ -151,6 +151,12 @@ class Primitive(metaclass=Sharing):
         return type(self).__name__
 
 
+def new_token() -> int:
+    """A token that nothing else has."""
+    with _token_lock:
+        return _tokens.setdefault(object(), len(_tokens))
+
+
 def registry(of: type[Primitive] = Primitive) -> Iterator[type[Primitive]]:
     """Every concrete primitive class."""
     for cls in of.__subclasses__():

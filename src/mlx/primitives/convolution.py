@@ -32,6 +32,7 @@ class Convolution(Contraction):
     """``(N, spatial..., C)`` with weights ``(O, kernel..., C / groups)``: (N, found..., O)."""
 
     form = "convolution"
+    by_types = True
     sizes = frozenset({"low", "high"})
     strides: Numbers
     low: Numbers
@@ -135,6 +136,7 @@ class Correlation(Contraction):
     """
 
     form = "correlation"
+    by_types = True
     sizes = frozenset({"low", "kernel"})
     strides: Numbers
     low: Numbers

@@ -31,6 +31,7 @@ class QuantizedMatMul(Primitive):
     elements are rounded to bfloat16 where x is.
     """
 
+    by_types = True
     family = "quantized"
     group: int
     bits: int

@@ -23,6 +23,7 @@ class Scan(Primitive):
     float16 and bfloat16 carry float32 and round what they store.
     """
 
+    by_types = True
     family = "scan"
     shared = True
     axis: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mlx.graph.node import Node
@@ -11,9 +11,22 @@ LIMIT = 4096
 """Regions of more nodes are evaluated in pieces of about this size."""
 WHOLE = 4 * LIMIT
 """... but those of up to this many in one, from the second time that they are met."""
+_long: set[int] = set()
+_MOST_LONG = 1 << 12
 _LONGEST = 8 * LIMIT
 _WINDOW = 12
 _STEP = 256
+
+
+def comes_back(key: Iterable[Any], shapes: Iterable[Any]) -> bool:
+    """Whether a long region was met before: then it is worth a plan of its own."""
+    sign = hash((*key, *shapes))
+    if sign in _long:
+        return True
+    if len(_long) == _MOST_LONG:
+        _long.clear()
+    _long.add(sign)
+    return False
 
 
 def pieces(order: list[Node]) -> Iterator[list[Node]]:

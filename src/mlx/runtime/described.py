@@ -31,14 +31,14 @@ class Described:
         edges: references to each node from others of the region; ``uses``: to each of the
             ``leaves``.
         scalars: the run-time numbers among the nodes.
-        several: whether a node has several outputs.
+        several: whether a node has several outputs; ``segments``: those that stand for others.
         complete: False where the walk was given up: the region has more than ``longest`` nodes,
             waits for a compiled function, or has an input that is no array.
     """
 
     __slots__ = (
-        "complete", "edges", "key", "leaves", "order", "roots", "scalars", "several", "shapes",
-        "uses",
+        "complete", "edges", "key", "leaves", "order", "roots", "scalars", "segments", "several",
+        "shapes", "uses",
     )  # fmt: skip
 
     complete: bool
@@ -48,6 +48,7 @@ class Described:
     order: list[Node]
     roots: int
     scalars: list[Node]
+    segments: list[Node]
     several: bool
     shapes: dict[tuple[int, ...], int]
     uses: list[int]
@@ -57,6 +58,7 @@ class Described:
         self.order.clear()
         self.leaves.clear()
         self.scalars.clear()
+        self.segments.clear()
 
     def structure(self) -> tuple[int, ...]:
         """The key with numbers in place of all sizes, which join ``shapes``."""
@@ -92,7 +94,7 @@ def describe(roots: Iterable[Node], longest: int, recorded: bool = False) -> Des
     region = _new(Described)
     region.order, region.roots, region.several = order, len(order), False
     region.edges, region.key, region.shapes = [_ROOT] * len(order), [len(order)], {}
-    region.leaves, region.uses, region.scalars = [], [], []
+    region.leaves, region.uses, region.scalars, region.segments = [], [], [], []
     region.complete = _walk(region, index, longest, recorded)
     return region
 
@@ -109,7 +111,7 @@ def _walk(  # noqa: C901 (a call for each part would take as long as the part)
             last_shape, last_dtype = shape, dtype
             if dtype is not None:
                 last = _SHAPE + _TYPES * numbered(shape, len(shapes)) + dtype.index
-            elif not (last := _several(region, node)):
+            elif not (last := _several(region, node, index[node])):
                 return False
         key += (primitive._key_part, last)
         for source in inputs:
@@ -136,11 +138,15 @@ def _walk(  # noqa: C901 (a call for each part would take as long as the part)
     return len(order) <= longest
 
 
-def _several(region: Described, node: Node) -> int:
+def _several(region: Described, node: Node, at: int) -> int:
     """Say the sizes of a node's outputs, between marks; what stands for them behind it, or 0
     where the node is the call of a compiled function."""
-    if node.primitive.family == "compiled":
+    family = node.primitive.family
+    if family == "compiled":
         return 0
+    if family == "segment":
+        region.segments.append(node)
+        region.edges[at] += 1  # by ``segments`` itself
     region.several = True
     shapes = region.shapes
     sizes = [shapes.setdefault(one, len(shapes)) for one, _ in node.shape]

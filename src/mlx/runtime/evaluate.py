@@ -10,13 +10,14 @@ from mlx.base.lazy import LazyModule
 from mlx.base.tree import picker
 from mlx.graph import trace
 from mlx.graph.node import Node
-from mlx.runtime import collector, known, profile, team
+from mlx.runtime import collector, known, profile, segments, team
 from mlx.runtime.buffer import Buffer
-from mlx.runtime.cut import LIMIT, WHOLE, pieces
+from mlx.runtime.cut import LIMIT, WHOLE, comes_back, pieces
 from mlx.runtime.described import Described, describe
 from mlx.runtime.execute import (
     Failed,
     counters,
+    may_fail,
     may_spoil,
     number_bits,
     run,
@@ -133,28 +134,47 @@ _serial = operator.attrgetter("serial")
 _data_of = operator.attrgetter("data")
 _COMPUTED = {Buffer}
 _ALL = 1 << 62
-_long: set[int] = set()
-_MOST_LONG = 1 << 12
 
 
 def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     region = describe(roots, WHOLE)
-    if region.complete and (len(region.order) <= LIMIT or _comes_back(region)):
-        _evaluate_region(region, asynchronous)
+    meeting = None
+    if region.segments or not region.complete:
+        key = segments.key_of(region)
+        known = key and segments.find(key)
+        if known and _evaluate_segments(region, known, asynchronous):
+            return
+        if key and not known:
+            meeting = segments.Meeting(key, region)
+        segments.expand(roots)
+        before, region = region, describe(roots, WHOLE)
+        before.forget()  # references to arrays would keep them from being donated
+    if region.complete and (len(region.order) <= LIMIT or comes_back(region.key, region.shapes)):
+        _evaluate_region(region, asynchronous, meeting=meeting)
     else:
         del region  # references to arrays would keep them from being donated
         _evaluate_parts(roots, asynchronous)
 
 
-def _comes_back(region: Described) -> bool:
-    """Whether a long region was met before: then it is worth a plan of its own."""
-    sign = hash((*region.key, *region.shapes))
-    if sign in _long:
-        return True
-    if len(_long) == _MOST_LONG:
-        _long.clear()
-    _long.add(sign)
-    return False
+def _evaluate_segments(region: Described, known: segments.Known, asynchronous: bool) -> bool:
+    """Evaluate a region that is known with its segments; whether that was possible."""
+    program = known.program
+    if asynchronous and (program.can_fail or any([may_fail(n.data) for n in region.leaves])):
+        return False
+    uses, numbers, outputs = known.operands(region)
+
+    def deliver(buffers: list[Buffer]) -> None:
+        for node, buffer in zip(outputs, buffers, strict=True):
+            node.data = buffer
+
+    try:
+        run(program, region.leaves, uses, numbers, deliver, asynchronous)
+    except (IndexError, ArithmeticError, ValueError) as error:
+        segments.expand(outputs)
+        spoil(sorted(describe(outputs, _ALL).order, key=_serial), outputs, error)
+        raise
+    trace.evaluated(outputs)
+    return True
 
 
 def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
@@ -242,6 +262,7 @@ def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
     roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
     at = {node: i for i, node in enumerate(roots)}
+    segments.expand(roots)
     region = describe(roots, _ALL, recorded=True)
     assert region.complete
     leaves, scalars = region.leaves, region.scalars
@@ -309,10 +330,25 @@ def _evaluate_apart(firm: list[Node], rest: list[Node]) -> None:
     """Evaluate what can't fail of a region as a program of its own, since all outputs of one
     program fail together; then the rest."""
     _evaluate_region(describe(firm, _ALL), True, firm=True)
-    _evaluate_region(describe([n for n in rest if n.data is None], _ALL), True)
+    _evaluate([n for n in rest if n.data is None], True)  # it may pick of what was made whole
 
 
-def _evaluate_region(region: Described, asynchronous: bool, firm: bool = False) -> None:
+def _note(
+    region: Described, live: list[int], program: Executable, meeting: segments.Meeting | None
+) -> None:
+    """Note what a region's program is, so that it may be recognised sooner."""
+    if meeting is not None:
+        meeting.learn(region, live, program)
+    elif callable(program.caller):
+        known.learn(region, live, program)
+
+
+def _evaluate_region(
+    region: Described,
+    asynchronous: bool,
+    firm: bool = False,
+    meeting: segments.Meeting | None = None,
+) -> None:
     """Evaluate a region; where it is ``firm``, it can't fail."""
     assert region.complete
     order = region.order
@@ -337,8 +373,7 @@ def _evaluate_region(region: Described, asynchronous: bool, firm: bool = False) 
             return
         live = [i for i in live if order[i].dtype is not None]
     program = _program(region, live, team.num_threads())
-    if callable(program.caller):
-        known.learn(region, live, program)
+    _note(region, live, program, meeting)
     outputs = order if len(live) == len(order) else list(map(order.__getitem__, live))
     numbers = _NONE
     if program.scalar_order:

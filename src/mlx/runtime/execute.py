@@ -53,7 +53,7 @@ def spoil(order: Sequence[Node], outputs: Sequence[Node], error: Exception) -> N
 
 def may_spoil(order: Sequence[Node], fails: Callable[[Any], bool] | None = None) -> set[Node]:
     """The nodes of a region that can fail, or depend on what can or, by its data, ``fails``."""
-    fails = fails or _may_fail
+    fails = fails or may_fail
     spoiled: set[Node] = set()
     for node in order:
         inputs = node.inputs
@@ -67,7 +67,8 @@ def may_spoil(order: Sequence[Node], fails: Callable[[Any], bool] | None = None)
     return spoiled
 
 
-def _may_fail(data: Any) -> bool:
+def may_fail(data: Any) -> bool:
+    """Whether what computes a node's data still runs, and can fail."""
     pending = data.ticket if type(data) is Buffer else None
     return pending is not None and pending.may_fail
 

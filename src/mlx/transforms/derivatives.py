@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mlx.graph.chains import Chain
-from mlx.graph.node import Node, ancestors
+from mlx.graph.node import Node, ancestors, next_serial
 from mlx.primitives.base import Pick
 from mlx.primitives.elementwise import Add
 from mlx.primitives.indexing import SliceAdd
 from mlx.primitives.views import Concatenate, Embed, Transpose
+from mlx.transforms import repeated
 from mlx.transforms.walk import dependents, without_collection
 
 _ADD = Add()
@@ -23,7 +24,7 @@ def _plus(a: Node | None, b: Node) -> Node:
     cost no more than the array, and transposes are added before they are turned."""
     if a is None:
         return b
-    if type(a.primitive) is Transpose and a.primitive == b.primitive:
+    if type(a.primitive) is Transpose and a.primitive == b.primitive and a.inputs and b.inputs:
         return Node(a.primitive, (_plus(a.inputs[0], b.inputs[0]),), a.shape, a.dtype)
     if type(a.primitive) is Embed and type(b.primitive) is not Embed:
         a, b = b, a
@@ -66,14 +67,42 @@ def _axis_of_parts(
 
 
 def vjp(
-    outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Sequence[Node | None], start: int
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    cotangents: Sequence[Node | None],
+    start: int,
+    alone: bool = False,
 ) -> list[Node | None]:
     """Cotangents of ``inputs`` from those of ``outputs``; None where nothing arrives.
 
-    One walk in falling order of serial: when it reaches a node, all that use the node have
+    At the second meeting of a graph they are kept, from then on repeated; where no other
+    transformation can follow, ``alone``, one node may stand for all that they need.
+    """
+    met = repeated.of_derivative("vjp", outputs, inputs, cotangents, start)
+    if met is None:
+        return _vjp(outputs, inputs, cotangents, dependents(outputs, inputs, start, smooth=True))
+    key, given = met
+    known = repeated.known(key)
+    if isinstance(known, repeated.Transformed):
+        return known.of(given, alone)
+    order, marked = dependents(outputs, inputs, start, smooth=True)
+    keep, before = known and repeated.repeatable(order), next_serial()
+    found = _vjp(outputs, inputs, cotangents, (order, marked))
+    if keep:
+        repeated.learn(key, given, found, before)
+    return found
+
+
+def _vjp(
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    cotangents: Sequence[Node | None],
+    dependent: tuple[list[Node], set[Node]],
+) -> list[Node | None]:
+    """One walk in falling order of serial: when it reaches a node, all that use the node have
     given their share.  A node with several outputs is older than its picks, hence has them all.
     """
-    order, marked = dependents(outputs, inputs, start, smooth=True)
+    order, marked = dependent
     single: dict[Node, Node] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if cotangent is not None and output in marked:
@@ -90,10 +119,12 @@ def _reverse(order: list[Node], marked: set[Node], single: dict[Node, Node]) -> 
     while order:
         node = order.pop()
         if node.dtype is None:
-            arrived = several.pop(node, None)
+            one, arrived = None, several.pop(node, None)
         else:
-            one = single.pop(node, None)
-            arrived = None if one is None else [_joined(one)]
+            one = arrived = None
+            if (whole := single.pop(node, None)) is not None:
+                one = _joined(whole)
+                arrived = [one]
         if arrived is None:
             continue
         primitive, sources = node.primitive, node.inputs
@@ -101,8 +132,8 @@ def _reverse(order: list[Node], marked: set[Node], single: dict[Node, Node]) -> 
             _arrive(several, sources[0], primitive.index, arrived[0])
             continue
         wanted = [source in marked for source in sources]
-        if primitive.by_types and arrived[0] is not None:
-            shares = _repeated(node, arrived[0], wanted)
+        if primitive.by_types and one is not None:
+            shares = _repeated(node, one, wanted)
         else:
             shares = _shares(node, arrived, wanted)
         for source, share in shares:
@@ -169,14 +200,29 @@ def _arrive(
 
 
 def jvp(
-    outputs: Sequence[Node], inputs: Sequence[Node], tangents: Sequence[Node | None], start: int
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    tangents: Sequence[Node | None],
+    start: int,
+    alone: bool = False,
 ) -> list[Node | None]:
     """Tangents of ``outputs`` from those of ``inputs``; None where nothing arrives."""
+    found: repeated.Transformed | bool = False
+    met = repeated.of_derivative("jvp", outputs, inputs, tangents, start)
+    if met is not None:
+        key, given = met
+        found = repeated.known(key)
+        if isinstance(found, repeated.Transformed):
+            return found.of(given, alone)
     known: dict[Node, Node | None] = dict(zip(inputs, tangents, strict=True))
     order, _ = dependents(outputs, inputs, start, smooth=True)
+    before = next_serial()
     with without_collection(len(order)):
         _forward(order, known)
-    return [known.get(node) for node in outputs]
+    made = [known.get(node) for node in outputs]
+    if found and repeated.repeatable(order):
+        repeated.learn(key, given, made, before)
+    return made
 
 
 def _forward(order: list[Node], known: dict[Node, Node | None]) -> None:

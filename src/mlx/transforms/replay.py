@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
-from mlx.graph.node import Node, record
+from mlx.graph.node import Node, next_serial, record
 from mlx.graph.trace import Trace, placeholder
 from mlx.primitives.base import Full, Pick, picks
 from mlx.primitives.custom import Custom, Rules
 from mlx.primitives.reductions import broadcast_axes
 from mlx.primitives.views import moveaxis
+from mlx.transforms import repeated
 from mlx.transforms.walk import dependents
 
 
@@ -38,13 +39,38 @@ def _same_types(a: Sequence[Node], b: Sequence[Node]) -> bool:
 
 
 def batch(
-    outputs: Sequence[Node], inputs: Sequence[Node], batched: Sequence[Node], size: int, start: int
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    batched: Sequence[Node],
+    size: int,
+    start: int,
+    alone: bool = False,
 ) -> list[Node | None]:
     """``outputs`` for ``size`` inputs at once: ``batched`` stands for ``inputs`` with the batch
-    axis in front, as has every result; None for an output that depends on no input."""
-    known: dict[Node, Node] = dict(zip(inputs, batched, strict=True))
-    several: dict[Node, Sequence[Node]] = {}
+    axis in front, as has every result; None for an output that depends on no input.
+
+    What is met again is repeated, as :func:`mlx.transforms.derivatives.vjp` does.
+    """
+    met = repeated.of_batch(outputs, inputs, batched, start)
+    found: repeated.Transformed | bool = False
+    if met is not None:
+        key, given = met
+        found = repeated.known(key)
+        if isinstance(found, repeated.Transformed):
+            return found.of(given, alone)
     order, _ = dependents(outputs, inputs, start)
+    before = next_serial()
+    made = _batch(outputs, dict(zip(inputs, batched, strict=True)), order, size)
+    if found and not any([type(node.primitive) is Custom for node in order]):
+        repeated.learn(key, given, made, before)
+    return made
+
+
+def _batch(
+    outputs: Sequence[Node], known: dict[Node, Node], order: Sequence[Node], size: int
+) -> list[Node | None]:
+    """``outputs`` for a batch of those that are ``known``, by the nodes that depend on them."""
+    several: dict[Node, Sequence[Node]] = {}
     for node in order:
         primitive = node.primitive
         if type(primitive) is Pick:

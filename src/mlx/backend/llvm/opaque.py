@@ -16,6 +16,7 @@ hadamard = LazyModule("mlx.backend.llvm.hadamard")
 indexing = LazyModule("mlx.backend.llvm.indexing")
 lapack = LazyModule("mlx.backend.llvm.lapack")
 quantized = LazyModule("mlx.backend.llvm.quantized_plan")
+resample = LazyModule("mlx.backend.llvm.resample_plan")
 scan = LazyModule("mlx.backend.llvm.scan")
 sorting = LazyModule("mlx.backend.llvm.sorting")
 
@@ -29,6 +30,7 @@ PLANNERS: dict[str, Callable[[], Planner]] = {
     "scan": lambda: scan.plan_scan,
     "ordering": lambda: sorting.plan_sort,
     "quantized": lambda: quantized.plan_quantized,
+    "resample": lambda: resample.plan_resample,
 }
 """What finds a family's planner, whose module few programs need."""
 

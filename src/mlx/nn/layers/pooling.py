@@ -6,32 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
-from mlx.nn.layers._windows import window_counts, window_max, window_mean
+from mlx.nn.layers._windows import window_max, window_mean
 from mlx.nn.layers.base import Module
 
 Size = int | tuple[int, ...]
 
 
-def _tiles(x: mx.array, kernel: tuple[int, ...]) -> mx.array:
-    """``(N, windows..., kernel size, C)``: the values of each window of positions, where windows
-    neither overlap nor leave anything out."""
-    batch, *positions, channels = x.shape
-    dims = len(kernel)
-    shape = [batch]
-    for n, k in zip(positions, kernel, strict=True):
-        shape += [n // k, k]
-    x = x.reshape(*shape, channels)
-    outer, inner = range(1, 2 * dims, 2), range(2, 2 * dims + 1, 2)
-    return x.transpose(0, *outer, *inner, 2 * dims + 1).flatten(dims + 1, 2 * dims)
-
-
 class _Pool(Module):
-    """Reduce windows of positions with `_reduce`; `_padding_value` is what padding holds."""
+    """Windows of positions, each folded with `_fold`."""
 
     _dims: int
-    _reduce: Callable[..., mx.array]
-    _fold: Callable[..., Callable[[mx.array], mx.array]]
-    _padding_value: float
+    _fold: Callable[..., mx.array]
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
         super().__init__()
@@ -64,17 +49,7 @@ class _Pool(Module):
                 f"[{type(self).__name__}] Expected an input with {dims + 2} dimensions "
                 f"(N, positions..., C), got one of shape {x.shape}."
             )
-        if any(self._padding):
-            widths = [(0, 0), *((p, p) for p in self._padding), (0, 0)]
-            x = mx.pad(x, widths, constant_values=self._padding_value)
-        kernel, stride = self._kernel_size, self._stride
-        fits = all(n % k == 0 for n, k in zip(x.shape[1:-1], kernel, strict=True))
-        if kernel == stride and fits:
-            return type(self)._reduce(_tiles(x, kernel), axis=-2)
-        counts = window_counts(x.shape[1:-1], kernel, stride)
-        if 0 in counts:
-            return mx.zeros((x.shape[0], *counts, x.shape[-1]), x.dtype)
-        return type(self)._fold(kernel, stride)(x)
+        return type(self)._fold(x, self._kernel_size, self._stride, self._padding)
 
 
 class _Pool1d(_Pool):
@@ -99,9 +74,7 @@ class MaxPool1d(_Pool1d):
     [[[1], [3]]]
     """
 
-    _reduce = staticmethod(mx.max)
     _fold = staticmethod(window_max)
-    _padding_value = -float("inf")
 
 
 class AvgPool1d(_Pool1d):
@@ -111,9 +84,7 @@ class AvgPool1d(_Pool1d):
     [[[0.5], [2.5]]]
     """
 
-    _reduce = staticmethod(mx.mean)
     _fold = staticmethod(window_mean)
-    _padding_value = 0
 
 
 class MaxPool2d(_Pool2d):
@@ -123,9 +94,7 @@ class MaxPool2d(_Pool2d):
     [5, 7, 13, 15]
     """
 
-    _reduce = staticmethod(mx.max)
     _fold = staticmethod(window_max)
-    _padding_value = -float("inf")
 
 
 class AvgPool2d(_Pool2d):
@@ -135,9 +104,7 @@ class AvgPool2d(_Pool2d):
     (1, 4, 4, 1)
     """
 
-    _reduce = staticmethod(mx.mean)
     _fold = staticmethod(window_mean)
-    _padding_value = 0
 
 
 class MaxPool3d(_Pool3d):
@@ -147,9 +114,7 @@ class MaxPool3d(_Pool3d):
     (1, 2, 2, 2, 1)
     """
 
-    _reduce = staticmethod(mx.max)
     _fold = staticmethod(window_max)
-    _padding_value = -float("inf")
 
 
 class AvgPool3d(_Pool3d):
@@ -159,6 +124,4 @@ class AvgPool3d(_Pool3d):
     (1, 2, 2, 2, 1)
     """
 
-    _reduce = staticmethod(mx.mean)
     _fold = staticmethod(window_mean)
-    _padding_value = 0

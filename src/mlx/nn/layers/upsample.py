@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import mlx.core as mx
-from mlx.nn.layers._interpolation import interpolate, keys_cubic, positions_after, triangle
+from mlx.nn.layers._interpolation import interpolate, positions_after, resampled
 from mlx.nn.layers.base import Module
 
 Scales = tuple[float, ...]
@@ -24,28 +24,21 @@ def upsample_nearest(x: mx.array, scale_factor: Scales) -> mx.array:
     [1, 1, 2, 2]
     """
     _check_scales(x, scale_factor)
-    for axis, scale in enumerate(scale_factor, 1):
-        size = x.shape[axis]
-        target = positions_after(size, scale)
-        if scale == int(scale):
+    if all(scale == int(scale) for scale in scale_factor):
+        for axis, scale in enumerate(scale_factor, 1):
+            positions_after(x.shape[axis], scale)
             x = mx.repeat(x, int(scale), axis=axis)
-        else:
-            x = mx.take(x, mx.array(_nearest(size, target)), axis=axis)
+        return x
+    axes = [
+        ("nearest", positions_after(size, scale), 0.0, 0.0, 0.0)
+        for size, scale in zip(x.shape[1:-1], scale_factor, strict=True)
+    ]
+    if mx.issubdtype(x.dtype, mx.inexact):
+        return resampled(x, axes)
+    for axis, nearest in enumerate(axes, 1):
+        places = mx.arange(x.shape[axis], dtype=mx.float64).reshape(1, -1, 1)
+        x = mx.take(x, resampled(places, [nearest]).flatten().astype(mx.int32), axis=axis)
     return x
-
-
-def _nearest(size: int, target: int) -> list[int]:
-    """Return for each new position the one that it repeats."""
-    if target < size:
-        return [i * size // target for i in range(target)]
-    # The nearest centre, of two equally near the even one.
-    return [_rounded((2 * i + 1) * size - target, 2 * target) for i in range(target)]
-
-
-def _rounded(numerator: int, denominator: int) -> int:
-    """The integer nearest to a fraction, of two the even one."""
-    whole, rest = divmod(2 * numerator + denominator, 2 * denominator)
-    return whole - (rest == 0 and whole % 2)
 
 
 def upsample_linear(
@@ -58,7 +51,7 @@ def upsample_linear(
     [0.0, 1.0, 3.0, 4.0]
     """
     _check_scales(x, scale_factor)
-    return interpolate(x, scale_factor, align_corners, antialias, (triangle, 1))
+    return interpolate(x, scale_factor, align_corners, antialias, "linear")
 
 
 def upsample_cubic(
@@ -71,8 +64,7 @@ def upsample_cubic(
     (1, 4, 1)
     """
     _check_scales(x, scale_factor)
-    kernel = keys_cubic(-0.5 if antialias else -0.75)
-    return interpolate(x, scale_factor, align_corners, antialias, (kernel, 2))
+    return interpolate(x, scale_factor, align_corners, antialias, "cubic")
 
 
 class Upsample(Module):

@@ -1,0 +1,127 @@
+"""Regions with segments, in which one node stands for many, recognised without making these.
+
+At the first meeting segments are expanded and the region is evaluated as any other; what the
+program then read and made is noted by positions among the nodes of the region as it was before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlx.base.lazy import LazyModule
+from mlx.graph.node import Node
+from mlx.runtime import team
+from mlx.runtime.described import Described
+from mlx.runtime.execute import number_bits
+
+if TYPE_CHECKING:
+    from mlx.backend.llvm.executable import Executable
+
+equality = LazyModule("mlx.compiler.equal")
+
+KEPT = 1 << 20
+"""Parts of all keys that are kept."""
+_known: dict[Any, Known] = {}
+_size = 0
+
+
+class Known:
+    """A region's program, and positions of what it reads and makes.
+
+    ``numbers`` has a position among the region's run-time numbers, or the bits of one that a
+    segment makes, a pair of it and whether it is the latter.
+    """
+
+    __slots__ = ("leaves", "numbers", "outputs", "program")
+
+    def __init__(
+        self,
+        program: Executable,
+        leaves: list[int],
+        numbers: list[tuple[int, bool]],
+        outputs: list[int],
+    ) -> None:
+        self.program = program
+        self.leaves = leaves
+        self.numbers = numbers
+        self.outputs = outputs
+
+    def operands(self, region: Described) -> tuple[list[int], list[int], list[Node]]:
+        """How often the region refers to its leaves, now those of the program in its order; the
+        bits of its numbers; its outputs."""
+        uses = [region.uses[at] for at in self.leaves]
+        region.leaves[:] = [region.leaves[at] for at in self.leaves]
+        scalars = region.scalars
+        numbers = [at if made else number_bits(scalars[at]) for at, made in self.numbers]
+        return uses, numbers, [region.order[at] for at in self.outputs]
+
+
+class Meeting:
+    """A region that was met with its segments: what is to be learned of it, by its key.
+
+    It has no reference to a node, which would look needed: the region keeps them until the
+    expanded one is described.
+    """
+
+    def __init__(self, key: Any, region: Described) -> None:
+        self.key = key
+        self._order = {id(node): i for i, node in enumerate(region.order)}
+        self._leaves = {id(node): i for i, node in enumerate(region.leaves)}
+        self._scalars = {id(node): i for i, node in enumerate(region.scalars)}
+
+    def learn(self, region: Described, live: Sequence[int], program: Executable) -> None:
+        """Note what the program of the expanded region reads and makes."""
+        global _size
+        numbers = []
+        for node in [region.scalars[i] for i in program.scalar_order]:
+            at = self._scalars.get(id(node))
+            numbers.append((number_bits(node), True) if at is None else (at, False))
+        try:
+            leaves = [self._leaves[id(node)] for node in region.leaves]
+            outputs = [self._order[id(region.order[i])] for i in live]
+        except KeyError:  # a result that was computed before is a leaf now
+            return
+        _size += len(self.key[0])
+        if _size > KEPT:
+            _known.clear()
+            _size = len(self.key[0])
+        _known[self.key] = Known(program, leaves, numbers, outputs)
+
+
+def key_of(region: Described) -> Any:
+    """What a region with segments is known by; None where something outside asks for a node with
+    several outputs."""
+    if not region.complete:
+        return None
+    live = region.outside()
+    if any([region.order[i].dtype is None for i in live]):
+        return None
+    scalars = [*region.scalars, *[n for s in region.segments for n in s.primitive.repeated.numbers]]
+    equal = equality.equal_numbers(scalars)
+    return (*region.key, *live, team.num_threads()), tuple(region.shapes), equal
+
+
+find = _known.get
+
+
+def expand(roots: Sequence[Node]) -> None:
+    """Record what all segments stand for that some nodes need."""
+    with team.planning:
+        seen = set(roots)
+        stack = list(seen)
+        while stack:
+            node = stack.pop()
+            while (source := _segment_before(node)) is not None:
+                source.primitive.expand(source)
+            new = [s for s in node.inputs if s.data is None and s not in seen]
+            seen.update(new)
+            stack += new
+
+
+def _segment_before(node: Node) -> Node | None:
+    """The segment that a node is a result of, or None."""
+    inputs = node.inputs
+    if not inputs or (source := inputs[0]).dtype is not None or source.data is not None:
+        return None
+    return source if source.primitive.family == "segment" else None
