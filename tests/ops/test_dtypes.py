@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +85,21 @@ def test_numpy_numbers() -> None:
         assert mx.full(2, value).tolist() == [value.item()] * 2
     assert mx.full(2, np.float64(1.5)).dtype is mx.float32
     assert mx.full(2, np.float32(1.5), mx.int32).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("dtype", [mx.bool_, mx.uint8, mx.int16, mx.float16])
+def test_reductions_over_no_axes(dtype: mx.Dtype) -> None:
+    """They change nothing."""
+    x = mx.array([0, 1, 1], dtype)
+    for out in (x.sum(axis=[]), mx.sum(x, axis=()), mx.prod(x, axis=[]), mx.max(x, axis=())):
+        assert out.dtype is dtype and out.tolist() == x.tolist()
+
+
+def test_infinite_parts() -> None:
+    x = mx.array([complex(math.inf, 0), complex(0, math.inf), complex(-math.inf, 0), 1j])
+    assert mx.isinf(x).tolist() == [True, True, True, False]
+    assert mx.isposinf(x).tolist() == [True, False, False, False]
+    assert mx.isneginf(x).tolist() == [False, False, True, False]
 
 
 def test_stronger_operands() -> None:

@@ -14,6 +14,7 @@ from mlx.graph.node import Node, ancestors
 from mlx.primitives.custom import CompiledCall
 from mlx.runtime import memory
 from mlx.runtime.buffer import Buffer
+from mlx.runtime.segments import expand
 from tests.reference.primitives import REFERENCE
 
 
@@ -40,6 +41,7 @@ def evaluate(
     ``given`` replaces the values of nodes.  With ``wide`` all floats are float64 and complex
     numbers complex128, whatever the nodes' dtypes: for finite differences.
     """
+    expand(roots)
     known: dict[Node, Any] = {n: _typed(v, n, wide) for n, v in (given or {}).items()}
     for node in ancestors(roots):
         if node in known:

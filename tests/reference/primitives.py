@@ -250,21 +250,23 @@ REFERENCE["Recurrence"] = _scan(lambda carry, a, b: a * carry + b, lambda d: 0)
 
 
 def _places(p: Any, shape: tuple[int, ...], indices: Any) -> Any:
-    """(position in batch and I, selection in the array), in index order."""
+    """(position in batch, I and behind, selection in the array), in index order."""
+    first = indices[0].ndim - p.behind
     for at in np.ndindex(*indices[0].shape):
         select: list[Any] = [slice(None)] * len(shape)
         select[: p.batch] = at[: p.batch]
+        select[len(shape) - p.behind :] = at[first:]
         for k, axis in enumerate(p.axes):
             start = int(indices[k][at])
             start += shape[axis] if start < 0 else 0
             window = None if p.window is None else p.window[k]
             select[axis] = start if window is None else slice(start, start + window)
-        yield at, tuple(select)
+        yield (*at[:first], ..., *at[first:]), tuple(select)
 
 
 @reference("Gather")
 def _gather(p: Any, node: Any, src: np.ndarray, *indices: np.ndarray) -> np.ndarray:
-    found = indices[0].ndim - p.batch
+    found = indices[0].ndim - p.batch - p.behind
     first = p.batch + p.position
     order = [*range(p.batch), *range(first, first + found)]
     order += [a for a in range(node.ndim) if a not in order]

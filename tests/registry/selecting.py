@@ -30,6 +30,8 @@ def _gather() -> list[Sample]:
         Sample(gather((1,), position=1), (numbers(3, 5, 2), _indices((4,), 5, dt.int64))),
         Sample(gather((0, 2)), (numbers(3, 2, 4), _indices((5,), 3), _indices((5,), 4, seed=1))),
         Sample(gather((1,), batch=1), (numbers(3, 5), _indices((3, 2), 5))),
+        Sample(gather((0,), behind=1), (numbers(5, 3), _indices((2, 3), 5))),
+        Sample(gather((1,), 1, 0, None, 1), (numbers(2, 5, 3), _indices((2, 4, 3), 5))),
         Sample(gather((0,), window=(2,)), (numbers(5, 3), np.array([0, 3, 1], np.int32))),
         Sample(gather((0,)), (numbers(5), np.array(2, np.int32))),
         Sample(gather((0,)), (numbers(5), np.zeros((0,), np.int32))),
@@ -45,6 +47,7 @@ def _scatter_sum() -> list[Sample]:
             for d in (dt.float32, dt.float64, dt.int32, dt.complex64)
         ],
         Sample(scatter((1,), (3, 5), 1), (numbers(3, 2), _indices((3, 2), 5))),
+        Sample(scatter((0,), (5, 3), behind=1), (numbers(2, 3), _indices((2, 3), 5))),
         Sample(
             scatter((0, 1), (3, 4, 2)),
             (numbers(6, 2), _indices((6,), 3), _indices((6,), 4, seed=1)),
@@ -70,6 +73,10 @@ def _scatter() -> list[Sample]:
             ),
             Sample(
                 make((1,), mode, 1), (numbers(3, 5), numbers(3, 2, seed=1), _indices((3, 2), 5))
+            ),
+            Sample(
+                make((0,), mode, behind=1),
+                (numbers(5, 3), numbers(2, 3, seed=1), _indices((2, 3), 5)),
             ),
         ]
     start = np.array([1], np.int32)

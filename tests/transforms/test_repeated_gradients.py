@@ -357,3 +357,20 @@ def test_tangents() -> None:
     rows = mx.stack([x, 2 * x])
     wanted = unknown(lambda: np.array(hessian(rows)))
     assert all(same(hessian(rows), wanted) for _ in range(TIMES))
+
+
+def test_attention_before_what_can_fail_evaluated_later() -> None:
+    x, index = mx.random.normal((1, 1, 5, 8)), mx.array([0, 2, 1])
+    mx.eval(x, index)
+    kept = []
+
+    def loss(x: mx.array) -> mx.array:
+        kept.append(mx.fast.scaled_dot_product_attention(x, x, x, scale=0.5))
+        return kept[-1][0, 0][index].square().sum()
+
+    function = mx.value_and_grad(loss)
+    wanted = unknown(lambda: np.array(function(x)[1]))
+    for _ in range(TIMES):
+        value, gradient = function(x)
+        mx.async_eval(value, gradient)
+        assert same(gradient, wanted) and same(kept[-1], kept[0])

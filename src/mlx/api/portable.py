@@ -142,10 +142,11 @@ def _places(primitive: Any, inside: Node, out: tuple[int, ...]) -> bool:
 
 
 def _axes(primitive: Any, *sources: Node) -> bool:
-    """Indexed axes are distinct axes of the data."""
-    axes = primitive.axes
+    """Indexed axes are distinct axes of the data, between those that run together."""
+    axes, first, behind = primitive.axes, primitive.batch, primitive.behind
     data = len(primitive.shape) if isinstance(primitive, ScatterSum) else sources[0].ndim
-    return len(set(axes)) == len(axes) and all(0 <= a < data for a in axes)
+    inside = all(first <= a < data - behind for a in axes) and min(first, behind) >= 0
+    return len(set(axes)) == len(axes) and inside
 
 
 def _stretches(primitive: Broadcast, x: Node) -> bool:

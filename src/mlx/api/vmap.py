@@ -78,6 +78,8 @@ def _check_axes(name: str, axes: Any) -> None:
 
 def _axes_of(name: str, axes: Any, value: Any) -> list[int | None]:
     """An axis or None for each leaf of the arguments or the result."""
+    if type(axes) is int:
+        return [axes] * len(tree.leaves(value))
     if isinstance(axes, list) and isinstance(value, tuple):
         axes = tuple(axes)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import struct
+import sys
 from functools import cache
 from typing import Any
 
@@ -111,12 +112,17 @@ def dtype_named(name: str) -> Dtype:
 
 def from_numpy(dtype: Any) -> Dtype | None:
     """The data type of a NumPy dtype, or None where there is no such one."""
-    return _by_numpy().get(np.dtype(dtype))
+    wanted = np.dtype(dtype)
+    found = _by_numpy().get(wanted)
+    if found is None and "ml_dtypes" in sys.modules and wanted == bfloat16.numpy:
+        return bfloat16
+    return found
 
 
 @cache
 def _by_numpy() -> dict[Any, Dtype]:
-    return {d.numpy: d for d in ALL}
+    """All but bfloat16: who has an array of that has ml_dtypes, which others need not load."""
+    return {d.numpy: d for d in ALL if d is not bfloat16}
 
 
 _ROUNDED = {float16: struct.Struct("e"), float32: struct.Struct("f")}

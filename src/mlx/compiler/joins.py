@@ -94,7 +94,7 @@ def _has_lines(node: Node, layout: Layout) -> bool:
         return False
     if strides[-1] == 1:
         return node.shape[-1] >= LINE
-    return node.dtype.is_float and strides[-2] == 1 and min(node.shape[-2:]) >= LINE
+    return node.dtype.is_float and strides[-2] == 1 and min(node.shape[-2:]) > 1
 
 
 def part_place(use: Use, buffer: int, part: Layout | None) -> Place | None:

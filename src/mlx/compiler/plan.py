@@ -38,14 +38,22 @@ from mlx.primitives.elementwise import Add
 from mlx.primitives.layout import Layout, contiguous
 
 
-def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:
-    """Fuse and plan a region; views that strides can't say are written out."""
+def make_plan(
+    nodes: Sequence[Node], outputs: set[Node], found: Sequence[Sequence[int]] = ()
+) -> Plan:
+    """Fuse and plan a region; views that strides can't say are written out.
+
+    ``found``: what attempts to plan the region at other sizes did (``Plan.found``), by which this
+    one may be the first.
+    """
     solid, aliases = solid_views(list(nodes), outputs)
     wanted = {n for n in outputs if n not in aliases}
     wanted |= {u.node for u in aliases.values()}
     unplaced: set[Node] = set()
     apart: set[Node] = set()
     copied: set[Node] = set()
+    for special, positions in zip((solid, unplaced, apart, copied), found, strict=False):
+        special.update([nodes[i] for i in positions])
     own = set(nodes)
     while True:
         planner = _Planner(list(nodes), wanted, aliases, solid, unplaced, apart, copied)
@@ -55,6 +63,8 @@ def make_plan(nodes: Sequence[Node], outputs: set[Node]) -> Plan:
             copied.add(update.node)
             continue
         if not planner.stuck:
+            sets = solid, unplaced, apart, copied
+            plan.found = tuple([i for i, n in enumerate(nodes) if n in s] for s in sets)
             return plan
         for node in planner.stuck:
             if node not in own:  # made by the attempt: the next one would make another, for ever

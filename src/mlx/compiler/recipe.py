@@ -16,6 +16,7 @@ class Recipe:
         self.sizes: dict[str, Size] = {}
         self.guards: dict[tuple[str, str, str], tuple[str, tuple[Size, ...]]] = {}
         self.hashed: dict[str, Size] = {}
+        self.functions: dict[str, Callable[..., int]] = {}
         self._made: dict[str, Size] = {}
         self._products: dict[tuple[int, tuple[str, ...]], Size] = {}
         self.variables = [self._variable(value, 2) for value in values]
@@ -119,7 +120,7 @@ class Recipe:
             writer.compute(sizes_in(number))
             writer.lines.append(f"{target} = {name_of(number)}")
         source = f"def bind({arguments}):\n    " + "\n    ".join([*writer.lines, end])
-        scope: dict[str, Any] = {}
+        scope: dict[str, Any] = dict(self.functions)
         exec(compile(source, "<template>", "exec"), scope)
         return scope["bind"]
 

@@ -10,7 +10,7 @@ from mlx.compiler.nest import Access, Nest
 
 SPARSE, FULL = 8, 16
 """Longest runs read or written whole: for any access, and where half of a run is wanted."""
-MANY = 1 << 17
+MANY = 1 << 14
 """Fewest elements that are worth code of their own: the loop's serves every length."""
 AGAIN = 16
 """Rows that read the same scattered elements so that a copy of these pays."""

@@ -194,6 +194,19 @@ def most(a: Number, b: Number) -> Number:
     return _extreme("max", max, a, b)
 
 
+def worked_out(function: Callable[..., int], *numbers: Number, low: int = 0) -> Number:
+    """What a function makes of numbers, as one more size: no decision for planning, however many
+    the function takes.  It is at least ``low``."""
+    value = function(*map(value_of, numbers))
+    sizes = sizes_in(*numbers)
+    if not sizes or not sizes[0].of.is_open:
+        return value
+    of = sizes[0].of
+    assert of.functions.setdefault(function.__name__, function) is function
+    text = f"{function.__name__}({', '.join(map(name_of, numbers))})"
+    return of.made(text, sizes, value, low)
+
+
 def _extreme(name: str, choose: Callable[..., int], a: Number, b: Number) -> Number:
     sizes = sizes_in(a, b)
     value = choose(value_of(a), value_of(b))

@@ -105,3 +105,5 @@ class Plan:
     scalars: list[Node] = field(default_factory=list)
     outputs: dict[Node, tuple[int, int]] = field(default_factory=dict)
     """For each output node: buffer and offset in bytes."""
+    found: tuple[list[int], ...] = ()
+    """What attempts found: see ``make_plan``."""

@@ -46,9 +46,15 @@ class Stores:
             self._price(node)
         for node in reversed(members):
             self._decide(node)
-        for node in reversed(members):
-            if node in self.stored and node not in self._certain:
-                self._spare(node)
+        spared = [n for n in reversed(members) if n in self.stored and n not in self._certain]
+        by_product: dict[Node, list[Node]] = {}
+        for node in spared:
+            if (group := self.group_of[node]).kind == "gemm":
+                by_product.setdefault(group.members[0], []).append(node)
+        for product, values in by_product.items():
+            self._keep_instead(product, values)
+        for node in spared:
+            self._spare(node)
 
     def _written_anyway(self, members: list[Node]) -> set[Node]:
         """Operands of kernels that read memory alone; products that other groups read."""
@@ -86,9 +92,27 @@ class Stores:
             self.stored.add(node)
         self._readers.setdefault(node, set()).update(homes)
 
+    def _keep_instead(self, product: Node, values: list[Node]) -> None:
+        """Store a product in place of values that its epilogue makes of it, where these are two
+        or more."""
+        if product in self.stored or len(values) < 2:
+            return
+        before = self._readers.get(product, set())
+        home = {self.group_of[product].index}
+        self._readers[product] = before.union(*(self._readers[v] - home for v in values))
+        self.stored.add(product)
+        for value in values:
+            self._spare(value)
+        if len(self.stored.intersection(values)) > len(values) - 2:
+            self.stored.discard(product)
+            self.stored.update(values)
+            self._readers[product] = before
+
     def _spare(self, node: Node) -> None:
         """Store a value no longer whose readers can work it out from what they read anyway: an
         elementary function takes about as long as writing and reading its result."""
+        if node not in self.stored:
+            return
         readers = self._readers[node] - {self.group_of[node].index}
         repeated, stack = {node}, [node]
         functions = 0

@@ -15,6 +15,9 @@ from mlx.compiler.orient import SHORT, without_short_loops
 from mlx.compiler.runs import MANY
 from mlx.compiler.steps import GemmStep, Strided
 
+_NEAR = 16 << 10
+"""Bytes of a right operand that is read again for each row."""
+
 
 def tiny_product(step: GemmStep) -> Nest | None:
     """The map that computes a contraction, where that is what it is best computed by."""
@@ -23,7 +26,7 @@ def tiny_product(step: GemmStep) -> Nest | None:
         return None
     if not 1 <= step.depth <= SHORT or prod(step.shape) * step.depth < MANY:
         return None
-    if columns > SHORT and not _streams(step, rows):
+    if columns > SHORT and not _streams(step, rows, columns):
         return None
     operands = _operands(step.a, step.depth, -1), _operands(step.b, step.depth, -2)
     nest = _nest(step, [*operands[0], *operands[1]])
@@ -32,12 +35,19 @@ def tiny_product(step: GemmStep) -> Nest | None:
     return nest if nest.inner > SHORT else None
 
 
-def _streams(step: GemmStep, rows: int) -> bool:
+def _streams(step: GemmStep, rows: int, columns: int) -> bool:
     """Whether a product with wide rows (an outer product, or the sum of a few) takes as long as
-    writing it does.  That of one row is summed in another order, unless nothing is summed."""
-    if step.depth > 1 and rows == 1:
+    writing it does: each row of the result reads all of the right operand, which has to lie in the
+    first-level cache, and by whole vectors.
+
+    That of one row is summed in another order, unless nothing is summed.
+    """
+    depth, size = step.depth, step.a.dtype.size
+    if depth > 1 and rows == 1:
         return False
-    return step.depth <= (SHORT if step.a.dtype.size >= 4 else 2)
+    if depth <= 2:
+        return True
+    return size >= 4 and step.b.strides[-1] == 1 and depth * columns * size <= _NEAR
 
 
 def _operands(x: Strided, depth: int, along: int) -> list[Access]:

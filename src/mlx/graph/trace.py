@@ -50,7 +50,7 @@ class Trace:
         stack().remove(self)
         with _lock:
             _open.remove(self)
-            others = list(_open)
+            others = list(_open) if self.evaluated else _open
         for node in self.evaluated:
             heir = next((t for t in others if t.start < node.serial), None)
             if heir is None:

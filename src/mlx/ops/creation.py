@@ -254,8 +254,14 @@ def _ones_below(shape: Shape, k: int, dtype: Dtype) -> Node:
 
 def _below(shape: Shape, k: int) -> Node:
     """Whether an element lies at or below the k-th diagonal of the last two axes."""
-    ndim = len(shape)
-    return iota(shape, ndim - 1, dt.int64) <= iota(shape, ndim - 2, dt.int64) + k
+    ndim, dtype = len(shape), _positions(shape[-2:], k)
+    return iota(shape, ndim - 1, dtype) <= iota(shape, ndim - 2, dtype) + k
+
+
+def _positions(shape: Shape, k: int) -> Dtype:
+    """The dtype of row and column numbers, k added: twice as many in a register where they are
+    small."""
+    return dt.int32 if max(shape, default=0) + abs(k) < 1 << 31 else dt.int64
 
 
 def eye(
@@ -278,7 +284,8 @@ def eye(
 
 @by_types(0)
 def _ones_at(shape: Shape, k: int, dtype: Dtype) -> Node:
-    rows, columns = iota(shape, 0, dt.int64), iota(shape, 1, dt.int64)
+    numbers = _positions(shape, k)
+    rows, columns = iota(shape, 0, numbers), iota(shape, 1, numbers)
     return cast(Equal()(columns, rows + k), dtype)
 
 

@@ -25,9 +25,10 @@ from mlx.ops.operands import (
 from mlx.ops.shape import narrow
 from mlx.primitives.elementwise import cast
 from mlx.primitives.indexing import Gather, Scatter
+from mlx.primitives.ordering import take_along
 from mlx.primitives.reductions import broadcast
 from mlx.primitives.strided import AsStrided
-from mlx.primitives.views import Slice, moveaxis, reshape
+from mlx.primitives.views import Slice, reshape
 
 
 def index_node(name: str, indices: Any) -> Node:
@@ -117,9 +118,7 @@ def take_along_axis(
 
 @by_types(2)
 def _taken_along(x: Node, index: Node, axis: int) -> Node:
-    index, last = _along("take_along_axis", x, index, axis), x.ndim - 1
-    out = Gather((last,), batch=last)(moveaxis(x, axis, last), moveaxis(index, axis, last))
-    return moveaxis(out, last, axis)
+    return take_along(x, _along("take_along_axis", x, index, axis), axis)
 
 
 def put_along_axis(
@@ -145,10 +144,8 @@ def put_along_axis(
     at = axis_of(name, axis, x.ndim)
     index = _along(name, x, index_node(name, indices), at)
     value = cast(_fit(name, array(values)._node, index.shape), x.dtype)
-    last = x.ndim - 1
-    parts = [moveaxis(n, at, last) for n in (x, value, index)]
-    out = Scatter((last,), "set", batch=last)(*parts)
-    return wrap(reshape(moveaxis(out, last, at), shape))
+    out = Scatter((at,), "set", batch=at, behind=x.ndim - 1 - at)(x, value, index)
+    return wrap(reshape(out, shape))
 
 
 def _fit(name: str, value: Node, shape: Shape) -> Node:

@@ -1,8 +1,9 @@
 """Gather and scatter: reading and writing at computed indices.
 
-Both share a description of where things lie.  The first ``batch`` axes of the array, of every
-index array and of the result run together.  ``axes`` (ascending) are indexed, one integer
-array each, all of one shape batch + I.  What is left of the array's axes is called rest: with
+Both share a description of where things lie.  The first ``batch`` and the last ``behind`` axes of
+the array, of every index array and of the result run together.  ``axes`` (ascending) are indexed,
+one integer array each, all of one shape batch + I + behind.  What is left of the array's axes is
+called rest: with
 ``window`` None the indexed axes are missing from it, else each has the window's size there and
 the index says where the window starts.  Negative indices count from the end; an index out of
 bounds makes the evaluation raise IndexError.
@@ -35,6 +36,7 @@ class Indexing(Primitive):
     axes: tuple[int, ...]
     batch: int
     window: Shape | None
+    behind: int
 
     @property
     def size_values(self) -> tuple[int, ...]:
@@ -42,7 +44,7 @@ class Indexing(Primitive):
 
     def rest_axes(self, ndim: int) -> list[int]:
         """The array's axes that are part of rest."""
-        kept = range(self.batch, ndim)
+        kept = range(self.batch, ndim - self.behind)
         return [a for a in kept if self.window is not None or a not in self.axes]
 
     def rest(self, shape: Shape) -> Shape:
@@ -56,9 +58,18 @@ class Indexing(Primitive):
         """I, after checks (a mismatch is a bug in the caller)."""
         first = indices[0].shape
         same = all(i.shape == first and i.dtype.is_integer for i in indices)
-        if len(indices) != len(self.axes) or not same or first[: self.batch] != shape[: self.batch]:
+        same = same and first[: self.batch] == shape[: self.batch]
+        if len(indices) != len(self.axes) or not same or self.last(first) != self.last(shape):
             raise ValueError(f"[{self.name}] {self} cannot index {shape} by {list(indices)}.")
-        return first[self.batch :]
+        return first[self.batch : len(first) - self.behind]
+
+    def last(self, shape: Shape) -> Shape:
+        """The sizes of the axes behind."""
+        return shape[len(shape) - self.behind :]
+
+    def index_ndim(self, index: Node) -> int:
+        """How many axes I has."""
+        return index.ndim - self.batch - self.behind
 
     def deeper(self, **changes: Any) -> dict[str, Any]:
         """Fields with one more batch axis in front."""
@@ -66,42 +77,47 @@ class Indexing(Primitive):
             "axes": tuple(a + 1 for a in self.axes),
             "batch": self.batch + 1,
             "window": self.window,
+            "behind": self.behind,
             **changes,
         }
 
 
 @dataclass(frozen=True)
 class Gather(Indexing):
-    """``out[b, i, r] = src[b, at indices[b, i], r]``, with I before axis ``position`` of rest."""
+    """``out[b, i, r, l] = src[b, at indices[b, i, l], r, l]``, with I before axis ``position`` of
+    rest."""
 
     by_types = True
     axes: tuple[int, ...]
     batch: int = 0
     position: int = 0
     window: Shape | None = None
+    behind: int = 0
 
     def infer(self, src: Node, *indices: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         found = self.index_shape(src.shape, indices)
         rest, at = self.rest(src.shape), self.position
-        return (*src.shape[: self.batch], *rest[:at], *found, *rest[at:]), src.dtype
+        inner = (*rest[:at], *found, *rest[at:])
+        return (*src.shape[: self.batch], *inner, *self.last(src.shape)), src.dtype
 
     def _index_first(self, x: Node, ndim: int) -> Node:
-        """The result's axes as batch, I, rest."""
+        """The result's axes as batch, I, rest, behind."""
         lead, at = self.batch, self.batch + self.position
         order = [*range(lead), *range(at, at + ndim), *range(lead, at), *range(at + ndim, x.ndim)]
         return transpose(x, order)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         src, *indices = node.inputs
-        updates = self._index_first(cotangents[0], indices[0].ndim - self.batch)
+        updates = self._index_first(cotangents[0], self.index_ndim(indices[0]))
         if (
             self.window is None
+            and not self.behind
             and len(indices) == 1
             and indices[0].size == prod(src.shape[: self.batch])
         ):
             return [self._one_place(updates, src, indices[0]), None]
         exact = dt.float32 if src.dtype in (dt.float16, dt.bfloat16) else src.dtype
-        back = ScatterSum(self.axes, src.shape, self.batch, self.window)
+        back = ScatterSum(self.axes, src.shape, self.batch, self.window, self.behind)
         total = cast(back(cast(updates, exact), *indices), src.dtype)
         return [total, *[None] * len(indices)]
 
@@ -125,20 +141,21 @@ class Gather(Indexing):
 
 @dataclass(frozen=True)
 class ScatterSum(Indexing):
-    """The transpose of Gather: updates of shape batch + I + rest, summed into zeros."""
+    """The transpose of Gather: updates of shape batch + I + rest + behind, summed into zeros."""
 
     by_types = True
     axes: tuple[int, ...]
     shape: Shape
     batch: int = 0
     window: Shape | None = None
+    behind: int = 0
 
     def infer(self, updates: Node, *indices: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         _check_updates(self, self.shape, updates, indices)
         return self.shape, updates.dtype
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
-        back = Gather(self.axes, self.batch, 0, self.window)
+        back = Gather(self.axes, self.batch, 0, self.window, self.behind)
         return [back(cotangents[0], *node.inputs[1:]), *[None] * (len(node.inputs) - 1)]
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
@@ -150,7 +167,7 @@ class ScatterSum(Indexing):
 
 @dataclass(frozen=True)
 class Scatter(Indexing):
-    """The array with updates of shape batch + I + rest combined into it, in index order.
+    """The array with updates of shape batch + I + rest + behind combined into it, in index order.
 
     ``mode`` is one of MODES; of several updates ``set`` at one place the last stays.
     """
@@ -161,6 +178,7 @@ class Scatter(Indexing):
     mode: str
     batch: int = 0
     window: Shape | None = None
+    behind: int = 0
 
     def infer(self, array: Node, updates: Node, *indices: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         _check_updates(self, array.shape, updates, indices)
@@ -172,10 +190,11 @@ class Scatter(Indexing):
         return Scatter(**self.deeper(mode=self.mode))(*inputs)
 
     def _gather(self, x: Node, indices: Sequence[Node]) -> Node:
-        return Gather(self.axes, self.batch, 0, self.window)(x, *indices)
+        return Gather(self.axes, self.batch, 0, self.window, self.behind)(x, *indices)
 
     def _sum(self, updates: Node, array: Node, indices: Sequence[Node]) -> Node:
-        return ScatterSum(self.axes, array.shape, self.batch, self.window)(updates, *indices)
+        back = ScatterSum(self.axes, array.shape, self.batch, self.window, self.behind)
+        return back(updates, *indices)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         array, updates, *indices = node.inputs
@@ -209,22 +228,25 @@ class Scatter(Indexing):
 
     def _stays(self, array: Node, updates: Node, indices: Sequence[Node]) -> Node | None:
         """Which updates no later one overwrites; None where there is but one a place."""
-        shape = indices[0].shape
-        count = prod(shape[self.batch :])
+        batch, width = self.batch, len(self.axes)
+        lead = indices[0].shape[: batch + self.index_ndim(indices[0])]
+        count = prod(lead[batch:])
         if count <= 1:
             return None
-        batch, width = self.batch, len(self.axes)
         inner = tuple(range(batch, batch + width))
-        window = self.window or ()
-        order = reshape(iota((count,), 0, dt.int64), shape[batch:])
-        order = broadcast_axes(order, (*shape, *window), range(batch, len(shape)))
-        places = (*shape[:batch], *(array.shape[a] for a in self.axes))
-        last = Scatter(inner, "set", batch, self.window)(full(places, dt.int64, 0), order, *indices)
-        stays = Equal()(Gather(inner, batch, 0, self.window)(last, *indices), order)
+        window, last = self.window or (), self.last(array.shape)
+        order = reshape(iota((count,), 0, dt.int64), lead[batch:])
+        order = broadcast_axes(order, (*lead, *window, *last), range(batch, len(lead)))
+        places = (*lead[:batch], *(array.shape[a] for a in self.axes), *last)
+        put = Scatter(inner, "set", batch, self.window, self.behind)
+        latest = put(full(places, dt.int64, 0), order, *indices)
+        back = Gather(inner, batch, 0, self.window, self.behind)
+        stays = Equal()(back(latest, *indices), order)
         rest = self.rest_axes(array.ndim)
         kept = [rest.index(a) for a in self.axes] if self.window is not None else []
+        behind = range(updates.ndim - self.behind, updates.ndim)
         return broadcast_axes(
-            stays, updates.shape, [*range(len(shape)), *(len(shape) + i for i in kept)]
+            stays, updates.shape, [*range(len(lead)), *(len(lead) + i for i in kept), *behind]
         )
 
     def _weights(self, node: Node) -> tuple[Node, Node]:
@@ -258,7 +280,8 @@ def _check_updates(
     primitive: Indexing, shape: Shape, updates: Node, indices: Sequence[Node]
 ) -> None:
     found = primitive.index_shape(shape, indices)
-    expected = (*shape[: primitive.batch], *found, *primitive.rest(shape))
+    rest, last = primitive.rest(shape), primitive.last(shape)
+    expected = (*shape[: primitive.batch], *found, *rest, *last)
     if updates.shape != expected:
         raise ValueError(
             f"[{primitive.name}] updates of shape {updates.shape} where {expected} is needed."

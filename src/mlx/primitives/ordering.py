@@ -11,14 +11,16 @@ from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Primitive
 from mlx.primitives.indexing import Gather
-from mlx.primitives.views import Slice, moveaxis
+from mlx.primitives.views import Slice
 
 
 def take_along(x: Node, index: Node, axis: int) -> Node:
     """``out[..., i, ...] = x[..., index[..., i, ...], ...]`` along an axis."""
-    last = x.ndim - 1
-    lined, places = moveaxis(x, axis, last), moveaxis(index, axis, last)
-    return moveaxis(Gather((last,), batch=last)(lined, places), last, axis)
+    return _along(x.ndim, axis)(x, index)
+
+
+def _along(ndim: int, axis: int) -> Gather:
+    return Gather((axis,), batch=axis, behind=ndim - 1 - axis)
 
 
 class Positions(Primitive):
@@ -156,13 +158,8 @@ class SortPart(Primitive):
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
         (x,) = node.inputs
-        last = x.ndim - 1
-        taken = Gather((last,), batch=last)
-        lined, places, cotangent = (
-            moveaxis(y, self.axis, last) for y in (x, self._places(node), cotangents[0])
-        )
-        back = taken.vjp(taken(lined, places), [cotangent], wanted)[0]
-        return [back if back is None else moveaxis(back, last, self.axis)]
+        along = _along(x.ndim, self.axis)
+        return along.vjp(along(x, self._places(node)), cotangents, wanted)[:1]
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
         return [take_along(tangents[0], self._places(node), self.axis)]

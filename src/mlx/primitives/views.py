@@ -95,6 +95,8 @@ def transpose(x: Node, axes: Sequence[int]) -> Node:
 
 
 def moveaxis(x: Node, source: int, destination: int) -> Node:
+    if source == destination:
+        return x
     order = [a for a in range(x.ndim) if a != source]
     order.insert(destination, source)
     return transpose(x, order)

@@ -146,9 +146,9 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
             return
         if key and not known:
             meeting = segments.Meeting(key, region)
-        del region  # references to arrays would keep them from being donated
         segments.expand(roots)
-        region = describe(roots, WHOLE)
+        before, region = region, describe(roots, WHOLE)
+        before.forget()  # references to arrays would keep them from being donated
     if region.complete and (len(region.order) <= LIMIT or comes_back(region.key, region.shapes)):
         _evaluate_region(region, asynchronous, meeting=meeting)
     else:
@@ -330,7 +330,7 @@ def _evaluate_apart(firm: list[Node], rest: list[Node]) -> None:
     """Evaluate what can't fail of a region as a program of its own, since all outputs of one
     program fail together; then the rest."""
     _evaluate_region(describe(firm, _ALL), True, firm=True)
-    _evaluate_region(describe([n for n in rest if n.data is None], _ALL), True)
+    _evaluate([n for n in rest if n.data is None], True)  # it may pick of what was made whole
 
 
 def _note(

@@ -11,6 +11,7 @@ at calls and backward jumps, so ``counter += number`` is whole.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,8 @@ from mlx.runtime import regions
 from mlx.runtime.regions import CAPACITY, FIRST_LARGE, LAST_CLASS
 
 _FIT_CLASSES = 2  # a cached large block up to two classes (at most 1.27 times) larger is taken
-_SLACK = 64 << 20
+_SLACK = 16 << 20  # cached at least, however little is in use
+_SOME = 128 << 20  # in use before cycles of references are looked for
 
 _free: list[list[int]] = [[] for _ in CAPACITY]
 
@@ -41,7 +43,10 @@ def _physical_memory() -> int:
 
 
 class _Counters:
-    __slots__ = ("active", "peak", "cached", "limit", "cache_limit", "wired_limit", "mapped_peak")
+    __slots__ = (
+        "active", "peak", "cached", "limit", "cache_limit", "wired_limit", "mapped_peak",
+        "searched",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.active = 0
@@ -51,6 +56,7 @@ class _Counters:
         self.cache_limit = self.limit
         self.wired_limit = 0
         self.mapped_peak = 0  # like peak, never reset: decides how much cache is worth keeping
+        self.searched = _SOME  # beyond so many bytes in use, cycles are looked for again
 
 
 _counters = _Counters()
@@ -211,35 +217,67 @@ def _refuse(nbytes: int) -> None:
 def _find(index: int, nbytes: int) -> tuple[int, int]:
     """Address and class of a block when its own list is empty."""
     counters = _counters
-    if index >= FIRST_LARGE:
-        for larger in range(index + 1, min(index + _FIT_CLASSES, LAST_CLASS) + 1):
-            if counters.active + CAPACITY[larger] > counters.limit:
-                break
-            try:
-                address = _free[larger].pop()
-            except IndexError:
-                continue
-            counters.cached -= CAPACITY[larger]
-            return address, larger
     size = CAPACITY[index]
-    # What is mapped may exceed the most that was ever in use by a quarter, so that changing
+    found = _fitting(index + 1, index)
+    if found is None and _is_much(counters.active + size):
+        _free_cycles(size)
+        found = _fitting(index, index)
+    if found is not None:
+        return found
+    # What is mapped may exceed the most that was ever in use by an eighth, so that changing
     # sizes don't pile up in the cache.
     counters.mapped_peak = max(counters.mapped_peak, counters.peak)
     most = max(counters.mapped_peak, counters.active + size)
-    bound = min(most * 5 // 4 + _SLACK, counters.limit)
+    bound = min(most * 9 // 8 + _SLACK, counters.limit)
     if counters.active + counters.cached + size > bound:
         _trim(max(0, bound - counters.active - size))
     try:
-        return regions.take(index), index
+        return regions.take(index, nbytes), index
     except (OSError, OverflowError):
         clear_cache()
     try:
-        return regions.take(index), index
+        return regions.take(index, nbytes), index
     except (OSError, OverflowError):
         raise MemoryError(
             f"[allocate] Cannot allocate {nbytes} bytes: the system has no more memory; "
             f"{counters.active} bytes are in use."
         ) from None
+
+
+def _fitting(first: int, index: int) -> tuple[int, int] | None:
+    """Address and class of a cached large block, of class ``first`` or higher, for ``index``."""
+    counters = _counters
+    if index < FIRST_LARGE:
+        return None
+    for larger in range(first, min(index + _FIT_CLASSES, LAST_CLASS) + 1):
+        if counters.active + CAPACITY[larger] > counters.limit:
+            return None
+        try:
+            address = _free[larger].pop()
+        except IndexError:
+            continue
+        counters.cached -= CAPACITY[larger]
+        return address, larger
+    return None
+
+
+def _is_much(used: int) -> bool:
+    """Whether so much would be in use that some may be in cycles of references."""
+    counters = _counters
+    if used <= counters.searched:
+        counters.searched = max(min(counters.searched, 4 * used), _SOME)
+        return False
+    return True
+
+
+def _free_cycles(size: int) -> None:
+    """Collect young garbage, since arrays in cycles of references may be most of what is in use:
+    Python counts objects, not what they weigh.  Next when half as much again is in use."""
+    counters = _counters
+    counters.searched = 1 << 62  # finalizers may allocate
+    if gc.isenabled():
+        gc.collect(1)
+    counters.searched = (counters.active + size) * 3 // 2 + _SOME
 
 
 def _trim(target: int) -> None:

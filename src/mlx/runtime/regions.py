@@ -12,6 +12,7 @@ from typing import Any
 
 _LARGE = 1 << 20  # from here on a block is a mapping of its own
 _HUGE_PAGE = 2 << 20
+_MOST_OF_PAGE = _HUGE_PAGE // 4 * 3
 _REGION = 16 << 20
 
 
@@ -43,8 +44,9 @@ _mappings: dict[int, mmap.mmap] = {}  # by aligned address: regions and large bl
 _ranges: list[tuple[int, int]] = []  # (bytes, address) of uncarved memory, the largest last
 
 
-def _map(nbytes: int) -> int:
-    """A new private mapping of zeroed memory, aligned to huge pages."""
+def _map(nbytes: int, wanted: int) -> int:
+    """A new private mapping of zeroed memory, aligned to huge pages, ``wanted`` bytes of which
+    will be used first."""
     length = nbytes + _HUGE_PAGE
     if os.name == "posix":
         # private: a forked child must not write into its parent's arrays
@@ -55,21 +57,22 @@ def _map(nbytes: int) -> int:
     address = -(-start // _HUGE_PAGE) * _HUGE_PAGE
     if hasattr(mmap, "MADV_HUGEPAGE"):
         # the last huge page only if most of it is wanted
-        huge = (nbytes + nbytes // 8) // _HUGE_PAGE * _HUGE_PAGE
+        huge = (wanted + _HUGE_PAGE - _MOST_OF_PAGE) // _HUGE_PAGE * _HUGE_PAGE
         if huge:
             mapping.madvise(mmap.MADV_HUGEPAGE, address - start, huge)
     _mappings[address] = mapping
     return address
 
 
-def take(index: int) -> int:
-    """A block from outside the cache.  Raises OSError when the system has no memory."""
+def take(index: int, nbytes: int) -> int:
+    """A block for ``nbytes`` from outside the cache.  Raises OSError when the system has no
+    memory."""
     size = CAPACITY[index]
     if index >= FIRST_LARGE:
-        return _map(size)
+        return _map(size, nbytes)
     with _lock:
         if not _ranges or _ranges[-1][0] < size:
-            _ranges.append((_REGION, _map(_REGION)))
+            _ranges.append((_REGION, _map(_REGION, _REGION)))
         left, address = _ranges.pop()
         if left > size:
             bisect.insort(_ranges, (left - size, address + size))

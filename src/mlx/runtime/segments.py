@@ -60,7 +60,8 @@ class Known:
 class Meeting:
     """A region that was met with its segments: what is to be learned of it, by its key.
 
-    It has no reference to a node, which would look needed.
+    It has no reference to a node, which would look needed: the region keeps them until the
+    expanded one is described.
     """
 
     def __init__(self, key: Any, region: Described) -> None:

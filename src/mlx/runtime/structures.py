@@ -31,6 +31,8 @@ templates = LazyModule("mlx.backend.llvm.template")
 
 Shapes = tuple[tuple[int, ...], ...]
 PROGRAMS = 2048
+WORDS = 1 << 19
+"""What the keys of all programs hold; a program takes some 300 bytes for each number there."""
 STRUCTURES = 2048
 VARIANTS = 64
 """Templates tried for one pattern of equal sizes."""
@@ -74,14 +76,14 @@ class Region:
     def name(self) -> str | None:
         """What says the region to other processes, if it is worth being kept."""
         of = self._of
-        if len(of.order) < stored.LEAST:
+        if not stored.is_kept(len(of.order)):
             return None
         rest = self._live, self._threads, self._equal
         return stored.name_of(of.order, of.leaves, of.shapes, rest)
 
-    def template(self, recipe: Recipe, named: Named) -> Template:
-        """A template for other sizes."""
-        return templates.Template(recipe, named, *self._nodes(), self._threads, check_size)
+    def template(self, recipe: Recipe, named: Named, like: Template | None) -> Template:
+        """A template for other sizes; ``like`` one whose guards these fail."""
+        return templates.Template(recipe, named, *self._nodes(), self._threads, check_size, like)
 
 
 _serial = operator.attrgetter("serial")
@@ -146,7 +148,7 @@ class Structure:
             named[shape] = tuple(flat[start : start + len(shape)])
             start += len(shape)
         try:
-            template = region.template(recipe, named)
+            template = region.template(recipe, named, known[0] if known else None)
         except shadow.Fixed:
             self._made += 1 << 30
             return _planned(region)
@@ -203,6 +205,7 @@ class Programs:
     def __init__(self) -> None:
         self._structures: OrderedDict[Any, Structure] = OrderedDict()
         self._programs: dict[Any, Executable] = {}
+        self._words = 0
         self._clock = 0
 
     def find(self, key: Any) -> Executable | None:
@@ -226,17 +229,23 @@ class Programs:
             self._structures.move_to_end(structure)
         program = self._programs[key] = known.executable(region)
         program.used = self._clock = self._clock + 1
-        if len(self._programs) > PROGRAMS:
+        self._words += len(key[0])
+        if len(self._programs) > PROGRAMS or self._words > WORDS:
             self._forget()
         return program
 
     def _forget(self) -> None:
-        """Let go of the eighth not used for longest."""
-        oldest = sorted(self._programs, key=lambda key: self._programs[key].used)
-        for key in oldest[: PROGRAMS // 8]:
+        """Let go of the eighth not used for longest, but not of the last."""
+        oldest = sorted(self._programs, key=lambda key: self._programs[key].used)[:-1]
+        programs, words = len(self._programs) * 7 // 8, self._words * 7 // 8
+        for key in oldest:
+            if len(self._programs) <= programs and self._words <= words:
+                break
+            self._words -= len(key[0])
             del self._programs[key]
 
     def clear(self) -> None:
         """Forget all."""
         self._structures.clear()
         self._programs.clear()
+        self._words = 0

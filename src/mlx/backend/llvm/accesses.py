@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from mlx.backend.llvm import caches, staging
+from mlx.backend.llvm import aligned, caches, staging
 from mlx.backend.llvm.expressions import AccessClass, Structure
 from mlx.compiler.nest import Access, Accumulate, Nest, Reduce
 from mlx.compiler.orient import SHORT
@@ -36,12 +36,15 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
             runs = _runs(nest, number, stored)
             first = nest.accesses[runs[0]]
             around = number in stored and runs[2] == first.inner
-            around = around and _streams(nest, first, offset)
+            around = around and _streams(nest, first) and _in_lines(first, offset)
             classes.append(AccessClass(kind, moves, name, int(access.inner), *runs, around))
         else:
-            classes.append(AccessClass(kind, moves, name))
-    return Structure(
-        len(nest.outer), tuple(nest.values), tuple(classes), tuple(nest.stores), nest.split
+            anywhere = kind == "stream" and not _in_lines(access, offset)
+            classes.append(AccessClass(kind, moves, name, anywhere=anywhere))
+    return aligned.settled(
+        Structure(
+            len(nest.outer), tuple(nest.values), tuple(classes), tuple(nest.stores), nest.split
+        )
     )
 
 
@@ -59,7 +62,10 @@ def _kind(nest: Nest, number: int, stored: set[int], offset: Offset) -> str:
         return "interleaved"
     elif access.inner != 1:
         return "strided"
-    return "stream" if number in stored and _streams(nest, access, offset) else "unit"
+    if number not in stored or not _streams(nest, access):
+        return "unit"
+    size = access.dtype.size  # type: ignore[union-attr]
+    return "stream" if _in_lines(access, offset) or nest.inner * size >= aligned.LEAST else "unit"
 
 
 def _runs(nest: Nest, number: int, stored: set[int]) -> tuple[int, int, int]:
@@ -94,13 +100,16 @@ def staged_accesses(nest: Nest) -> list[int]:
     return found if bytes_each <= staging.STAGED_BYTES else []
 
 
-def _streams(nest: Nest, access: Access, offset: Offset) -> bool:
-    """Whether to write around the caches: more than they hold, aligned rows."""
-    if nest.columns is not None or access.dtype is None or not caches.overflows(traffic(nest)):
-        return False
-    size = access.dtype.size
+def _streams(nest: Nest, access: Access) -> bool:
+    """Whether to write around the caches: more than they hold."""
+    return nest.columns is None and access.dtype is not None and caches.overflows(traffic(nest))
+
+
+def _in_lines(access: Access, offset: Offset) -> bool:
+    """Whether all rows begin with a line of memory."""
+    size = access.dtype.size  # type: ignore[union-attr]
     offsets = (offset(access), *(s * size for s in access.outer))
-    return all(o % 64 == 0 for o in offsets)
+    return all(o % aligned.LINE == 0 for o in offsets)
 
 
 def traffic(nest: Nest) -> int:

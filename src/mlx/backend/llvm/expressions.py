@@ -88,7 +88,8 @@ class AccessClass:
 
     Of an interleaved one: elements from one to the next, the access that comes first in the
     same runs, the place behind that one, places up to the last access, and whether whole runs
-    are written around the caches.
+    are written around the caches.  ``anywhere``: of a ``stream`` whose rows need not begin with
+    a line.
     """
 
     kind: str
@@ -99,11 +100,12 @@ class AccessClass:
     place: int = 0
     span: int = 1
     around: bool = False
+    anywhere: bool = False
 
     @property
     def text(self) -> str:
         runs = (self.step, self.leader, self.place, self.span, self.around)
-        more = repr(runs) if self.kind == "interleaved" else ""
+        more = repr(runs) if self.kind == "interleaved" else "a" if self.anywhere else ""
         return f"{self.kind}{''.join('01'[m] for m in self.moves)}{self.dtype}{more}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlx.backend.llvm import ahead, caches
+from mlx.backend.llvm import ahead, aligned, caches
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.expressions import CONST, FULL
 from mlx.backend.llvm.interleaved import Interleaved
@@ -30,6 +30,7 @@ class Frame:
         self.e = LaneEmitter(self.f, spec.lanes)
         self.fixed: dict[int, Lane] = {}  # const and row values, valid where we are
         self.interleaved = Interleaved(self.e, self.s.accesses)
+        self.leaders = aligned.leaders(self.s)
         self.near: dict[int, Value] = {}  # results that may lie where operands were just read
 
     def _row(self, pointers: list[Value], row: Value) -> None:

@@ -136,5 +136,5 @@ class _Late(RowsKernel):
         last = i64(accumulator_lanes(reduce.dtype) - 1)
         base = self._accumulators(access, f.op("and", self.row, last))
         at = f.gep(base, f.mul(j, i64(lane.dtype.size)))
-        total = memory.load_unit(self.e, at, lane.dtype, None)
-        memory.store_unit(self.e, reduce.primitive.combine(self.e, total, lane), at, None)
+        total = memory.load_unit(self.e, at, lane.dtype, mask)
+        memory.store_unit(self.e, reduce.primitive.combine(self.e, total, lane), at, mask)

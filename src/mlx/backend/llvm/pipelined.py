@@ -18,7 +18,7 @@ from mlx.backend.llvm.expressions import ROW, Structure
 from mlx.backend.llvm.folding import regroup
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.registers import Lane
-from mlx.backend.llvm.rows import RowsKernel, RowsSpec
+from mlx.backend.llvm.rows import RowsKernel, RowsSpec, Spans
 from mlx.backend.llvm.values import Value, const, element_of, i64
 from mlx.base.dtype import dtype_named
 from mlx.base.frozen import dataclass
@@ -152,6 +152,7 @@ class _Pipelined(RowsKernel):
                 slot = f.op("urem", stage.row, i64(self.spec.scratch_rows))
                 each = f.op("udiv", self._worker_bytes(), i64(self.spec.scratch_rows))
                 stage.area = f.gep(self.areas, f.mul(slot, each))
+        self._ask_for_ends(self.stages[0].pointers)
         begin = 0
         for v in self.carried:
             kept = [values[begin + i :: len(self._users(v))] for i in range(len(self._users(v)))]
@@ -197,23 +198,21 @@ class _Pipelined(RowsKernel):
         """All passes.  The last comes first: it reads kept values where new ones are kept."""
         return self._passes(list(reversed(range(self.s.passes))))
 
-    def _steps(
-        self, reduces: dict[int, list[int]], start: Value, stop: Value, totals: list[Lane]
-    ) -> list[Lane]:
+    def _steps(self, reduces: dict[int, list[int]], spans: Spans, totals: list[Lane]) -> list[Lane]:
         """Of several passes, a block of each in turn."""
         if len(reduces) == 1:
-            return super()._steps(reduces, start, stop, totals)
+            return super()._steps(reduces, spans, totals)
         f = self.f
         flat = [p for lane in totals for p in lane.parts]
-        first = f.sub(start, i64(BLOCK * self.last))
-        loop = f.loop(first, stop, i64(BLOCK), flat)
+        loop = f.loop(i64(-BLOCK * self.last), f.sub(self.j1, self.j0), i64(BLOCK), flat)
         left, merged = regroup(totals, loop.values), list[Lane]()
         for number, some in reduces.items():
             self._enter(number)
-            low = f.add(loop.index, i64(BLOCK * number))
+            start, stop = spans[number]
+            low = f.add(start, f.add(loop.index, i64(BLOCK * number)))
             high = f.min(f.add(low, i64(BLOCK)), stop)
             here, left = left[: len(some)], left[len(some) :]
-            merged += super()._steps({number: some}, f.max(low, start), high, here)
+            merged += super()._steps({number: some}, {number: (f.max(low, start), high)}, here)
         return regroup(totals, f.end_loop(loop, [p for lane in merged for p in lane.parts]))
 
     def _singly(self, count: Value) -> list[Value]:

@@ -21,6 +21,9 @@ from mlx.graph.node import Node
 
 DONATED_BYTES = 4096
 """Smaller outputs get memory of their own: finding out who refers to a leaf costs more."""
+SPECS = 8192
+_specs: dict[str, KernelSpec] = {}
+"""One specification for each key, which all programs share."""
 
 
 def kernel(spec: KernelSpec) -> jit.Library:
@@ -30,9 +33,19 @@ def kernel(spec: KernelSpec) -> jit.Library:
 
 def kernels(specs: Sequence[KernelSpec], threads: int) -> list[jit.Library]:
     """The compiled kernels of many specs; those to compile share ``threads``."""
-    sources = {spec.key: partial(_source, spec) for spec in specs}
+    keys = [spec.key for spec in specs]
+    sources = {key: partial(_source, spec) for key, spec in zip(keys, specs, strict=True)}
     found = linked.kernels(sources, threads)
-    return [found[spec.key] for spec in specs]
+    return [found[key] for key in keys]
+
+
+def compiled(commands: Sequence[Command], threads: int) -> list[jit.Library]:
+    """The kernels of commands, which get the specifications that others with these keys have."""
+    if len(_specs) > SPECS:
+        _specs.clear()
+    for command in commands:
+        command.spec = _specs.setdefault(command.spec.key, command.spec)
+    return kernels([command.spec for command in commands], threads)
 
 
 def kernel_text(spec: KernelSpec) -> str:
@@ -133,8 +146,8 @@ def build_executable(
     result.segments = []
     table: list[Any] = []
     libraries: list[jit.Library] = []
-    specs = [c.spec for c in result.commands if isinstance(c, Command)]
-    compiled = iter(kernels(specs, workers))
+    native = [c for c in result.commands if isinstance(c, Command)]
+    found = iter(compiled(native, workers))
     for command in result.commands:
         if isinstance(command, HostCall):
             if table:
@@ -142,7 +155,7 @@ def build_executable(
             result.segments.append(command)
             table, libraries = [], []
             continue
-        library = next(compiled)
+        library = next(found)
         libraries.append(library)
         table.append((library.address("kernel"), command.consts, command.tasks))
     if table:

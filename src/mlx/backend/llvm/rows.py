@@ -10,23 +10,26 @@ is left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from mlx.backend.llvm import ahead, memory
+from mlx.backend.llvm import ahead, aligned, memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.abreast import steps_abreast
 from mlx.backend.llvm.expressions import FULL, ROW, Structure, compute, operands
 from mlx.backend.llvm.folding import fold, fold_lanes, identity_lane, regroup
-from mlx.backend.llvm.frame import INNER_CHUNKS, OUTER, Frame
+from mlx.backend.llvm.frame import INNER_CHUNKS, OUTER
 from mlx.backend.llvm.interleaved import load_reversed
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.positions import positions
 from mlx.backend.llvm.registers import Lane
+from mlx.backend.llvm.row_values import RowValues
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, i64
-from mlx.base.dtype import Dtype
+from mlx.base.dtype import Dtype, dtype_named
 from mlx.base.frozen import dataclass
 from mlx.compiler.nest import Argument, Expression, Index, Load, Reduce
+
+Spans = Mapping[int, tuple[Value, Value]]
+"""Of passes: where their whole steps begin and end."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,14 @@ class RowsSpec:
         RowsKernel(self, Kernel(module, name)).emit()
 
 
-class RowsKernel(Frame):
+class RowsKernel(RowValues):
     """Emission of one rows kernel."""
 
     # -- one row -----------------------------------------------------------------------
 
     def _row(self, pointers: list[Value], row: Value) -> None:
         self.pointers, self.row = pointers, row
+        self._ask_for_ends(pointers)
         outside = dict(self.fixed)
         for number in range(self.s.passes):
             self._fill(ROW, number)
@@ -98,30 +102,6 @@ class RowsKernel(Frame):
                 continue
             if self.s.accesses[access].kind == "zero":
                 memory.store_first(self.e, self.fixed[value], self.pointers[access])
-
-    def _fill(self, space: int, level: int) -> None:
-        """Compute the const or row values that are possible after ``level`` passes."""
-        for v, expression in enumerate(self.s.values):
-            ready = self.s.spaces[v] <= space and self.s.levels[v] <= level
-            if ready and v not in self.fixed and not isinstance(expression, Reduce):
-                self.fixed[v] = self._fixed(v, expression)
-
-    def _fixed(self, v: int, expression: Expression) -> Lane:
-        e = self.e
-        if isinstance(expression, Argument):
-            return self._argument(v, expression)
-        if isinstance(expression, Load):
-            at = self.pointers if self.s.spaces[v] == ROW else self.bases
-            return memory.load_splat(e, at[expression.access], expression.dtype)
-        if isinstance(expression, Index):
-            at = self.pointers if self.s.spaces[v] == ROW else self.bases
-            return self._index(at[expression.access], None, expression)
-        return compute(self.e, expression, self.fixed)
-
-    def _argument(self, v: int, expression: Argument) -> Lane:
-        slot = self.spec.argument_slot + expression.position
-        address = self.f.gep(self.k.bases, self.k.const(slot), "i64")
-        return memory.load_splat(self.e, address, expression.dtype)
 
     # -- passes over the inner loop ----------------------------------------------------
 
@@ -144,26 +124,64 @@ class RowsKernel(Frame):
             return
         reduces = {number: self._reduces(number) for number in numbers}
         starts = [identity_lane(f, self.s.values[v]) for some in reduces.values() for v in some]
-        whole = f.sub(self.j1, self.j0)
-        whole = f.add(self.j0, f.op("and", whole, i64(-lanes)))
-        totals = self._steps(reduces, self.j0, whole, starts)
-        left = iter(self._tail(reduces, whole, totals))
+        spans = {number: self._span(number, lanes) for number in numbers}
+        for number in self.leaders.keys() & spans.keys():
+            # First: a pass in another row may keep its values where this one finds its own.
+            self._enter(number)
+            self._edges(number, *spans[number])
+        totals = self._steps(reduces, spans, starts)
+        begun = {number: some for number, some in reduces.items() if number not in self.leaders}
+        if begun:
+            totals = self._tail(begun, spans[next(iter(begun))][1], totals)
+        left = iter(totals)
         for number, some in reduces.items():
             self._enter(number)
             for v in some:
                 self._finish(v, next(left))
 
+    def _span(self, number: int, elements: int) -> tuple[Value, Value]:
+        """Where the whole steps of a pass, of so many elements, begin and end."""
+        f, begin = self.f, self.j0
+        leader = self.leaders.get(number)
+        if leader is not None:
+            self._enter(number)
+            size = dtype_named(self.s.accesses[leader].dtype).size
+            address = f.gep(self.pointers[leader], f.mul(begin, i64(size)))
+            begin = f.min(
+                f.add(begin, aligned.before_line(f, address, size, self.spec.lanes)), self.j1
+            )
+        return begin, f.add(begin, f.op("and", f.sub(self.j1, begin), i64(-elements)))
+
+    def _ask_for_ends(self, pointers: list[Value]) -> None:
+        """Ask for the lines that a row shares with its neighbours: stores behind one that misses
+        would wait, for nothing else asks for them."""
+        f = self.f
+        for access in self.leaders.values():
+            size = dtype_named(self.s.accesses[access].dtype).size
+            for j in (self.j0, self.j1):
+                memory.prefetch(f, f.gep(pointers[access], f.mul(j, i64(size))))
+
+    def _edges(self, number: int, begin: Value, whole: Value) -> None:
+        """Masked steps for what lies before and behind the whole steps of a pass that folds
+        nothing: one step of the loop is for what lies before."""
+        f, lanes = self.f, self.spec.lanes
+        before = f.sub(begin, self.j0)
+        ahead_of = f.select(f.icmp("sgt", before, i64(0)), i64(-lanes), i64(0))
+        loop = f.loop(f.add(whole, ahead_of), self.j1, i64(lanes))
+        first = f.icmp("slt", loop.index, whole)
+        at = f.select(first, self.j0, loop.index)
+        count = f.select(first, before, f.sub(self.j1, loop.index))
+        self._body(number, at, memory.below(f, count, lanes), [], [])
+        f.end_loop(loop)
+
     def _map(self, abreast: int) -> None:
         """The only pass of a map: several steps at once, and what is left in masked ones."""
         f, lanes = self.f, self.spec.lanes
-        count = f.op("and", f.sub(self.j1, self.j0), i64(-abreast * lanes))
-        whole = f.add(self.j0, count)
-        loop = f.loop(self.j0, whole, i64(abreast * lanes))
+        begin, whole = self._span(0, abreast * lanes)
+        loop = f.loop(begin, whole, i64(abreast * lanes))
         self._side_by_side([f.add(loop.index, i64(step * lanes)) for step in range(abreast)])
         f.end_loop(loop)
-        loop = f.loop(whole, self.j1, i64(lanes))
-        self._body(0, loop.index, memory.below(f, f.sub(self.j1, loop.index), lanes), [], [])
-        f.end_loop(loop)
+        self._edges(0, begin, whole)
 
     def _side_by_side(self, steps: list[Value]) -> None:
         """Steps of a map, each value of all of them in turn."""
@@ -178,11 +196,10 @@ class RowsKernel(Frame):
             made = [(mine.get(v) or self.fixed[v], access) for v, access in self.s.stores]
             self._store_all(made, j, None)
 
-    def _steps(
-        self, reduces: dict[int, list[int]], start: Value, stop: Value, totals: list[Lane]
-    ) -> list[Lane]:
-        """Whole steps of the inner loop."""
+    def _steps(self, reduces: dict[int, list[int]], spans: Spans, totals: list[Lane]) -> list[Lane]:
+        """Whole steps of the inner loop, for one pass."""
         f = self.f
+        ((start, stop),) = (spans[number] for number in reduces)
         flat = [p for lane in totals for p in lane.parts]
         loop = f.loop(start, stop, i64(self.spec.lanes), flat)
         merged = self._bodies(reduces, loop.index, None, regroup(totals, loop.values))
@@ -305,20 +322,22 @@ class RowsKernel(Frame):
         kind = self.s.accesses[access].kind
         if kind in ("unit", "stream"):
             address = f.gep(pointer, _scaled(f, j, lane.dtype))
-            memory.store_unit(self.e, lane, address, mask, kind == "stream", self.near.get(access))
+            memory.store_unit(
+                self.e, lane, address, mask, kind == "stream", self._near(access, address)
+            )
             return
         stride = self._stride(access, self.s.depth)
         addresses = memory.strided_addresses(f, pointer, j, stride, self.spec.lanes, None)
         memory.store_strided(self.e, lane, addresses, mask)
 
-    def _index(self, pointer: Value, j: Value | None, expression: Index) -> Lane:
-        """An index access has no buffer: its base is 0, so the 'address' is the position."""
-        f, access = self.f, expression.access
-        at = f.emit(f"ptrtoint ptr {pointer.ref} to i64", "i64")
-        if j is None:
-            return positions(self.e, at, None, expression.dtype)
-        at = f.add(at, f.mul(j, self._stride(access, self.s.depth)))
-        return positions(self.e, at, self.steps[expression], expression.dtype)
+    def _near(self, access: int, address: Value) -> Value | None:
+        """Whether a result is stored as usual where it could go around the caches (i1)."""
+        near = self.near.get(access)
+        leaders = self.leaders.values()
+        if not leaders or access in leaders or self.s.accesses[access].kind != "stream":
+            return near
+        inside = aligned.is_inside(self.f, address)
+        return inside if near is None else self.f.op("or", near, inside)
 
     # -- scratch rows ------------------------------------------------------------------
 

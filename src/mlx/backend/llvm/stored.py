@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import marshal
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -22,12 +24,21 @@ from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
 
 LEAST = 8
-"""Nodes of a region that is kept; fewer are planned as fast."""
+"""Nodes of a region that is always kept; fewer are planned as fast, once the planner is there."""
+SMALLER = 256
+"""How many regions of fewer nodes a process looks for: the first ones, for a script that finds
+all it runs never loads the planner (half of the time to a first result)."""
 _PLAIN = (
     "arena_bytes", "can_fail", "carries", "donations", "donors", "leaf_order", "leaves",
     "output_bytes", "plain", "results", "scalar_order",
 )  # fmt: skip
 _texts: dict[int, str | None] = {}
+_smaller = itertools.count()
+
+
+def is_kept(nodes: int) -> bool:
+    """Whether the next region, of so many nodes, is worth being looked for and kept."""
+    return nodes >= LEAST or next(_smaller) < SMALLER
 
 
 def name_of(
@@ -64,7 +75,8 @@ def name_of(
         numbers.extend((shapes[leaf.shape], leaf.dtype.index))
     digest = hashlib.blake2b(numbers.tobytes(), digest_size=20)
     machine = cache_sizes.first_level(), cache_sizes.last_level()
-    digest.update(repr((list(texts), list(shapes), rest, machine)).encode())
+    python = sys.implementation.cache_tag  # of the format in which a program is written
+    digest.update(repr((list(texts), list(shapes), rest, machine, python)).encode())
     return "program " + digest.hexdigest()
 
 

@@ -29,6 +29,9 @@ Named = dict[tuple[int, ...], tuple[Any, ...]]
 class Template:
     """How to make the executable of a region for other sizes."""
 
+    _found: tuple[list[int], ...]
+    """Of the plan."""
+
     def __init__(
         self,
         recipe: Recipe,
@@ -39,8 +42,10 @@ class Template:
         scalars: list[Node],
         workers: int,
         check_size: Callable[[int], None],
+        like: Template | None,
     ) -> None:
-        """Plan a region whose tuples of sizes have the ``named`` values, sizes of ``recipe``.
+        """Plan a region whose tuples of sizes have the ``named`` values, sizes of ``recipe``;
+        what was found planning it for sizes ``like`` these need not be found again.
         Raises Fixed where that can't be done, and what ``check_size`` raises where a buffer
         can't be allocated."""
         self._recipe = recipe
@@ -48,20 +53,21 @@ class Template:
         nodes, stand_ins = shadow(order, leaves, named)
         at = {node: i for i, node in enumerate(order)}
         numbers = [nodes[at[node]] for node in scalars]
-        plan = make_plan(nodes, {nodes[i] for i in live})
+        plan = make_plan(nodes, {nodes[i] for i in live}, () if like is None else like._found)
+        self._found = plan.found
         for buffer in plan.buffers:
             if buffer.kind != "leaf":
                 check_size(value_of(buffer.nbytes))
-        like = assemble(plan, nodes, live, stand_ins, numbers, workers, self._place)
-        commands = [c for c in like.commands if isinstance(c, Command)]
-        if len(commands) < len(like.commands):
+        made = assemble(plan, nodes, live, stand_ins, numbers, workers, self._place)
+        commands = [c for c in made.commands if isinstance(c, Command)]
+        if len(commands) < len(made.commands):
             raise Fixed("a host call")
         self._small = is_small(commands)
-        self._rest = [i for i in range(len(commands)) if i not in like.carries]
+        self._rest = [i for i in range(len(commands)) if i not in made.carries]
         self._rest_small = is_small([commands[i] for i in self._rest])
-        self._libraries = programs.kernels([c.spec for c in commands], workers)
+        self._libraries = programs.compiled(commands, workers)
         recipe.close()
-        self._like = like
+        self._like = made
         self._commands = commands
         self._fill(plan)
 

@@ -24,7 +24,8 @@ _STEP = 16  # a chunk is a multiple of it
 
 def chunk_of(p: Product) -> int:
     """The length of the chunks that k is cut into; 0 where it is not."""
-    if not p.accumulate.startswith("float") or p.m * p.n > _ELEMENTS or p.k < 2 * _CHUNK:
+    summed = p.accumulate.startswith(("float", "complex"))
+    if not summed or p.m * p.n > _ELEMENTS or p.k < 2 * _CHUNK:
         return 0
     return p.k // least(p.k // _CHUNK, _MOST) // _STEP * _STEP
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 from mlx.backend.llvm.abi import Command, Pointer
@@ -16,10 +17,12 @@ from mlx.backend.llvm.gemm.operand import Product, batch_table, round_up
 from mlx.backend.llvm.gemm.plan_vector import plan_vector
 from mlx.backend.llvm.gemm.small import is_small, plan_small
 from mlx.backend.llvm.gemm.tile import UNIT_ROW, Tile, tile_of_product
-from mlx.compiler.sizes import least, most
+from mlx.compiler.sizes import least, most, worked_out
 
 _BLOCK = 256, 256  # rows and columns of a task that packs for itself,
 _WIDE = 128, 512  # and of one that packs A alone: the less often, the wider it is
+_LONG = 64, 2048  # and of one that has little to compute (threads that write parts of the same
+_SHALLOW = 32  # rows wait for each other): up to this k
 _LEAST = 1 << 18  # multiplications of a task, as float32's: about 5 us
 _SHARED_FROM = 3  # tasks that read the same columns of B: from here on it is packed but once,
 _SHARED_WORK = 1 << 26  # if there are so many multiplications
@@ -81,26 +84,35 @@ def _filled(size: int, steps: Sequence[int]) -> int:
     return whole * steps[-1] + next((s for s in steps if 0 < rest <= s), 0)
 
 
+@cache
 def _blocks(
-    tile: Tile, m: int, n: int, k: int, items: int, workers: int, limits: tuple[int, int]
-) -> tuple[int, int]:
-    """Rows and columns of a task's block of C: four tasks a worker, unless they get too small."""
+    m: int, n: int, work: int, items: int, wanted: int, most_rows: int, most_columns: int,
+    rows: int, columns: int, least_rows: int,
+) -> tuple[int, int]:  # fmt: skip
+    """Rows and columns of a task's block of C: as many tasks as are ``wanted``, unless blocks get
+    to have fewer elements than ``work``.  A tile has ``rows`` and ``columns``."""
 
     def even(size: int, limit: int, step: int) -> int:
         return round_up(-(-size // -(-size // limit)), step)
 
-    mc, nc = even(m, limits[0], tile.rows), even(n, limits[1], tile.cols)
-    wanted = 4 * workers if workers > 1 else 1
-    least = int(2 * _LEAST * tile.rate)
-    while items * -(-m // mc) * -(-n // nc) < wanted and mc * nc * k >= least:
-        if mc >= nc and mc > 2 * tile.rows:
-            few = mc // 2 < _FEW_TILES * tile.rows
-            mc = round_up(mc // 2, tile.least_rows if few else tile.rows)
-        elif nc > 2 * tile.cols:
-            nc = round_up(nc // 2, tile.cols)
+    mc, nc = even(m, most_rows, rows), even(n, most_columns, columns)
+    while items * -(-m // mc) * -(-n // nc) < wanted and mc * nc >= work:
+        if mc >= nc and mc > 2 * rows:
+            few = mc // 2 < _FEW_TILES * rows
+            mc = round_up(mc // 2, least_rows if few else rows)
+        elif nc > 2 * columns:
+            nc = round_up(nc // 2, columns)
         else:
             break
     return mc, nc
+
+
+def _block_rows(*of: int) -> int:
+    return _blocks(*of)[0]
+
+
+def _block_columns(*of: int) -> int:
+    return _blocks(*of)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +136,14 @@ def geometry(
     tile: Tile, m: int, n: int, k: int, items: int, workers: int, step: int = 1, share: bool = True
 ) -> Geometry:
     """``step``: columns of a block are a multiple of it; ``share``: B may be packed but once."""
-    share = share and m > _SHARED_FROM * _WIDE[0] and m * n * k >= _SHARED_WORK
-    mc, nc = _blocks(tile, m, n, k, items, workers, _WIDE if share else _BLOCK)
-    nc = round_up(nc, step)
+    shallow = k <= _SHALLOW
+    share = share and not shallow and m > _SHARED_FROM * _WIDE[0] and m * n * k >= _SHARED_WORK
+    wanted = 4 * workers if workers > 1 else 1  # four tasks a worker
+    work = -(-int(2 * _LEAST * tile.rate) // most(k, 1))
+    limits = _LONG if shallow else _WIDE if share else _BLOCK
+    of = m, n, work, items, wanted, *limits, tile.rows, tile.cols, tile.least_rows
+    mc = worked_out(_block_rows, *of, low=1)
+    nc = round_up(worked_out(_block_columns, *of, low=1), step)
     kc = min(tile.block_depth * tile.step, max(k, 1))
     m_blocks, n_blocks = -(-m // mc), -(-n // nc)
     shared = share and m_blocks >= _SHARED_FROM
@@ -161,6 +178,24 @@ class Strip:
         return self.stop - self.first
 
 
+def _reads_a(m: int, n: int, k: int, pitch: int, columns: int, unit: int) -> int:
+    """Where A is small, or one panel of columns reads it but once; and its rows don't fall on the
+    same cache lines."""
+    small = m * pitch <= 2 * _SMALL and pitch % 2048 != 0
+    once = n <= columns and pitch % 4096 != 0
+    return int((small or once) and k % unit == 0)
+
+
+def _reads_b(mc: int, nbytes: int, read: int, rows: int) -> int:
+    """Where B is small and dense, or near and for few rows.
+
+    From memory, whole rows stream better than the columns of a panel do.
+    """
+    if nbytes <= _SMALL:
+        return int(mc <= 8 * rows)
+    return int(mc <= 4 * rows and read <= _NEAR)
+
+
 @dataclass(frozen=True, slots=True)
 class BlockedProblem:
     product: Product
@@ -183,25 +218,18 @@ class BlockedProblem:
             commands.append(self._product(tile, g, own, place, strides, strip))
         return commands
 
-    def reads_b(self, tile: Tile, mc: int) -> bool:
-        """Whether B is better read where it lies: small and dense, or near and for few rows.
-
-        From memory, whole rows stream better than the columns of a panel do.
-        """
+    def reads_b(self, tile: Tile, mc: int) -> int:
+        """Whether B is better read where it lies, 1 or 0."""
         p = self.product
         size = SIZES[p.b.dtype]
-        if p.k * abs(p.b.row_stride) * size <= _SMALL:
-            return mc <= 8 * tile.rows
-        return mc <= 4 * tile.rows and p.k * p.n * size <= _NEAR
+        pitch = p.k * abs(p.b.row_stride) * size
+        return worked_out(_reads_b, mc, pitch, p.k * p.n * size, tile.rows)
 
-    def _direct_a(self, tile: Tile) -> bool:
-        """Whether A is better read where it lies: it is small, or one panel of columns reads it
-        but once; and its rows don't fall on the same cache lines."""
+    def _direct_a(self, tile: Tile) -> int:
+        """Whether A is better read where it lies, 1 or 0."""
         p = self.product
         pitch = abs(p.a.row_stride) * SIZES[p.a.dtype]
-        small = p.m * pitch <= 2 * _SMALL and pitch % 2048 != 0
-        once = p.n <= tile.cols and pitch % 4096 != 0
-        return (small or once) and p.k % tile.k_unit == 0
+        return worked_out(_reads_a, p.m, p.n, p.k, pitch, tile.cols, tile.k_unit)
 
     def _strip_blocks(self, g: Geometry, block_bytes: int) -> int:
         """Blocks of columns whose panels are packed before their part of the product runs."""
@@ -247,7 +275,7 @@ class BlockedProblem:
         )
 
     def head(
-        self, tile: Tile, g: Geometry, own: Pointer, place: Pointer, direct_b: bool, strip: Strip,
+        self, tile: Tile, g: Geometry, own: Pointer, place: Pointer, direct_b: int, strip: Strip,
         reads_a: bool = True,
     ) -> list[int]:  # fmt: skip
         """The consts up to the batch table's, in the order of SLOTS."""
@@ -258,7 +286,7 @@ class BlockedProblem:
             g.c_stride, p.m, strip.stop, p.k, a.row_stride, a.col_stride, b.row_stride,
             b.col_stride, g.mc, g.nc, g.kc, g.m_blocks, -(-strip.width // g.nc), strip.first,
             g.b_panel, tile.block_depth * tile.b_row if g.shared else 0,
-            int(self._direct_a(tile) and reads_a), int(direct_b), int(g.shared), *place.consts,
+            self._direct_a(tile) if reads_a else 0, direct_b, int(g.shared), *place.consts,
         ]  # fmt: skip
 
     def _product(
@@ -270,7 +298,7 @@ class BlockedProblem:
         p = self.product
         a, b, items, epilogue = p.a, p.b, p.items, p.epilogue
         extra = list(epilogue.consts)
-        direct_b = not g.shared and self.reads_b(tile, g.mc)
+        direct_b = 0 if g.shared else self.reads_b(tile, g.mc)
         head = self.head(tile, g, own, place, direct_b, strip)
         strides = [[s * SIZES[x.dtype] for s in x.batch_strides] for x in (a, b)]
         table = batch_table(p.batch, *strides, packed)

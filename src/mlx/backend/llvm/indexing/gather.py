@@ -7,6 +7,7 @@ from typing import Any
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import GATHER, SCATTER, Command, Kernel, Operand
+from mlx.backend.llvm.indexing.checked import CheckedIndices, ramp
 from mlx.backend.llvm.indexing.loops import (
     WORD,
     Axis,
@@ -14,7 +15,7 @@ from mlx.backend.llvm.indexing.loops import (
     byte_strides,
     merged,
     position_of,
-    stop_unless,
+    steps_of,
     tasks_of,
     vector_loop,
     walk,
@@ -23,8 +24,8 @@ from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
-from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
-from mlx.base.dtype import Dtype, dtype_named
+from mlx.backend.llvm.values import Value, i64, vector
+from mlx.base.dtype import dtype_named
 from mlx.base.frozen import dataclass
 
 
@@ -85,6 +86,12 @@ class _Gather:
             for i in range(spec.depth + 1)
         ]
         self.steps = strides.pop()
+        self.indices = [
+            CheckedIndices(k, self.e, spec.code, dtype_named(dtype), axis, step, stride)
+            for dtype, axis, step, stride in zip(
+                spec.indices, self.axes, spec.steps, self.steps[2:], strict=False
+            )
+        ]
         block = f.op("udiv", k.task, k.const(4))
         chunk = f.sub(k.task, f.mul(block, k.const(4)))
         first = f.mul(block, k.const(2))
@@ -119,31 +126,26 @@ class _Gather:
         if self.spec.inner == "unit":
             x = memory.load_unit(self.e, f.gep(src, f.mul(j, i64(size))), self.dtype, mask)
         else:
-            x = self._fetch(src, f.mul(self._ramp(j), f.splat(self.steps[1], self.lanes)), mask)
+            x = self._fetch(
+                src, f.mul(ramp(self.f, j, self.lanes), f.splat(self.steps[1], self.lanes)), mask
+            )
         memory.store_unit(self.e, x, target, mask)
-
-    def _ramp(self, j: Value) -> Value:
-        ramp = lane_consts(vector(self.lanes, "i64"), range(self.lanes))
-        return self.f.add(self.f.splat(j, self.lanes), ramp)
 
     def _fetch(self, base: Value, offsets: Value, mask: Value | None) -> Lane:
         f, lanes = self.f, self.lanes
-        addresses = f.emit(
-            f"getelementptr i8, ptr {base.ref}, {offsets.type} {offsets.ref}",
-            vector(lanes, "ptr"),
-        )
         mask = mask or memory.full_mask(lanes)
         type = vector(lanes, f"i{8 * self.spec.size}")
+        addresses = memory.moved(f, base, offsets)
         return Lane(self.dtype, f.gather(addresses, type, mask, self.spec.size))
 
     def _indexed(
         self, out: Value, src: Value, indices: list[Value], j: Value, mask: Value | None
     ) -> None:
         f, lanes = self.f, self.lanes
-        offsets = f.mul(self._ramp(j), f.splat(self.steps[1], lanes))
-        for i, axis in enumerate(self.axes):
-            at = self._positions(i, indices[i], j, mask)
-            offsets = f.add(offsets, f.mul(at, f.splat(axis.stride, lanes)))
+        offsets = f.mul(ramp(self.f, j, self.lanes), f.splat(self.steps[1], lanes))
+        for found, base in zip(self.indices, indices, strict=True):
+            at = found.positions(base, j, mask)
+            offsets = f.add(offsets, f.mul(at, f.splat(found.axis.stride, lanes)))
         x = self._fetch(src, offsets, mask)
         target = f.gep(out, f.mul(j, i64(self.spec.size)))
         memory.store_unit(self.e, x, target, mask)
@@ -151,64 +153,17 @@ class _Gather:
     def _checked(
         self, out: Value, src: Value, indices: list[Value], j: Value, mask: Value | None
     ) -> None:
-        for i, base in enumerate(indices):
-            self._positions(i, base, j, mask)
-
-    def _positions(self, i: int, base: Value, j: Value, mask: Value | None) -> Value:
-        """Checked positions along axis i, one a lane."""
-        f, lanes = self.f, self.lanes
-        dtype, axis = dtype_named(self.spec.indices[i]), self.axes[i]
-        raw = self._load_indices(i, base, j, mask, dtype)
-        wide = raw
-        if dtype.size < 8:
-            wide = f.cast("sext" if dtype.is_signed else "zext", raw, "i64")
-        zero = const(vector(lanes, "i64"), 0)
-        at = wide
-        if dtype.is_signed:
-            negative = f.icmp("slt", wide, zero)
-            at = f.select(negative, f.add(wide, f.splat(axis.size, lanes)), wide)
-        limit = f.add(f.sub(axis.size, axis.width), i64(1))
-        bad = f.icmp("uge", at, f.splat(limit, lanes))
-        if mask is not None:
-            bad = f.op("and", bad, mask)
-        bits = f.bitcast(bad, f"i{lanes}")
-        good = f.icmp("eq", bits, const(f"i{lanes}", 0))
-        stop_unless(self.k, self.spec.code, good, lambda: self._first_of(wide, bits), axis)
-        return at
-
-    def _first_of(self, values: Value, bits: Value) -> Value:
-        """The lane of the lowest set bit."""
-        f = self.f
-        type = bits.type
-        f.module.declare(f"llvm.cttz.{type}", type, [type, "i1"])
-        lane = f.emit(f"call {type} @llvm.cttz.{type}({type} {bits.ref}, i1 true)", type)
-        return f.extract(values, f.cast("zext", lane, "i64"))
-
-    def _load_indices(
-        self, i: int, base: Value, j: Value, mask: Value | None, dtype: Dtype
-    ) -> Value:
-        f, lanes, word = self.f, self.lanes, f"i{8 * dtype.size}"
-        step = self.spec.steps[i]
-        if step == "same":
-            return f.splat(f.load(base, word, dtype.size), lanes)
-        if step == "unit":
-            address = f.gep(base, f.mul(j, i64(dtype.size)))
-            return memory.load_unit(self.e, address, WORD[dtype.size], mask).v
-        offsets = f.mul(self._ramp(j), f.splat(self.steps[2 + i], lanes))
-        addresses = f.emit(
-            f"getelementptr i8, ptr {base.ref}, {offsets.type} {offsets.ref}",
-            vector(lanes, "ptr"),
-        )
-        return f.gather(addresses, vector(lanes, word), mask or memory.full_mask(lanes), dtype.size)
+        for found, base in zip(self.indices, indices, strict=True):
+            found.check(base, j, mask)
 
 
 def plan_gather(
     primitive: Any, src: Operand, indices: list[Operand], out: Operand, workers: int
 ) -> list[Command]:
     """The command of a Gather."""
-    batch = primitive.batch
+    batch, behind = primitive.batch, primitive.behind
     rest = primitive.rest_axes(len(src.shape))
-    at, ndim = primitive.position, len(indices[0].shape) - batch
+    at, ndim = primitive.position, len(indices[0].shape) - batch - behind
     sources = byte_strides(src)
     from_indices = [byte_strides(i) for i in indices]
     axes: list[tuple[int, tuple[int, ...]]] = [
@@ -217,6 +172,7 @@ def plan_gather(
     of_rest = [(sources[a], (0,) * len(indices)) for a in rest]
     of_index = [(0, tuple(s[batch + i] for s in from_indices)) for i in range(ndim)]
     axes += of_rest[:at] + of_index + of_rest[at:]
+    axes += [(sources[a], tuple(s[a] for s in from_indices)) for a in range(-behind, 0)]
     loops = [
         Loop(n, (o, s, *i)) for n, o, (s, i) in zip(out.shape, byte_strides(out), axes, strict=True)
     ]
@@ -245,10 +201,7 @@ def _commands(
     steps: tuple[str, ...] = ()
     if check or any(last.strides[2:]):
         inner = "checked" if check else "indexed"
-        steps = tuple(
-            "same" if s == 0 else "unit" if s == dtype_named(i.dtype).size else "strided"
-            for s, i in zip(last.strides[2:], indices, strict=True)
-        )
+        steps = steps_of(last.strides[2:], indices)
     else:
         inner = "unit" if last.strides[1] == size else "strided"
     dtypes = tuple(i.dtype for i in indices)

@@ -50,6 +50,14 @@ def byte_strides(operand: Operand) -> list[int]:
     return [s * size for s in operand.strides]
 
 
+def steps_of(strides: Sequence[int], operands: Sequence[Operand]) -> tuple[str, ...]:
+    """How operands lie along a loop: ``same``, ``unit`` or ``strided``."""
+    return tuple(
+        "same" if s == 0 else "unit" if s == dtype_named(o.dtype).size else "strided"
+        for s, o in zip(strides, operands, strict=True)
+    )
+
+
 def tasks_of(items: int, inner: int, workers: int) -> tuple[int, int]:
     """(items a task, inner elements a task): a few tasks a worker, none too small."""
     wanted = max(1, min(items * inner // TASK_ELEMENTS, 8 * workers))

@@ -1,9 +1,10 @@
 """Scatter: updates combined into an array at indices, in index order on any number of threads.
 
-Loops are of two kinds.  *Parallel* ones (batch axes, and axes of rest that no index moves)
-reach disjoint elements in every iteration; tasks share them out, and the inner loop too.
+Loops are of two kinds.  *Parallel* ones (batch axes, those behind, and axes of rest that no index
+moves) reach disjoint elements in every iteration; tasks share them out, and the inner loop too.
 *Serial* ones (the index arrays' own axes, and windows, which may overlap) run in order inside
-each task, which walks all indices: a nanosecond each, less than telling them apart would cost.
+each task.  Where parallel ones give too few tasks, every task looks at all indices and does what
+falls to it: each line of memory has an *owner*, so that what meets at one place stays in order.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import SCATTER, Command, Kernel, Operand
+from mlx.backend.llvm.indexing.checked import CheckedIndices, each_set
 from mlx.backend.llvm.indexing.loops import (
     TASK_ELEMENTS,
     WORD,
@@ -22,6 +24,7 @@ from mlx.backend.llvm.indexing.loops import (
     byte_strides,
     merged,
     position_of,
+    steps_of,
     vector_loop,
     walk,
 )
@@ -29,23 +32,28 @@ from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
-from mlx.backend.llvm.values import Value, i64
+from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.dtype import Dtype, dtype_named
 from mlx.base.frozen import dataclass
 
 COLUMNS = 16
 """The narrowest share of the inner loop a task is given."""
+NARROW = 256
+"""Bytes of such a share below which tasks rather own whole rows."""
 _PER_INDEX = 5
+_FIRST_INDEX = 12
+_GOLDEN = -1640531527  # 2^32 over the golden ratio
 
 
 @dataclass(frozen=True)
 class ScatterSpec:
     """Combines updates into an array.
 
-    Consts: parallel items, serial items, inner, parallel items a task, inner chunk, inner
-    chunks; out, updates (pointers); for each index array pointer, axis size, window width,
-    stride in out; sizes of the parallel and of the serial loops; strides of out, updates and
-    the index arrays in all of these and in the inner loop.
+    Consts: parallel items, outer serial items, last serial loop, inner, parallel items a task,
+    inner chunk, inner chunks, owners; out, updates (pointers); for each index array pointer, axis
+    size, window width, stride in out; sizes of the parallel and of the outer serial loops;
+    strides of out, updates and the index arrays in all of these, in the last serial loop and in
+    the inner one.
     """
 
     mode: str
@@ -54,13 +62,21 @@ class ScatterSpec:
     parallel: int
     serial: int
     inner: str
-    """``unit``, ``same`` or ``strided`` updates along the inner loop; ``one``: no inner loop."""
+    """``unit``, ``same`` or ``strided`` updates along the inner loop; ``one``: no inner loop;
+    ``each``: a loop whose elements have indices of their own."""
+    steps: tuple[str, ...]
+    """How the updates and each index array lie along the last serial loop."""
+    result: str = "same"
+    """The same of the result: only along a window it moves."""
+    owned: bool = False
+    """Whether tasks own lines of memory."""
 
     @property
     def key(self) -> str:
         return (
             f"scatter {self.mode} {self.dtype} {','.join(self.indices)} "
-            f"{self.parallel} {self.serial} {self.inner}"
+            f"{self.parallel} {self.serial} {self.inner} {','.join(self.steps)} {self.result} "
+            f"{self.owned:d}"
         )
 
     def emit(self, module: Module, name: str) -> None:
@@ -72,76 +88,149 @@ class _Scatter:
         self.spec = spec
         self.k = k
         self.f = k.f
-        self.lanes = 2 if spec.inner == "one" else host().lanes
+        self.lanes = host().lanes
         self.e = LaneEmitter(k.f, self.lanes)
+        self.narrow = LaneEmitter(k.f, 2)
         self.dtype = dtype_named(spec.dtype)
 
     def emit(self) -> None:
         k, f, spec = self.k, self.f, self.spec
         count = len(spec.indices)
         operands, depth = 2 + count, spec.parallel + spec.serial
-        slot = 10 + _PER_INDEX * count
-        for number in range(slot + depth + operands * (depth + 1)):
+        slot = _FIRST_INDEX + _PER_INDEX * count
+        for number in range(slot + depth + operands * (depth + 2)):
             k.const(number)
-        pointers = [k.pointer(6), k.pointer(8)]
-        pointers += [k.pointer(10 + _PER_INDEX * i) for i in range(count)]
+        at = [_FIRST_INDEX + _PER_INDEX * i for i in range(count)]
+        pointers = [k.pointer(8), k.pointer(10), *(k.pointer(i) for i in at)]
+        self.axes = [Axis(*(k.const(i + part) for part in (2, 3, 4))) for i in at]
         sizes = [k.const(slot + i) for i in range(depth)]
         slot += depth
         strides = [
-            [k.const(slot + operands * i + o) for o in range(operands)] for i in range(depth + 1)
+            [k.const(slot + operands * i + o) for o in range(operands)] for i in range(depth + 2)
         ]
-        self.step = strides.pop()[1]
-        block = self._divide_task()
-        first = f.mul(block, k.const(3))
-        last = f.min(f.add(first, k.const(3)), k.const(0))
+        self.step = strides.pop()
+        self.serial_step = strides.pop()
+        if spec.owned:
+            self.found = f.alloca(vector(self.lanes, "i64"))
+        first, last = self._divide_task()
         items = f.loop(first, last, i64(1))
         split, zeros = spec.parallel, [i64(0)] * operands
         outer = walk(f, items.index, sizes[:split], strides[:split], zeros)
         serial = f.loop(i64(0), k.const(1), i64(1))
         offsets = walk(f, serial.index, sizes[split:], strides[split:], outer)
-        self._item([f.gep(p, o) for p, o in zip(pointers, offsets, strict=True)])
+        self._in_order([f.gep(p, o) for p, o in zip(pointers, offsets, strict=True)])
         f.end_loop(serial)
         f.end_loop(items)
         f.ret()
 
-    def _divide_task(self) -> Value:
-        """The block of parallel items; sets the columns."""
+    def _divide_task(self) -> tuple[Value, Value]:
+        """The parallel items; sets the columns and the owner."""
         k, f = self.k, self.f
-        block = f.op("udiv", k.task, k.const(5))
-        chunk = f.sub(k.task, f.mul(block, k.const(5)))
-        self.start = f.mul(chunk, k.const(4))
-        self.stop = f.min(f.add(self.start, k.const(4)), k.const(2))
-        return block
+        rest = f.op("udiv", k.task, k.const(7))
+        self.owner = f.sub(k.task, f.mul(rest, k.const(7)))
+        block = f.op("udiv", rest, k.const(6))
+        chunk = f.sub(rest, f.mul(block, k.const(6)))
+        self.start = f.mul(chunk, k.const(5))
+        self.stop = f.min(f.add(self.start, k.const(5)), k.const(3))
+        first = f.mul(block, k.const(4))
+        return first, f.min(f.add(first, k.const(4)), k.const(0))
 
-    def _item(self, pointers: list[Value]) -> None:
+    def _in_order(self, pointers: list[Value]) -> None:
+        """The last serial loop."""
+        f, size = self.f, self.k.const(2)
+        if self.spec.owned:
+            vector_loop(f, i64(0), size, self.lanes, lambda s, mask: self._owned(pointers, s, mask))
+            return
+        loop = f.loop(i64(0), size, i64(1))
+        here = [self._moved(p, loop.index, number) for number, p in enumerate(pointers)]
+        if self.spec.inner == "each":
+            inner = f.loop(self.start, self.stop, i64(1))
+            at = [f.gep(p, f.mul(inner.index, s)) for p, s in zip(here, self.step, strict=True)]
+            self._one(*self._target(at))
+            f.end_loop(inner)
+        else:
+            self._row(*self._target(here))
+        f.end_loop(loop)
+
+    def _moved(self, pointer: Value, s: Value, number: int) -> Value:
+        """An operand at an index of the last serial loop."""
+        f, kinds = self.f, (self.spec.result, *self.spec.steps)
+        if kinds[number] == "same":
+            return pointer
+        if kinds[number] == "unit":
+            names = (self.spec.dtype, self.spec.dtype, *self.spec.indices)
+            return f.gep(pointer, s, f"[{dtype_named(names[number]).size} x i8]")
+        return f.gep(pointer, f.mul(s, self.serial_step[number]))
+
+    def _target(self, pointers: list[Value]) -> tuple[Value, Value]:
+        """Where the indices say, and the updates."""
         f, k = self.f, self.k
         out, updates, *indices = pointers
-        for i, (name, pointer) in enumerate(zip(self.spec.indices, indices, strict=True)):
-            slot, dtype = 12 + _PER_INDEX * i, dtype_named(name)
-            axis = Axis(*(k.const(slot + part) for part in range(3)))
+        for name, pointer, axis in zip(self.spec.indices, indices, self.axes, strict=True):
+            dtype = dtype_named(name)
             raw = f.load(pointer, f"i{8 * dtype.size}", dtype.size)
             at = position_of(k, SCATTER, raw, axis, dtype.is_signed)
             out = f.gep(out, f.mul(at, axis.stride))
-        self._row(out, updates)
+        return out, updates
+
+    def _owned(self, pointers: list[Value], s: Value, mask: Value | None) -> None:
+        """Of a vector of indices those whose places this task owns."""
+        f, k, spec = self.f, self.k, self.spec
+        out, updates, *indices = pointers
+        offsets = const(vector(self.lanes, "i64"), 0)
+        for i, axis in enumerate(self.axes):
+            dtype, stride = dtype_named(spec.indices[i]), self.serial_step[2 + i]
+            found = CheckedIndices(k, self.e, SCATTER, dtype, axis, spec.steps[1 + i], stride)
+            at = found.positions(indices[i], s, mask)
+            offsets = f.add(offsets, f.mul(at, f.splat(axis.stride, self.lanes)))
+        f.store(offsets, self.found, 64)
+        mine = self._mine(offsets)
+        if mask is not None:
+            mine = f.op("and", mine, mask)
+
+        def update(lane: Value) -> None:
+            offset = f.load(f.gep(self.found, lane, "i64"), "i64", 8)
+            source = f.gep(updates, f.mul(f.add(s, lane), self.serial_step[1]))
+            self._row(f.gep(out, offset), source)
+
+        each_set(f, f.bitcast(mine, f"i{self.lanes}"), update)
+
+    def _mine(self, offsets: Value) -> Value:
+        """Which places this task owns: lines of memory are spread over the owners by a hash, so
+        that indices which prefer a region still are work for all."""
+        f, lanes = self.f, self.lanes
+        words = vector(lanes, "i32")
+        line = f.cast("trunc", f.op("lshr", offsets, const(offsets.type, 6)), "i32")
+        mixed = f.op("lshr", f.mul(line, const(words, _GOLDEN)), const(words, 16))
+        owners, owner = (
+            f.splat(f.emit(f"trunc i64 {x.ref} to i32", "i32"), lanes)
+            for x in (self.k.const(7), self.owner)
+        )
+        return f.icmp("eq", f.op("lshr", f.mul(mixed, owners), const(words, 16)), owner)
 
     def _row(self, out: Value, updates: Value) -> None:
         if self.spec.inner == "one":
-            value = memory.load_splat(self.e, updates, self.dtype)
-            if self.spec.mode != "set":
-                value = self._combined(memory.load_splat(self.e, out, self.dtype), value)
-            memory.store_first(self.e, value, out)
+            self._one(out, updates)
             return
         vector_loop(
             self.f, self.start, self.stop, self.lanes,
             lambda j, mask: self._lanes(out, updates, j, mask),
         )  # fmt: skip
 
+    def _one(self, out: Value, updates: Value) -> None:
+        e = self.narrow
+        value = memory.load_splat(e, updates, self.dtype)
+        if self.spec.mode != "set":
+            value = self._combined(e, memory.load_splat(e, out, self.dtype), value)
+        memory.store_first(e, value, out)
+
     def _lanes(self, out: Value, updates: Value, j: Value, mask: Value | None) -> None:
         f = self.f
         target = f.gep(out, f.mul(j, i64(self.dtype.size)))
         value = self._updates(updates, j, mask)
         if self.spec.mode != "set":
-            value = self._combined(memory.load_unit(self.e, target, self.dtype, mask), value)
+            old = memory.load_unit(self.e, target, self.dtype, mask)
+            value = self._combined(self.e, old, value)
         memory.store_unit(self.e, value, target, mask)
 
     def _updates(self, base: Value, j: Value, mask: Value | None) -> Lane:
@@ -152,11 +241,10 @@ class _Scatter:
             address = f.gep(base, f.mul(j, i64(self.dtype.size)))
             return memory.load_unit(self.e, address, self.dtype, mask)
         last = f.sub(self.stop, i64(1))
-        addresses = memory.strided_addresses(f, base, j, self.step, self.lanes, last)
+        addresses = memory.strided_addresses(f, base, j, self.step[1], self.lanes, last)
         return memory.load_strided(self.e, addresses, self.dtype)
 
-    def _combined(self, old: Lane, new: Lane) -> Lane:
-        e = self.e
+    def _combined(self, e: LaneEmitter, old: Lane, new: Lane) -> Lane:
         combine = {"add": e.add, "prod": e.mul, "max": e.maximum, "min": e.minimum}
         return combine[self.spec.mode](old, new)
 
@@ -167,10 +255,11 @@ class _Loops:
     def __init__(
         self, primitive: Any, out: Operand, updates: Operand, indices: Sequence[Operand]
     ) -> None:
-        batch, ndim = primitive.batch, len(indices[0].shape) - primitive.batch
+        batch, behind = primitive.batch, primitive.behind
+        first = len(indices[0].shape) - behind
         rest = primitive.rest_axes(len(out.shape))
         windows = set(primitive.axes) if primitive.window is not None else set()
-        single = prod(indices[0].shape[batch:]) == 1
+        single = prod(indices[0].shape[batch:first]) == 1
         self.strides = byte_strides(out)
         into, of_index = byte_strides(updates), [byte_strides(i) for i in indices]
         none = (0,) * len(indices)
@@ -180,24 +269,35 @@ class _Loops:
         ]
         serial = [
             Loop(updates.shape[a], (0, into[a], *(s[a] for s in of_index)))
-            for a in range(batch, batch + ndim)
+            for a in range(batch, first)
         ]
-        self.inner: Loop | None = None
-        self.divisible = False
         tail: list[Loop] = []
-        for position, axis in enumerate(rest, batch + ndim):
+        for position, axis in enumerate(rest, first):
             loop = Loop(updates.shape[position], (self.strides[axis], into[position], *none))
             disjoint = single or axis not in windows
             (parallel if disjoint else tail).append(loop)
+        parallel += [
+            Loop(updates.shape[a], (self.strides[a], into[a], *(s[a] for s in of_index)))
+            for a in range(-behind, 0)
+        ]
         self.parallel = merged(parallel)
         self.serial = merged([*serial, *tail])
-        size = dtype_named(out.dtype).size
-        for group in (self.parallel, self.serial):
-            if group and group[-1].strides[0] == size and not any(group[-1].strides[2:]):
-                self.inner = group.pop()
-                self.divisible = group is self.parallel
-                break
+        self.size = dtype_named(out.dtype).size
+        self.divisible = False
+        self.inner = self._inner()
+        self.last = self.serial.pop() if self.serial else Loop(1, (0,) * (2 + len(indices)))
+        self.ownable = bool(any(self.last.strides[2:]) and not tail)
         self.empty = 0 in updates.shape
+
+    def _inner(self) -> Loop | None:
+        """The loop along neighbours in memory, if there is one."""
+        near = [bool(g) and g[-1].strides[0] == self.size for g in (self.parallel, self.serial)]
+        if near[0]:
+            self.divisible = True
+            return self.parallel.pop()
+        if near[1] and not any(self.serial[-1].strides[2:]):
+            return self.serial.pop()
+        return None
 
 
 def plan_updates(
@@ -218,38 +318,43 @@ def plan_updates(
     widths = primitive.window or (1,) * len(indices)
     inner = loops.inner or Loop(1, (0,) * (2 + len(indices)))
     par, ser = (prod(x.size for x in g) for g in (loops.parallel, loops.serial))
-    each, chunk = _tasks(loops, par, ser, inner.size, workers)
+    each, chunk, owners = _tasks(loops, par, ser * loops.last.size, inner.size, workers)
+    result, *steps = steps_of(loops.last.strides, [out, updates, *indices])
     spec = ScatterSpec(
         mode, dtype.name, tuple(i.dtype for i in indices), len(loops.parallel),
         len(loops.serial), _inner_kind(loops.inner, dtype),
+        tuple(steps), result, owners > 1,
     )  # fmt: skip
     chunks = -(-inner.size // chunk)
-    consts = [par, ser, inner.size, each, chunk, chunks]
+    consts = [par, ser, loops.last.size, inner.size, each, chunk, chunks, owners]
     consts += [*out.pointer.consts, *updates.pointer.consts]
     for operand, axis, width in zip(indices, primitive.axes, widths, strict=True):
         consts += [*operand.pointer.consts, out.shape[axis], width, loops.strides[axis]]
     everything = [*loops.parallel, *loops.serial]
     consts += [loop.size for loop in everything]
-    for loop in (*everything, inner):
+    for loop in (*everything, loops.last, inner):
         consts += loop.strides
-    touched = (2 if mode == "set" else 3) * par * ser * inner.size * dtype.size
+    touched = (2 if mode == "set" else 3) * prod(updates.shape) * dtype.size
     touched += sum(prod(i.shape) * dtype_named(i.dtype).size for i in indices)
-    return [Command(spec, consts, -(-par // each) * chunks, bytes=touched)]
+    return [Command(spec, consts, -(-par // each) * chunks * owners, bytes=touched)]
 
 
 def _inner_kind(inner: Loop | None, dtype: Dtype) -> str:
     if inner is None:
         return "one"
+    if any(inner.strides[2:]):
+        return "each"
     step = inner.strides[1]
     return "same" if step == 0 else "unit" if step == dtype.size else "strided"
 
 
-def _tasks(loops: _Loops, par: int, ser: int, inner: int, workers: int) -> tuple[int, int]:
-    """(parallel items a task, inner elements a task)."""
+def _tasks(loops: _Loops, par: int, ser: int, inner: int, workers: int) -> tuple[int, int, int]:
+    """(parallel items a task, inner elements a task, owners of lines)."""
     wanted = max(1, min(par * ser * inner // TASK_ELEMENTS, 4 * workers))
     if par >= wanted:
-        return -(-par // wanted), max(inner, 1)
-    if not loops.divisible:
-        return 1, max(inner, 1)
+        return -(-par // wanted), max(inner, 1), 1
     pieces = -(-wanted // max(par, 1))
-    return 1, max(-(-inner // pieces // COLUMNS) * COLUMNS, COLUMNS)
+    chunk = max(-(-inner // pieces // COLUMNS) * COLUMNS, COLUMNS)
+    if loops.divisible and (chunk * loops.size >= NARROW or not loops.ownable):
+        return 1, chunk, 1
+    return 1, max(inner, 1), min(pieces, workers) if loops.ownable else 1
