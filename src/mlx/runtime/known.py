@@ -144,14 +144,18 @@ def _maker(
     if len(numbers) > 1 or numbers and has_made:
         said = ", ".join(numbers + ["*made"] * has_made)
         body += [f"if equal_numbers([{said}]) != equal: return None"]
-    known_bits = iter(range(len(given)))
-    words = [f"bits({numbers[at]})" if at >= 0 else f"k{next(known_bits)}" for at in given]
-    constant = "".join(f"k{i}, " for i in range(given.count(-1)))
+    bits = iter(range(len(given)))
+    words = ", ".join([f"bits({numbers[at]})" if at >= 0 else f"k{next(bits)}" for at in given])
     operands = ", ".join([read[at] for at in leaves])
-    results = ", ".join([names[at] for at in outputs])
-    body += [f"return [{operands}], [{', '.join(words)}], [{results}]"]
+    body += [f"return [{operands}], [{words}], [{', '.join([names[at] for at in outputs])}]"]
+    return _bound(body, given.count(-1))
+
+
+def _bound(body: Sequence[str], constants: int) -> Callable[..., Any]:
+    """What binds such code to the parts of a key, its numbers, and bits that it gives."""
     text = "".join(f"            {line}\n" for line in body)
-    bound = f"    {constant}= known_bits\n" if constant else ""
+    names = "".join([f"k{i}, " for i in range(constants)])
+    bound = f"    {names}= known_bits\n" if names else ""
     code = (
         f"def make(constants, equal, made, known_bits):\n{bound}"
         f"    def match(roots):\n        try:\n{text}"
