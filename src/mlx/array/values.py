@@ -34,7 +34,7 @@ _KINDS: dict[Dtype, Any] = {
     dt.float32: ctypes.c_float, dt.float64: ctypes.c_double,
 }  # fmt: skip
 _FEW = 1024
-"""Bytes up to which Python reads elements; NumPy takes longer to begin."""
+"""Bytes up to which elements pass as bytes; with NumPy it takes longer to begin."""
 
 
 def scalar_node(value: bool | int | float | complex, dtype: Dtype) -> Node:
@@ -67,8 +67,11 @@ def scalar_of(node: Node) -> Any:
 
 def copied_node(source: np.ndarray, dtype: Dtype) -> Node:
     """A copy of NumPy's elements in ``dtype``, row-major."""
+    is_same = source.dtype == dtype.numpy
+    if is_same and source.nbytes <= _FEW:
+        return raw_node(source.tobytes(), source.shape, dtype)
     buffer = Buffer(allocate(source.size * dtype.size))
-    if source.dtype == dtype.numpy:
+    if is_same:
         np.copyto(numpy_view(buffer, source.shape, dtype), source)
         return Node(None, (), source.shape, dtype, buffer)
     if source.dtype.kind == "c" and not dtype.is_complex:

@@ -44,12 +44,12 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
     """
     with _lock:
         waiting = [node for node in nodes if node.data is None]
-        if (
-            waiting
-            and not _evaluate_known(waiting, asynchronous)
-            and not (_are_results(waiting) and _evaluate_calls(waiting, asynchronous))
-        ):
-            _evaluate(waiting, asynchronous)
+        if waiting:
+            if _evaluate_known(waiting, asynchronous):
+                if len(waiting) == len(nodes):
+                    return  # at once, none to be waited for
+            elif not (_are_results(waiting) and _evaluate_calls(waiting, asynchronous)):
+                _evaluate(waiting, asynchronous)
         late = []
         for node in nodes:
             data = node.data
@@ -73,7 +73,7 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
         return False
 
     def deliver(buffers: list[Buffer]) -> None:
-        for node, buffer in zip(outputs, buffers, strict=True):
+        for node, buffer in zip(outputs, buffers):  # noqa: B905 (as many; checking takes longer)
             node.data = buffer
 
     try:
