@@ -17,7 +17,7 @@ PATIENCE = 8
 WRITTEN = 128
 """Nodes up to which it is."""
 MANY = 16
-LEAST = 6
+LEAST = 4
 """Nodes from which one may stand for them all."""
 
 
