@@ -132,9 +132,9 @@ def _walk(  # noqa: C901 (a call for each part would take as long as the part)
             else:
                 uses[-1 - at] += 1
             say(at)
-        if primitive.is_number:
-            region.scalars.append(node)
-            edges[index[node]] += 1  # by ``scalars`` itself
+        if primitive.is_listed:
+            (region.scalars if primitive.is_number else region.segments).append(node)
+            edges[index[node]] += 1  # by the list itself
     return len(order) <= longest
 
 

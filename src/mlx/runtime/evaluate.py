@@ -44,12 +44,12 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
     """
     with _lock:
         waiting = [node for node in nodes if node.data is None]
-        if (
-            waiting
-            and not _evaluate_known(waiting, asynchronous)
-            and not (_are_results(waiting) and _evaluate_calls(waiting, asynchronous))
-        ):
-            _evaluate(waiting, asynchronous)
+        if waiting:
+            if _evaluate_known(waiting, asynchronous):
+                if len(waiting) == len(nodes):
+                    return  # at once, none to be waited for
+            elif not (_are_results(waiting) and _evaluate_calls(waiting, asynchronous)):
+                _evaluate(waiting, asynchronous)
         late = []
         for node in nodes:
             data = node.data
@@ -73,14 +73,14 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
         return False
 
     def deliver(buffers: list[Buffer]) -> None:
-        for node, buffer in zip(outputs, buffers, strict=True):
+        for node, buffer in zip(outputs, buffers):  # noqa: B905 (as many; checking takes longer)
             node.data = buffer
 
-    bits = list(map(number_bits, numbers)) if numbers else numbers
     try:
-        if not program.caller(leaves, region.uses, bits, deliver, asynchronous):
+        if not program.caller(leaves, region.uses, numbers, deliver, asynchronous):
             return False
     except (IndexError, ArithmeticError, ValueError) as error:
+        segments.expand(roots)
         spoil(sorted(describe(roots, _ALL).order, key=_serial), outputs, error)
         raise
     counters["runs"] += 1
@@ -141,10 +141,10 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     meeting = None
     if region.segments or not region.complete:
         key = segments.key_of(region)
-        known = key and segments.find(key)
-        if known and _evaluate_segments(region, known, asynchronous):
+        found = key and segments.find(key)
+        if found and _evaluate_segments(region, found, asynchronous):
             return
-        if key and not known:
+        if key and not found:
             meeting = segments.Meeting(key, region)
         segments.expand(roots)
         before, region = region, describe(roots, WHOLE)
@@ -156,12 +156,14 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
         _evaluate_parts(roots, asynchronous)
 
 
-def _evaluate_segments(region: Described, known: segments.Known, asynchronous: bool) -> bool:
+def _evaluate_segments(region: Described, found: segments.Known, asynchronous: bool) -> bool:
     """Evaluate a region that is known with its segments; whether that was possible."""
-    program = known.program
+    program = found.program
     if asynchronous and (program.can_fail or any([may_fail(n.data) for n in region.leaves])):
         return False
-    uses, numbers, outputs = known.operands(region)
+    if callable(program.caller):
+        known.learn(region, program, found.outputs, found.leaves, found.numbers)
+    uses, numbers, outputs = found.operands(region)
 
     def deliver(buffers: list[Buffer]) -> None:
         for node, buffer in zip(outputs, buffers, strict=True):
@@ -340,7 +342,8 @@ def _note(
     if meeting is not None:
         meeting.learn(region, live, program)
     elif callable(program.caller):
-        known.learn(region, live, program)
+        numbers = [(at, False) for at in program.scalar_order]
+        known.learn(region, program, live, range(len(region.leaves)), numbers)
 
 
 def _evaluate_region(
