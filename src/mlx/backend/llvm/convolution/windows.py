@@ -43,11 +43,11 @@ class _Windows(Channelwise):
     def _line(self, source: Value, z: Value, y: Value, row: Value) -> None:
         """Whole blocks of positions, and a last one of less; both inside the input or at its
         edge."""
-        f, together, positions = self.f, self.spec.together, self.counts[2]
+        f, together, (start, stop) = self.f, self.spec.together, self.piece
         self.valid = [self._valid(0, z), self._valid(1, y)]
         self.inside = self._inside()
         whole = self.in_whole_blocks(together, FEW)
-        block = f.loop(i64(0), whole, i64(together))
+        block = f.loop(start, whole, i64(together))
         first = block.index
         f.where(
             self.within(first, together),
@@ -55,7 +55,7 @@ class _Windows(Channelwise):
             lambda: self._window(source, row, first, together, True),
         )
         f.end_loop(block)
-        last = f.loop(whole, positions, i64(FEW))
+        last = f.loop(whole, stop, i64(FEW))
         self._window(source, row, last.index, FEW, True)
         f.end_loop(last)
 
