@@ -155,8 +155,9 @@ def _legal(plan: Plan, leaf: int, output: int, reads: dict[int, int], write: int
 
 
 def _is_in_place(step: Step, leaf: int, output: int) -> bool:
-    nests = isinstance(step, NestStep) and output in written_by(step)
-    return nests and in_place(step.nest, leaf, output)
+    if not isinstance(step, NestStep) or output not in written_by(step):
+        return False
+    return in_place(step.nest, leaf, output)
 
 
 def in_place(nest: Nest, source: int, target: int) -> bool:

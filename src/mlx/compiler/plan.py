@@ -31,7 +31,14 @@ from mlx.compiler.steps import (
     Strided,
 )
 from mlx.compiler.tiny import tiny_product
-from mlx.compiler.updates import Overwritten, check_uses, computed_inside, is_whole, takeovers
+from mlx.compiler.updates import (
+    Overwritten,
+    check_uses,
+    computed_inside,
+    is_whole,
+    left_out,
+    takeovers,
+)
 from mlx.compiler.uses import Unresolvable, Use, culprit, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
 from mlx.primitives.elementwise import Add
@@ -373,7 +380,11 @@ class _Planner:
             return
         if is_whole(source.layout, base, node):
             nbytes = node.size * node.dtype.size
-            self.result.steps.append(CopyStep(source.buffer, target.buffer, nbytes, "copy"))
+            runs = None
+            if node.primitive.family == "join" and not node.primitive.accumulates:
+                runs = left_out(node.primitive.placements(*node.inputs)[1], node)
+            step = CopyStep(source.buffer, target.buffer, nbytes, "copy", runs)
+            self.result.steps.append(step)
         else:
             self._copy([(base, target.layout)], target.buffer, node)
 

@@ -16,6 +16,10 @@ from mlx.compiler.joins import part_place, readings
 from mlx.compiler.uses import Unresolvable, Use, push, seen_as
 from mlx.graph.node import Node
 from mlx.primitives.layout import Layout, contiguous, merge
+from mlx.primitives.views import Slice
+
+LONG = 512
+"""Bytes from which on a run of them is left out of a copy."""
 
 
 class Overwritten(Exception):
@@ -97,6 +101,29 @@ def _meets(fusion: Fusion, home: Group, base: Node, part: Node, target: Layout) 
     return flat is not None and all(
         s.offset == flat.offset and merge(s.axes[0]) == merge(flat.axes[0]) for s in seen
     )
+
+
+def left_out(part: Slice, node: Node) -> tuple[int, int, int, int] | None:
+    """The runs of bytes that a part of a node covers (``CopyStep.runs``); None where they are
+    short, lie at several distances or cover little."""
+    if any(step != 1 for step in part.steps):
+        return None
+    each, count, apart, within, start = 1, 1, 0, 1, 0
+    for n, first, size in reversed([*zip(node.shape, part.starts, part.shape, strict=True)]):
+        start += first * within
+        if each == within:
+            each *= size
+        elif size != 1 and count == 1:
+            count, apart = size, within
+        elif size != 1 and apart * count != within:
+            return None
+        else:
+            count *= size
+        within *= n
+    size = node.dtype.size
+    if each * size < LONG or 2 * each * count < node.size:
+        return None
+    return start * size, apart * size, each * size, count
 
 
 def check_uses(
