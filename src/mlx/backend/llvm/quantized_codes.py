@@ -10,8 +10,10 @@ from mlx.backend.llvm.gemm.elements import Element, prefetch
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.quantized_panels import FLOATS, LANES, VECTOR, WORDS, Named
 from mlx.backend.llvm.target import host
-from mlx.backend.llvm.values import Value, i64, lane_consts
+from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.frozen import dataclass
+
+_BYTES = vector(4 * LANES, "i8")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ class Reader(Named):
     def codes(self, words: list[Value]) -> Iterator[Value]:
         """The codes of each unit as floats, lowest first."""
         f, coding = self.f, self.coding
+        if coding.bits == 8 and not coding.biased and host().has("avx512vbmi"):
+            yield from self._looked_up(words[0])
+            return
         permuted = coding.bits <= 4 and host().avx512
         for j in range(self.per):
             code = coding.code(f, words, j, clean=not permuted)
@@ -71,6 +76,30 @@ class Reader(Named):
                 yield f.call(name, FLOATS, lane_consts(FLOATS, coding.table), code)
             else:
                 yield coding.number(f, code)
+
+    def _looked_up(self, words: Value) -> Iterator[Value]:
+        """Codes of 8 bits, whose two bytes as bfloat16 permutations find: 64 at once.
+
+        A permutation reads the low 7 bits of an index, so the sign is added behind it.
+        """
+        f, name = self.f, "llvm.x86.avx512.vpermi2var.qi.512"
+        f.module.declare(name, _BYTES, [_BYTES] * 3)
+        codes = f.bitcast(words, _BYTES)
+        high, low = [
+            f.call(
+                name,
+                _BYTES,
+                lane_consts(_BYTES, table[:64]),
+                codes,
+                lane_consts(_BYTES, table[64:]),
+            )
+            for table in self.coding.bytes_of_table
+        ]
+        high = f.op("or", high, f.op("and", codes, const(_BYTES, -128)))
+        for j in range(self.per):
+            places = [(lane * 4 + j, 64 + lane * 4 + j) for lane in range(LANES)]
+            both = f.shuffle(low, high, [at for p in places for at in (*p, *p)])
+            yield f.bitcast(f.op("and", f.bitcast(both, WORDS), const(WORDS, -65536)), FLOATS)
 
     def factors(self, row: Row, name: str, chunk: Value, part: bool) -> Value:
         """For each unit of a chunk, the scale (``s``) or bias (``b``) of its group."""

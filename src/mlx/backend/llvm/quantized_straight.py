@@ -28,7 +28,6 @@ SLOTS = (
     "table", "dims",
 )  # fmt: skip
 _SUMS = 16 << 10  # bytes of a task's sums
-_SPLATS = 16  # elements of x in registers
 MOST = 8
 """Rows of x."""
 
@@ -54,10 +53,8 @@ class StraightSpec:
             f"{self.epilogue.key}"
         )
 
-    @property
-    def together(self) -> int:
-        """Rows of words that are read at once."""
-        return min(_SPLATS // self.rows, 4 if self.coding.words == 1 else 2)
+    together = 4
+    """Rows of words that are read at once (measured)."""
 
     @property
     def chunk_bytes(self) -> int:
