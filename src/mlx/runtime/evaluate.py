@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mlx.base.lazy import LazyModule
@@ -13,7 +14,7 @@ from mlx.graph.node import Node
 from mlx.runtime import collector, known, profile, segments, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import LIMIT, WHOLE, comes_back, pieces
-from mlx.runtime.described import Described, describe
+from mlx.runtime.described import Described, describe, wanted_whole
 from mlx.runtime.execute import (
     Failed,
     counters,
@@ -81,7 +82,7 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
             return False
     except (IndexError, ArithmeticError, ValueError) as error:
         segments.expand(roots)
-        spoil(sorted(describe(roots, _ALL).order, key=_serial), outputs, error)
+        _fail(describe(roots, _ALL).order, outputs, error)
         raise
     counters["runs"] += 1
     trace.evaluated(outputs)
@@ -173,7 +174,7 @@ def _evaluate_segments(region: Described, found: segments.Known, asynchronous: b
         run(program, region.leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
         segments.expand(outputs)
-        spoil(sorted(describe(outputs, _ALL).order, key=_serial), outputs, error)
+        _fail(describe(outputs, _ALL).order, outputs, error)
         raise
     trace.evaluated(outputs)
     return True
@@ -300,21 +301,6 @@ def _program(region: Described, live: list[int], threads: int) -> Executable:
     return program
 
 
-_PASSING = frozenset({"custom", "barrier", "compiled"})
-
-
-def _wanted_whole(region: Described, live: list[int]) -> list[Node]:
-    """Nodes with several outputs that something outside refers to: it may ask for any of them,
-    and their operands are only here now.  Those among the roots are being taken care of."""
-    return [
-        node
-        for i in live
-        if (node := region.order[i]).dtype is None
-        and node.primitive.family not in _PASSING
-        and i >= region.roots
-    ]
-
-
 def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronous: bool) -> None:
     """Evaluate a region and every output of some of its nodes, which keep them as their data."""
     several = list(made)
@@ -367,7 +353,7 @@ def _evaluate_region(
             return
         spoiled.clear()
     if region.several:
-        if several := _wanted_whole(region, live):
+        if several := wanted_whole(region, live):
             roots = order[: region.roots]
             made = groups.outputs_of(several, order)
             several.clear()
@@ -389,9 +375,18 @@ def _evaluate_region(
     try:
         run(program, region.leaves, region.uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
-        spoil(sorted(order, key=_serial), outputs, error)
+        _fail(order, outputs, error)
         raise
     trace.evaluated(outputs)
 
 
 _NONE: list[int] = []
+
+
+def _fail(order: Sequence[Node], outputs: Sequence[Node], error: Exception) -> None:
+    """Fail what depends on what raised ``error``, and compute the other outputs of the region: a
+    random key that waits for the next evaluation would be a longer chain after each failure."""
+    spoil(sorted(order, key=_serial), outputs, error)
+    if sound := [node for node in outputs if node.data is None]:
+        with suppress(MemoryError):
+            _evaluate(sound, False)
