@@ -1,12 +1,12 @@
 """The library family: host calls of LAPACK and FFT routines through SciPy.
 
-A member's ``host(*arrays)`` gets NumPy arrays and returns one for each output; leading axes
-are batches, so that batching needs no rule.
+A member's ``host(workers, *arrays)`` gets a number of threads and NumPy arrays and returns one for
+each output; leading axes are batches, so that batching needs no rule.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from mlx.base.dtype import Dtype
 from mlx.base.lazy import numpy as np
@@ -20,10 +20,8 @@ class Library(Primitive):
     """A host call between native segments."""
 
     family = "library"
-    is_threaded: ClassVar[bool] = False
-    """Whether the host call takes SciPy's number of workers."""
 
-    def host(self, *arrays: np.ndarray) -> Any:
+    def host(self, workers: int, *arrays: np.ndarray) -> Any:
         raise TypeError(f"[{self.name}] declares no host call.")
 
     def vmap(self, size: int, *inputs: Node) -> Node:
