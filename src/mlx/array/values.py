@@ -21,12 +21,15 @@ def value_node(shape: tuple[int, ...], dtype: Dtype, buffer: Buffer) -> Node:
     return Node(None, (), shape, dtype, buffer)
 
 
-_CODES = {
+CODES = {
     dt.bool_: "?", dt.uint8: "B", dt.uint16: "H", dt.uint32: "I", dt.uint64: "Q", dt.int8: "b",
     dt.int16: "h", dt.int32: "i", dt.int64: "q", dt.float16: "e", dt.float32: "f",
     dt.float64: "d",
 }  # fmt: skip
-_SCALARS = {dtype: struct.Struct("=" + code) for dtype, code in _CODES.items()}
+"""Of the module struct; of no half as wide as bfloat16, and no complex numbers."""
+_SCALARS = {dtype: struct.Struct("=" + code) for dtype, code in CODES.items()}
+_FEW = 4096
+"""Bytes that are moved faster than NumPy's views of memory are made."""
 
 
 def scalar_node(value: bool | int | float | complex, dtype: Dtype) -> Node:
@@ -58,6 +61,8 @@ def scalar_of(node: Node) -> Any:
 
 def copied_node(source: np.ndarray, dtype: Dtype) -> Node:
     """A copy of NumPy's elements in ``dtype``, row-major."""
+    if source.nbytes <= _FEW and source.dtype == dtype.numpy:
+        return raw_node(source.tobytes(), source.shape, dtype)
     buffer = Buffer(allocate(source.size * dtype.size))
     if source.dtype == dtype.numpy:
         np.copyto(numpy_view(buffer, source.shape, dtype), source)
@@ -67,6 +72,14 @@ def copied_node(source: np.ndarray, dtype: Dtype) -> Node:
     with np.errstate(all="ignore"):
         np.copyto(numpy_view(buffer, source.shape, dtype), source, casting="unsafe")
     return Node(None, (), source.shape, dtype, buffer)
+
+
+def _few_values(node: Node, layout: str) -> list[Any]:
+    """The elements along one axis, an element of which has the layout "=x"."""
+    buffer = _readable(node)
+    buffer.wait()
+    raw = ctypes.string_at(buffer.address, node.dtype.size * node.shape[0])
+    return list(struct.unpack(f"={node.shape[0]}{layout[1]}", raw))
 
 
 def shared_node(source: np.ndarray, dtype: Dtype, owner: Any) -> Node | None:
@@ -100,6 +113,9 @@ def numpy_of(node: Node) -> np.ndarray:
 
 def python_values(node: Node, shape: tuple[int, ...] | None = None) -> Any:
     """Nested lists of Python numbers, one number for no axes; ``shape`` in place of its own."""
+    layout = _SCALARS.get(node.dtype)
+    if shape is None and len(node.shape) == 1 and layout and node.shape[0] <= _FEW // layout.size:
+        return _few_values(node, layout.format)
     values = numpy_of(node)
     if shape is not None:
         values = values.reshape(shape)

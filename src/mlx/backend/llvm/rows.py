@@ -86,6 +86,7 @@ class RowsKernel(RowValues):
 
     def _row(self, pointers: list[Value], row: Value) -> None:
         self.pointers, self.row = pointers, row
+        self._ask_for_ends(pointers)
         outside = dict(self.fixed)
         for number in range(self.s.passes):
             self._fill(ROW, number)
@@ -150,6 +151,15 @@ class RowsKernel(RowValues):
                 f.add(begin, aligned.before_line(f, address, size, self.spec.lanes)), self.j1
             )
         return begin, f.add(begin, f.op("and", f.sub(self.j1, begin), i64(-elements)))
+
+    def _ask_for_ends(self, pointers: list[Value]) -> None:
+        """Ask for the lines that a row shares with its neighbours: stores behind one that misses
+        would wait, for nothing else asks for them."""
+        f = self.f
+        for access in self.leaders.values():
+            size = dtype_named(self.s.accesses[access].dtype).size
+            for j in (self.j0, self.j1):
+                memory.prefetch(f, f.gep(pointers[access], f.mul(j, i64(size))))
 
     def _edges(self, number: int, begin: Value, whole: Value) -> None:
         """Masked steps for what lies before and behind the whole steps of a pass that folds
