@@ -13,7 +13,7 @@ from mlx.graph import trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, known, profile, segments, team
 from mlx.runtime.buffer import Buffer
-from mlx.runtime.cut import LIMIT, WHOLE, comes_back, pieces
+from mlx.runtime.cut import LIMIT, STRETCH, UNROLLED, WHOLE, comes_back, is_other_length, pieces
 from mlx.runtime.described import Described, describe, wanted_whole
 from mlx.runtime.execute import (
     Failed,
@@ -150,11 +150,16 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
         segments.expand(roots)
         before, region = region, describe(roots, WHOLE)
         before.forget()  # references to arrays would keep them from being donated
-    if region.complete and (len(region.order) <= LIMIT or comes_back(region.key, region.shapes)):
-        _evaluate_region(region, asynchronous, meeting=meeting)
-    else:
-        del region  # references to arrays would keep them from being donated
-        _evaluate_parts(roots, asynchronous)
+    longest = LIMIT
+    if region.complete:
+        nodes = len(region.order)
+        if nodes >= UNROLLED and is_other_length(region):
+            longest = STRETCH
+        elif nodes <= LIMIT or comes_back(region.key, region.shapes):
+            _evaluate_region(region, asynchronous, meeting=meeting)
+            return
+    del region  # references to arrays would keep them from being donated
+    _evaluate_parts(roots, asynchronous, longest)
 
 
 def _evaluate_segments(region: Described, found: segments.Known, asynchronous: bool) -> bool:
@@ -180,7 +185,7 @@ def _evaluate_segments(region: Described, found: segments.Known, asynchronous: b
     return True
 
 
-def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
+def _evaluate_parts(roots: Sequence[Node], asynchronous: bool, longest: int) -> None:
     """Evaluate what is no single region: calls of compiled functions first, the rest in pieces."""
     order, calls, finished = _collect(roots)
     if calls:
@@ -194,7 +199,7 @@ def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
     while finished and _settle(order):
         order.clear()
         order, _, finished = _collect([n for n in roots if n.data is None])
-    for piece in pieces(order):
+    for piece in pieces(order, longest):
         _settle(piece)  # outputs of a node that an earlier piece computed whole
         inner = {source for node in piece for source in node.inputs}
         last = [node for node in piece if node.data is None and node not in inner]
