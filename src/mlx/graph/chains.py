@@ -82,6 +82,36 @@ def _spelled_out(result: Node, start: float) -> list[Node]:
             node.primitive.expand(node)
 
 
+class Balance:
+    """Whether nodes that stand for chains pay: a region that is known with them costs less, one
+    that is not must be walked again with all they stand for.
+
+    ``rest`` is how many chains are recorded in full before the next that is not.  It grows with
+    regions that were not known, most of all long ones, and shrinks with others.
+    """
+
+    __slots__ = ("pause", "rest")
+    FREE, LONGEST, LONG = 32, 1 << 16, 64
+
+    def __init__(self) -> None:
+        self.rest = 0
+        self.pause = 1
+
+    def known(self) -> None:
+        """A region was known with such nodes."""
+        if self.pause > 1:
+            self.pause //= 2
+
+    def unknown(self, nodes: int) -> None:
+        """A region of so many nodes was not."""
+        self.pause = min(self.pause * (16 if nodes > self.LONG else 2), self.LONGEST)
+        if self.pause > self.FREE:
+            self.rest = self.pause
+
+
+balance = Balance()
+
+
 class Chain:
     """What was recorded of some nodes, in order, to be repeated of others of the same types.
 
@@ -92,8 +122,7 @@ class Chain:
     __slots__ = ("_made", "_may_stand", "_result", "_times", "repeat")
 
     whole: ClassVar[Callable[[Chain], Any]]
-    """Installed by primitives: the operation of such a node.  It is not used while its ``rest``,
-    so many recordings, is positive."""
+    """Installed by primitives: the operation of such a node."""
 
     def __init__(
         self,
@@ -206,7 +235,7 @@ def _standing(given: int) -> Callable[..., Any]:
     names = "".join([f"x{i}, " for i in range(given)])
     code = (
         f"def make(all, whole, shape, dtype):\n    def repeat({names}):\n"
-        "        if whole.rest > 0:\n            whole.rest -= 1\n"
+        "        if balance.rest > 0:\n            balance.rest -= 1\n"
         f"            return all({names})\n"
         "        node = new(Node)\n        node.serial = next_serial()\n"
         # behind the serial: what is opened later begins behind it, and never walks this far
@@ -216,8 +245,12 @@ def _standing(given: int) -> Callable[..., Any]:
         "        return node\n    return repeat\n"
     )
     known: dict[str, Any] = {
-        "new": new, "Node": Node, "next_serial": next_serial, "any_open": trace.any_open
-    }  # fmt: skip
+        "new": new,
+        "Node": Node,
+        "next_serial": next_serial,
+        "any_open": trace.any_open,
+        "balance": balance,
+    }
     exec(code, known)
     return known["make"]
 

@@ -95,12 +95,6 @@ class Segment(Primitive):
         node.inputs = ()
 
 
-SPENT = 8
-"""Recordings of a chain, node by node, that follow where one node had to be made into all of it."""
-FREE = 16
-"""How often that is done before."""
-
-
 class Whole(Primitive):
     """What a chain with one result records, as one node.  Transformations never meet one."""
 
@@ -110,12 +104,10 @@ class Whole(Primitive):
     def __init__(self, chain: Chain) -> None:
         self._key_part = new_token()  # type: ignore[misc]
         self.numbers = _numbers([Node(p, (), s, d) for p, _, s, d in chain.recorded])
-        self.rest = -FREE * SPENT
         self._chain = chain
 
     def expand(self, node: Node) -> None:
         """Record what ``node`` stands for; it becomes the result itself."""
-        self.rest += SPENT
         self._chain.stretch(node.inputs, node)
 
 

@@ -40,10 +40,9 @@ def caller(program: Executable) -> Caller | None:
     None for a program with host calls or many operands, or that computes some results and returns
     operands as others.
     """
-    if not program.segments and all([kind == "leaf" for kind, _, _ in program.results]):
-        return _views(len(program.results))(
-            [leaf for _, leaf, _ in program.results], [offset for _, _, offset in program.results]
-        )
+    if not program.segments and program.results and not program.places:
+        _, leaves, offsets = zip(*program.results, strict=True)
+        return _views(len(leaves))(leaves, offsets)
     full, lean, span = program.only, program.lean, program.span
     if full is None or span is None or not program.plain:
         return None

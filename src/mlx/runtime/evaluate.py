@@ -5,11 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlx.base.lazy import LazyModule
 from mlx.base.tree import picker
-from mlx.graph import trace
+from mlx.graph import chains, trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, known, profile, segments, team
 from mlx.runtime.buffer import Buffer
@@ -63,6 +64,12 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
             data.wait()
 
 
+def _deliver(outputs: list[Node], buffers: list[Buffer]) -> None:
+    """Give a program's outputs, which are as many, their data."""
+    for node, buffer in zip(outputs, buffers):  # noqa: B905 (it takes longer)
+        node.data = buffer
+
+
 def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
     """Evaluate the region of some roots if it is short and known; whether it was."""
     found = known.find(roots)
@@ -73,10 +80,7 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
     if asynchronous and program.can_fail:
         return False
 
-    def deliver(buffers: list[Buffer]) -> None:
-        for node, buffer in zip(outputs, buffers):  # noqa: B905 (as many; checking takes longer)
-            node.data = buffer
-
+    deliver = partial(_deliver, outputs)
     try:
         if not program.caller(leaves, region.uses, numbers, deliver, asynchronous):
             return False
@@ -84,6 +88,8 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
         segments.expand(roots)
         _fail(describe(roots, _ALL).order, outputs, error)
         raise
+    if region.has_segments:
+        chains.balance.known()
     counters["runs"] += 1
     trace.evaluated(outputs)
     return True
@@ -147,6 +153,8 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
             return
         if key and not found:
             meeting = segments.Meeting(key, region)
+        if any([node.dtype is not None for node in region.segments]):
+            chains.balance.unknown(len(region.order))
         segments.expand(roots)
         before, region = region, describe(roots, WHOLE)
         before.forget()  # references to arrays would keep them from being donated
@@ -169,12 +177,10 @@ def _evaluate_segments(region: Described, found: segments.Known, asynchronous: b
         return False
     if callable(program.caller):
         known.learn(region, program, found.outputs, found.leaves, found.numbers)
+    chains.balance.known()
     uses, numbers, outputs = found.operands(region)
 
-    def deliver(buffers: list[Buffer]) -> None:
-        for node, buffer in zip(outputs, buffers, strict=True):
-            node.data = buffer
-
+    deliver = partial(_deliver, outputs)
     try:
         run(program, region.leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
@@ -373,10 +379,7 @@ def _evaluate_region(
     if program.scalar_order:
         numbers = [number_bits(region.scalars[i]) for i in program.scalar_order]
 
-    def deliver(buffers: list[Buffer]) -> None:
-        for node, buffer in zip(outputs, buffers, strict=True):
-            node.data = buffer
-
+    deliver = partial(_deliver, outputs)
     try:
         run(program, region.leaves, region.uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:

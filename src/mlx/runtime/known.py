@@ -45,12 +45,19 @@ _known: dict[Any, list[Known]] = {}
 class Known:
     """A region that was met before: ``match(roots)`` gives its operands, or None for others."""
 
-    __slots__ = ("match", "program", "uses")
+    __slots__ = ("has_segments", "match", "program", "uses")
 
-    def __init__(self, match: Callable[..., Operands | None], program: Executable, uses: list[int]):
+    def __init__(
+        self,
+        match: Callable[..., Operands | None],
+        program: Executable,
+        uses: list[int],
+        has_segments: bool,
+    ) -> None:
         self.match = match
         self.program = program
         self.uses = uses
+        self.has_segments = has_segments
 
 
 def find(roots: Sequence[Node]) -> tuple[Known, Operands] | None:
@@ -91,7 +98,8 @@ def learn(
     if len(_known) >= KEPT:
         _known.clear()
     uses = [region.uses[at] for at in leaves]
-    _known[key] = [Known(match, program, uses), *_known.get(key, ())][:VARIANTS]
+    known = Known(match, program, uses, bool(region.segments))
+    _known[key] = [known, *_known.get(key, ())][:VARIANTS]
 
 
 def _type(node: Node) -> tuple[Any, Any]:
