@@ -77,9 +77,7 @@ def _product(
     return command
 
 
-def pieces_of(
-    lines: int, positions: int, step: int, tasks: int, workers: int
-) -> tuple[int, int]:
+def pieces_of(lines: int, positions: int, step: int, tasks: int, workers: int) -> tuple[int, int]:
     """How many pieces a line is cut into where there are too few lines for all workers, and the
     positions of each, whole steps; a line's work is that of so many ``tasks``."""
     wanted = max(min(-(-4 * workers // lines), tasks), 1)
