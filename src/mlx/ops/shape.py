@@ -12,7 +12,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.dtype import Dtype
 from mlx.base.errors import AxisError
-from mlx.graph.chains import by_shape
+from mlx.graph.chains import by_shape, by_types
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
     Operand,
@@ -138,17 +138,24 @@ def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Any = Non
     array([[0, 1, 2],
            [3, 4, 5]], dtype=int32)
     """
-    x = array_node("unflatten", a)
-    at, sizes = axis_of("unflatten", axis, x.ndim), [*integers("unflatten", "a size", shape)]
+    x = a._node if type(a) is array else array_node("unflatten", a)
+    return wrap(
+        _divided(x, axis_of("unflatten", axis, x.ndim), integers("unflatten", "a size", shape))
+    )
+
+
+@by_shape
+def _divided(x: Node, at: int, shape: Shape) -> Node:
+    sizes = [*shape]
     if not sizes:
         raise ValueError("[unflatten] Shape to unflatten to cannot be empty.")
     if sizes.count(-1) == 1 and (rest := -prod(sizes)):
         sizes[sizes.index(-1)] = x.shape[at] // rest
     if prod(sizes) != x.shape[at] or any(n < 0 for n in sizes):
         raise ValueError(
-            f"[unflatten] Cannot unflatten axis {at} with size {x.shape[at]} into {tuple(shape)}."
+            f"[unflatten] Cannot unflatten axis {at} with size {x.shape[at]} into {shape}."
         )
-    return wrap(views.reshape(x, (*x.shape[:at], *sizes, *x.shape[at + 1 :])))
+    return views.reshape(x, (*x.shape[:at], *sizes, *x.shape[at + 1 :]))
 
 
 def squeeze(a: array, /, axis: Axes = None, *, stream: Any = None) -> array:
@@ -369,12 +376,13 @@ def diagonal(
     i, j = axis_of("diagonal", axis1, x.ndim), axis_of("diagonal", axis2, x.ndim)
     if i == j:
         raise ValueError("[diagonal] axis1 and axis2 cannot be the same axis.")
-    x = views.transpose(x, [k for k in range(x.ndim) if k not in (i, j)] + [i, j])
-    return wrap(_diagonal(x, integer("diagonal", "offset", offset)))
+    return wrap(_diagonal(x, (i, j), integer("diagonal", "offset", offset)))
 
 
-def _diagonal(x: Node, offset: int) -> Node:
-    """Of the last two axes: every (columns + 1)-th element of the flattened matrix."""
+@by_types(1)
+def _diagonal(x: Node, axes: tuple[int, int], offset: int) -> Node:
+    """Of two axes: every (columns + 1)-th element of the flattened matrix."""
+    x = views.transpose(x, [*(k for k in range(x.ndim) if k not in axes), *axes])
     *lead, rows, columns = x.shape
     first, last = max(-offset, 0), min(rows, columns - offset)
     count = max(last - first, 0)
