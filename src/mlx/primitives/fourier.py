@@ -21,25 +21,28 @@ from mlx.primitives.views import Embed
 
 @dataclass(frozen=True)
 class Fourier(Library):
-    """The complex transform over axes: of exponentials with minus, or plus for ``inverse``.
+    """The transform over axes to complex numbers, of these or of real ones: of exponentials with
+    minus, or plus for ``inverse``.
 
     Its adjoint is the transform with the other sign.
     """
 
+    overwrites = True
     axes: tuple[int, ...]
     inverse: bool
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         return x.shape, dt.complex64
 
-    def host(self, workers: int, *arrays: np.ndarray) -> Any:
-        return pocketfft.complex_transform(arrays[0], self.axes, self.inverse, workers)
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
+        pocketfft.complex_transform(out, arrays[0], self.axes, self.inverse, workers)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return Fourier(tuple(a + 1 for a in self.axes), self.inverse)(x)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
-        return [Fourier(self.axes, not self.inverse)(cotangents[0])]
+        out = Fourier(self.axes, not self.inverse)(cotangents[0])
+        return [out if node.inputs[0].dtype.is_complex else Real()(out)]
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
         return [self(tangents[0])]
@@ -55,8 +58,8 @@ class RealFourier(Library):
         half = x.shape[self.axis] // 2 + 1
         return (*x.shape[: self.axis], half, *x.shape[self.axis + 1 :]), dt.complex64
 
-    def host(self, workers: int, *arrays: np.ndarray) -> Any:
-        return pocketfft.from_real(arrays[0], self.axis, workers)
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
+        pocketfft.from_real(out, arrays[0], self.axis, workers)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return RealFourier(self.axis + 1)(x)
@@ -81,8 +84,8 @@ class FourierToReal(Library):
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         return (*x.shape[: self.axis], self.n, *x.shape[self.axis + 1 :]), dt.float32
 
-    def host(self, workers: int, *arrays: np.ndarray) -> Any:
-        return pocketfft.to_real(arrays[0], self.n, self.axis, workers)
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
+        pocketfft.to_real(out, arrays[0], self.axis, workers)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return FourierToReal(self.axis + 1, self.n)(x)

@@ -32,26 +32,31 @@ def _extension() -> Any:
 
 
 def complex_transform(
-    x: np.ndarray, axes: tuple[int, ...], inverse: bool, workers: int
-) -> np.ndarray:
-    """The transform of complex numbers."""
+    out: np.ndarray, x: np.ndarray, axes: tuple[int, ...], inverse: bool, workers: int
+) -> None:
+    """The transform to complex numbers; ``x``, complex or real, may be ``out`` itself."""
     if (module := _extension()) is not None:
-        return module.c2c(x, axes, not inverse, 0, None, workers)
+        module.c2c(x, axes, not inverse, 0, out, workers)
+        return
     fft = scipy_module("fft")
     if inverse:
-        return fft.ifftn(x, axes=axes, norm="forward", workers=workers)
-    return fft.fftn(x, axes=axes, workers=workers)
+        out[...] = fft.ifftn(x, axes=axes, norm="forward", workers=workers)
+    else:
+        out[...] = fft.fftn(x, axes=axes, workers=workers)
 
 
-def from_real(x: np.ndarray, axis: int, workers: int) -> np.ndarray:
+def from_real(out: np.ndarray, x: np.ndarray, axis: int, workers: int) -> None:
     """The first half of the transform of real numbers."""
     if (module := _extension()) is not None:
-        return module.r2c(x, (axis,), True, 0, None, workers)
-    return scipy_module("fft").rfft(x, axis=axis, workers=workers)
+        module.r2c(x, (axis,), True, 0, out, workers)
+    else:
+        out[...] = scipy_module("fft").rfft(x, axis=axis, workers=workers)
 
 
-def to_real(x: np.ndarray, n: int, axis: int, workers: int) -> np.ndarray:
-    """``n`` real numbers from the first half of their transform."""
+def to_real(out: np.ndarray, x: np.ndarray, axis: int, workers: int) -> None:
+    """As many real numbers as ``out`` has along the axis, from half of their transform."""
+    n = out.shape[axis]
     if (module := _extension()) is not None:
-        return module.c2r(x, (axis,), n, False, 0, None, workers)
-    return scipy_module("fft").irfft(x, n, axis=axis, norm="forward", workers=workers)
+        module.c2r(x, (axis,), n, False, 0, out, workers)
+    else:
+        out[...] = scipy_module("fft").irfft(x, n, axis=axis, norm="forward", workers=workers)

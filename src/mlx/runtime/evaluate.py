@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mlx.base.lazy import LazyModule
@@ -13,7 +14,7 @@ from mlx.graph.node import Node
 from mlx.runtime import collector, graphs, known, profile, segments, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import LIMIT, STRETCH, UNROLLED, WHOLE, comes_back, is_other_length, pieces
-from mlx.runtime.described import Described, describe
+from mlx.runtime.described import Described, describe, wanted_whole
 from mlx.runtime.execute import (
     Failed,
     counters,
@@ -44,12 +45,12 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
     """
     with _lock:
         waiting = [node for node in nodes if node.data is None]
-        if (
-            waiting
-            and not _evaluate_known(waiting, asynchronous)
-            and not (_are_results(waiting) and _evaluate_calls(waiting, asynchronous))
-        ):
-            _evaluate(waiting, asynchronous)
+        if waiting:
+            if _evaluate_known(waiting, asynchronous):
+                if len(waiting) == len(nodes):
+                    return  # at once, none to be waited for
+            elif not (_are_results(waiting) and _evaluate_calls(waiting, asynchronous)):
+                _evaluate(waiting, asynchronous)
         late = []
         for node in nodes:
             data = node.data
@@ -73,15 +74,15 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
         return False
 
     def deliver(buffers: list[Buffer]) -> None:
-        for node, buffer in zip(outputs, buffers, strict=True):
+        for node, buffer in zip(outputs, buffers):  # noqa: B905 (as many; checking takes longer)
             node.data = buffer
 
-    bits = list(map(number_bits, numbers)) if numbers else numbers
     try:
-        if not program.caller(leaves, region.uses, bits, deliver, asynchronous):
+        if not program.caller(leaves, region.uses, numbers, deliver, asynchronous):
             return False
     except (IndexError, ArithmeticError, ValueError) as error:
-        spoil(sorted(describe(roots, _ALL).order, key=_serial), outputs, error)
+        segments.expand(roots)
+        _fail(describe(roots, _ALL).order, outputs, error)
         raise
     counters["runs"] += 1
     trace.evaluated(outputs)
@@ -141,10 +142,10 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     meeting = None
     if region.segments or not region.complete:
         key = segments.key_of(region)
-        known = key and segments.find(key)
-        if known and _evaluate_segments(region, known, asynchronous):
+        found = key and segments.find(key)
+        if found and _evaluate_segments(region, found, asynchronous):
             return
-        if key and not known:
+        if key and not found:
             meeting = segments.Meeting(key, region)
         segments.expand(roots)
         before, region = region, describe(roots, WHOLE)
@@ -159,12 +160,14 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     _evaluate_parts(roots, asynchronous, longest)
 
 
-def _evaluate_segments(region: Described, known: segments.Known, asynchronous: bool) -> bool:
+def _evaluate_segments(region: Described, found: segments.Known, asynchronous: bool) -> bool:
     """Evaluate a region that is known with its segments; whether that was possible."""
-    program = known.program
+    program = found.program
     if asynchronous and (program.can_fail or any([may_fail(n.data) for n in region.leaves])):
         return False
-    uses, numbers, outputs = known.operands(region)
+    if callable(program.caller):
+        known.learn(region, program, found.outputs, found.leaves, found.numbers)
+    uses, numbers, outputs = found.operands(region)
 
     def deliver(buffers: list[Buffer]) -> None:
         for node, buffer in zip(outputs, buffers, strict=True):
@@ -174,7 +177,7 @@ def _evaluate_segments(region: Described, known: segments.Known, asynchronous: b
         run(program, region.leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
         segments.expand(outputs)
-        spoil(sorted(describe(outputs, _ALL).order, key=_serial), outputs, error)
+        _fail(describe(outputs, _ALL).order, outputs, error)
         raise
     trace.evaluated(outputs)
     return True
@@ -304,21 +307,6 @@ def _program(region: Described, live: list[int], threads: int) -> Executable:
     return program
 
 
-_PASSING = frozenset({"custom", "barrier", "compiled"})
-
-
-def _wanted_whole(region: Described, live: list[int]) -> list[Node]:
-    """Nodes with several outputs that something outside refers to: it may ask for any of them,
-    and their operands are only here now.  Those among the roots are being taken care of."""
-    return [
-        node
-        for i in live
-        if (node := region.order[i]).dtype is None
-        and node.primitive.family not in _PASSING
-        and i >= region.roots
-    ]
-
-
 def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronous: bool) -> None:
     """Evaluate a region and every output of some of its nodes, which keep them as their data."""
     several = list(made)
@@ -346,7 +334,8 @@ def _note(
     if meeting is not None:
         meeting.learn(region, live, program)
     elif callable(program.caller):
-        known.learn(region, live, program)
+        numbers = [(at, False) for at in program.scalar_order]
+        known.learn(region, program, live, range(len(region.leaves)), numbers)
 
 
 def _evaluate_region(
@@ -370,7 +359,7 @@ def _evaluate_region(
             return
         spoiled.clear()
     if region.several:
-        if several := _wanted_whole(region, live):
+        if several := wanted_whole(region, live):
             roots = order[: region.roots]
             made = groups.outputs_of(several, order)
             several.clear()
@@ -392,9 +381,18 @@ def _evaluate_region(
     try:
         run(program, region.leaves, region.uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
-        spoil(sorted(order, key=_serial), outputs, error)
+        _fail(order, outputs, error)
         raise
     trace.evaluated(outputs)
 
 
 _NONE: list[int] = []
+
+
+def _fail(order: Sequence[Node], outputs: Sequence[Node], error: Exception) -> None:
+    """Fail what depends on what raised ``error``, and compute the other outputs of the region: a
+    random key that waits for the next evaluation would be a longer chain after each failure."""
+    spoil(sorted(order, key=_serial), outputs, error)
+    if sound := [node for node in outputs if node.data is None]:
+        with suppress(MemoryError):
+            _evaluate(sound, False)

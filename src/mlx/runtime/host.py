@@ -31,10 +31,6 @@ def view(operand: Operand, bases: Any) -> np.ndarray:
 
 
 def call_host(call: HostCall, bases: Any) -> None:
-    """Run ``primitive.host(workers, *inputs)`` and copy its results to where they belong."""
-    arrays = [view(o, bases) for o in call.inputs]
-    results = call.primitive.host(num_threads(), *arrays)
-    if not isinstance(results, tuple | list):
-        results = (results,)
-    for operand, result in zip(call.outputs, results, strict=True):
-        np.copyto(view(operand, bases), result, casting="same_kind")
+    """Run ``primitive.host(workers, output, *inputs)``."""
+    arrays = [view(o, bases) for o in (*call.outputs, *call.inputs)]
+    call.primitive.host(num_threads(), *arrays)

@@ -28,6 +28,9 @@ from mlx.base.dtype import Dtype, dtype_named
 from mlx.base.frozen import dataclass
 from mlx.compiler.nest import Argument, Expression, Index, Load, Reduce
 
+MANY_PLACES = 8
+"""Elements of runs beyond which values of two registers each are too many for the processor."""
+
 Spans = Mapping[int, tuple[Value, Value]]
 """Of passes: where their whole steps begin and end."""
 
@@ -70,10 +73,14 @@ class RowsSpec:
 
     @property
     def lanes(self) -> int:
-        """32 where something is reduced (the order's lanes), else two vector registers."""
+        """32 where something is reduced (the order's lanes), else two vector registers, or one
+        where a register for each element of long runs leaves room for no more."""
         if any(isinstance(e, Reduce) for e in self.structure.values):
             return 32
-        return 2 * host().lanes
+        return host().lanes if self._has_long_runs() else 2 * host().lanes
+
+    def _has_long_runs(self) -> bool:
+        return any(a.span > MANY_PLACES for a in self.structure.accesses)
 
     def emit(self, module: Module, name: str) -> None:
         RowsKernel(self, Kernel(module, name)).emit()
