@@ -40,7 +40,8 @@ def caller(program: Executable) -> Caller | None:
     None for a program with host calls or many operands, or that computes some results and returns
     operands as others.
     """
-    if not program.segments and all([kind == "leaf" for kind, _, _ in program.results]):
+    kinds = {kind for kind, _, _ in program.results}
+    if not program.segments and kinds == {"leaf"}:
         return _views(len(program.results))(
             [leaf for _, leaf, _ in program.results], [offset for _, _, offset in program.results]
         )
