@@ -177,9 +177,8 @@ def _product(
     # In the order of DIRECT_SLOTS.
     head = [
         *x.pointer.consts, *packed.consts, columns, tile.b_row, units, each,
-        *rows_of_lines(phase, places), pieces, width, channels,
-        channels * tile.step * size, panel, n_blocks * panel, n_blocks, blocks, span, spans,
-        int(merged), int(groups == spec.heads),
+        *rows_of_lines(phase, places), pieces, width, channels, channels * tile.step * size, panel,
+        n_blocks * panel, n_blocks, blocks, span, spans, int(merged), int(groups == spec.heads),
         *scratch(copy * workers).consts, copy,
     ]  # fmt: skip
     item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
