@@ -68,6 +68,25 @@ def test_rearranged_products(sizes: tuple[int, ...], dtype: mx.Dtype) -> None:
         assert bits(fused) == bits(apart)
 
 
+@pytest.mark.parametrize("dtype", (mx.float32, mx.bfloat16), ids=str)
+@pytest.mark.parametrize("rank", (1, 2, 3, 8, 12))
+@pytest.mark.parametrize("rows", (1, 5, 40))
+def test_turned_products_of_few_columns(rows: int, rank: int, dtype: mx.Dtype) -> None:
+    """The gradients of low-rank factors that are used transposed."""
+    keys = mx.random.split(mx.random.key(0), 3)
+    x, y, z = (
+        mx.random.normal((rows, width), key=key).astype(dtype)
+        for width, key in zip((70, rank, 33), keys, strict=True)
+    )
+    mx.eval(x, y, z)
+    for a, b in ((x, y), (y, z)):
+        product = a.T @ b
+        apart = in_steps(a.T @ b).T
+        assert bits(mx.contiguous(product.T)) == bits(mx.contiguous(apart))
+        (fused,) = mx.compile(lambda a, b: [(a.T @ b).T + 1])(a, b)
+        assert bits(fused) == bits(apart + 1)
+
+
 def attention(x: mx.array) -> mx.array:
     """Written out by hand, for two heads, of a fused projection."""
     batch, length, width = x.shape

@@ -21,12 +21,13 @@ def value_node(shape: tuple[int, ...], dtype: Dtype, buffer: Buffer) -> Node:
     return Node(None, (), shape, dtype, buffer)
 
 
-_CODES = {
+CODES = {
     dt.bool_: "?", dt.uint8: "B", dt.uint16: "H", dt.uint32: "I", dt.uint64: "Q", dt.int8: "b",
     dt.int16: "h", dt.int32: "i", dt.int64: "q", dt.float16: "e", dt.float32: "f",
     dt.float64: "d",
 }  # fmt: skip
-_SCALARS = {dtype: struct.Struct("=" + code) for dtype, code in _CODES.items()}
+"""Of the module struct; of no half as wide as bfloat16, and no complex numbers."""
+_SCALARS = {dtype: struct.Struct("=" + code) for dtype, code in CODES.items()}
 _KINDS: dict[Dtype, Any] = {
     dt.bool_: ctypes.c_bool, dt.uint8: ctypes.c_uint8, dt.uint16: ctypes.c_uint16,
     dt.uint32: ctypes.c_uint32, dt.uint64: ctypes.c_uint64, dt.int8: ctypes.c_int8,
@@ -122,7 +123,7 @@ def python_values(node: Node, shape: tuple[int, ...] | None = None) -> Any:
 
 def _few_values(node: Node) -> Any:
     """Nested lists of few numbers, read without NumPy; None of others."""
-    code = _CODES.get(node.dtype)
+    code = CODES.get(node.dtype)
     nbytes = node.size * node.dtype.size
     if code is None or code == "e" or not 0 < nbytes <= _FEW:
         return None

@@ -12,7 +12,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.dtype import Dtype
 from mlx.base.errors import AxisError
-from mlx.graph.chains import by_shape
+from mlx.graph.chains import by_shape, by_types
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
     Operand,
@@ -376,12 +376,13 @@ def diagonal(
     i, j = axis_of("diagonal", axis1, x.ndim), axis_of("diagonal", axis2, x.ndim)
     if i == j:
         raise ValueError("[diagonal] axis1 and axis2 cannot be the same axis.")
-    x = views.transpose(x, [k for k in range(x.ndim) if k not in (i, j)] + [i, j])
-    return wrap(_diagonal(x, integer("diagonal", "offset", offset)))
+    return wrap(_diagonal(x, (i, j), integer("diagonal", "offset", offset)))
 
 
-def _diagonal(x: Node, offset: int) -> Node:
-    """Of the last two axes: every (columns + 1)-th element of the flattened matrix."""
+@by_types(1)
+def _diagonal(x: Node, axes: tuple[int, int], offset: int) -> Node:
+    """Of two axes: every (columns + 1)-th element of the flattened matrix."""
+    x = views.transpose(x, [*(k for k in range(x.ndim) if k not in axes), *axes])
     *lead, rows, columns = x.shape
     first, last = max(-offset, 0), min(rows, columns - offset)
     count = max(last - first, 0)

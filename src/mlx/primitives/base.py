@@ -91,6 +91,8 @@ class Primitive(metaclass=Sharing):
     sizes: ClassVar[frozenset[str]] = frozenset()
     """Fields that hold sizes: they are left out of the token (the shapes say them)."""
     outputs: ClassVar[int] = 1
+    overwrites: ClassVar[bool] = False
+    """Whether its kernel may write the result over its first operand, if both lie alike."""
     updates_first: ClassVar[bool] = False
     """Whether the result is the first input but for some elements, which are written last."""
     is_number: ClassVar[bool] = False

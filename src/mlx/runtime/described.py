@@ -155,3 +155,18 @@ def _several(region: Described, node: Node, at: int) -> int:
 
 
 _new = Described.__new__
+
+
+_PASSING = frozenset({"custom", "barrier", "compiled"})
+
+
+def wanted_whole(region: Described, live: list[int]) -> list[Node]:
+    """Nodes with several outputs that something outside refers to: it may ask for any of them,
+    and their operands are only here now.  Those among the roots are being taken care of."""
+    return [
+        node
+        for i in live
+        if (node := region.order[i]).dtype is None
+        and node.primitive.family not in _PASSING
+        and i >= region.roots
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from mlx.graph import chains, trace
 from mlx.graph.node import Node
 from mlx.runtime import collector, known, profile, segments, team
 from mlx.runtime.buffer import Buffer
-from mlx.runtime.cut import LIMIT, WHOLE, comes_back, pieces
-from mlx.runtime.described import Described, describe
+from mlx.runtime.cut import LIMIT, STRETCH, UNROLLED, WHOLE, comes_back, is_other_length, pieces
+from mlx.runtime.described import Described, describe, wanted_whole
 from mlx.runtime.execute import (
     Failed,
     counters,
@@ -85,7 +86,7 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
             return False
     except (IndexError, ArithmeticError, ValueError) as error:
         segments.expand(roots)
-        spoil(sorted(describe(roots, _ALL).order, key=_serial), outputs, error)
+        _fail(describe(roots, _ALL).order, outputs, error)
         raise
     if region.has_segments:
         chains.balance.known()
@@ -157,11 +158,16 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
         segments.expand(roots)
         before, region = region, describe(roots, WHOLE)
         before.forget()  # references to arrays would keep them from being donated
-    if region.complete and (len(region.order) <= LIMIT or comes_back(region.key, region.shapes)):
-        _evaluate_region(region, asynchronous, meeting=meeting)
-    else:
-        del region  # references to arrays would keep them from being donated
-        _evaluate_parts(roots, asynchronous)
+    longest = LIMIT
+    if region.complete:
+        nodes = len(region.order)
+        if nodes >= UNROLLED and is_other_length(region):
+            longest = STRETCH
+        elif nodes <= LIMIT or comes_back(region.key, region.shapes):
+            _evaluate_region(region, asynchronous, meeting=meeting)
+            return
+    del region  # references to arrays would keep them from being donated
+    _evaluate_parts(roots, asynchronous, longest)
 
 
 def _evaluate_segments(region: Described, found: segments.Known, asynchronous: bool) -> bool:
@@ -179,13 +185,13 @@ def _evaluate_segments(region: Described, found: segments.Known, asynchronous: b
         run(program, region.leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
         segments.expand(outputs)
-        spoil(sorted(describe(outputs, _ALL).order, key=_serial), outputs, error)
+        _fail(describe(outputs, _ALL).order, outputs, error)
         raise
     trace.evaluated(outputs)
     return True
 
 
-def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
+def _evaluate_parts(roots: Sequence[Node], asynchronous: bool, longest: int) -> None:
     """Evaluate what is no single region: calls of compiled functions first, the rest in pieces."""
     order, calls, finished = _collect(roots)
     if calls:
@@ -199,7 +205,7 @@ def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
     while finished and _settle(order):
         order.clear()
         order, _, finished = _collect([n for n in roots if n.data is None])
-    for piece in pieces(order):
+    for piece in pieces(order, longest):
         _settle(piece)  # outputs of a node that an earlier piece computed whole
         inner = {source for node in piece for source in node.inputs}
         last = [node for node in piece if node.data is None and node not in inner]
@@ -306,21 +312,6 @@ def _program(region: Described, live: list[int], threads: int) -> Executable:
     return program
 
 
-_PASSING = frozenset({"custom", "barrier", "compiled"})
-
-
-def _wanted_whole(region: Described, live: list[int]) -> list[Node]:
-    """Nodes with several outputs that something outside refers to: it may ask for any of them,
-    and their operands are only here now.  Those among the roots are being taken care of."""
-    return [
-        node
-        for i in live
-        if (node := region.order[i]).dtype is None
-        and node.primitive.family not in _PASSING
-        and i >= region.roots
-    ]
-
-
 def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronous: bool) -> None:
     """Evaluate a region and every output of some of its nodes, which keep them as their data."""
     several = list(made)
@@ -373,7 +364,7 @@ def _evaluate_region(
             return
         spoiled.clear()
     if region.several:
-        if several := _wanted_whole(region, live):
+        if several := wanted_whole(region, live):
             roots = order[: region.roots]
             made = groups.outputs_of(several, order)
             several.clear()
@@ -392,9 +383,18 @@ def _evaluate_region(
     try:
         run(program, region.leaves, region.uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
-        spoil(sorted(order, key=_serial), outputs, error)
+        _fail(order, outputs, error)
         raise
     trace.evaluated(outputs)
 
 
 _NONE: list[int] = []
+
+
+def _fail(order: Sequence[Node], outputs: Sequence[Node], error: Exception) -> None:
+    """Fail what depends on what raised ``error``, and compute the other outputs of the region: a
+    random key that waits for the next evaluation would be a longer chain after each failure."""
+    spoil(sorted(order, key=_serial), outputs, error)
+    if sound := [node for node in outputs if node.data is None]:
+        with suppress(MemoryError):
+            _evaluate(sound, False)

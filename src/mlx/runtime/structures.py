@@ -76,7 +76,7 @@ class Region:
     def name(self) -> str | None:
         """What says the region to other processes, if it is worth being kept."""
         of = self._of
-        if len(of.order) < stored.LEAST:
+        if not stored.is_kept(len(of.order)):
             return None
         rest = self._live, self._threads, self._equal
         return stored.name_of(of.order, of.leaves, of.shapes, rest)

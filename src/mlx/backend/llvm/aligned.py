@@ -1,7 +1,7 @@
 """Rows that begin anywhere in a line of memory, written around the caches all the same.
 
 A pass that only stores may begin its whole steps where the row meets a line; what lies before is
-a masked step, as is what is left behind.  (Written through the caches, such rows took 1.1 to 1.4
+a masked step, as is what is left behind.  (Written through the caches, such rows took 1.1 to 1.6
 times as long: each line is read first.)  A pass that reduces can't: its order counts from the row's
 first element.
 """

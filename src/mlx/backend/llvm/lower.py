@@ -93,7 +93,7 @@ class _Lowering:
                 self._gemm(step)
             elif isinstance(step, CopyStep):
                 pointers = self.pointers[step.source], self.pointers[step.target]
-                self.commands += plan_carry(*pointers, step.nbytes, self.workers)
+                self.commands += plan_carry(*pointers, step.nbytes, step.runs, self.workers)
             elif isinstance(step, CheckStep):
                 indices = [self._operand(o) for o in step.indices]
                 self.commands += plan_check(step.primitive, indices, step.bounds, self.workers)

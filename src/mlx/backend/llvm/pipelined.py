@@ -152,6 +152,7 @@ class _Pipelined(RowsKernel):
                 slot = f.op("urem", stage.row, i64(self.spec.scratch_rows))
                 each = f.op("udiv", self._worker_bytes(), i64(self.spec.scratch_rows))
                 stage.area = f.gep(self.areas, f.mul(slot, each))
+        self._ask_for_ends(self.stages[0].pointers)
         begin = 0
         for v in self.carried:
             kept = [values[begin + i :: len(self._users(v))] for i in range(len(self._users(v)))]

@@ -28,6 +28,9 @@ from mlx.base.dtype import Dtype, dtype_named
 from mlx.base.frozen import dataclass
 from mlx.compiler.nest import Argument, Expression, Index, Load, Reduce
 
+MANY_PLACES = 8
+"""Elements of runs beyond which values of two registers each are too many for the processor."""
+
 Spans = Mapping[int, tuple[Value, Value]]
 """Of passes: where their whole steps begin and end."""
 
@@ -70,10 +73,14 @@ class RowsSpec:
 
     @property
     def lanes(self) -> int:
-        """32 where something is reduced (the order's lanes), else two vector registers."""
+        """32 where something is reduced (the order's lanes), else two vector registers, or one
+        where a register for each element of long runs leaves room for no more."""
         if any(isinstance(e, Reduce) for e in self.structure.values):
             return 32
-        return 2 * host().lanes
+        return host().lanes if self._has_long_runs() else 2 * host().lanes
+
+    def _has_long_runs(self) -> bool:
+        return any(a.span > MANY_PLACES for a in self.structure.accesses)
 
     def emit(self, module: Module, name: str) -> None:
         RowsKernel(self, Kernel(module, name)).emit()
@@ -86,6 +93,7 @@ class RowsKernel(RowValues):
 
     def _row(self, pointers: list[Value], row: Value) -> None:
         self.pointers, self.row = pointers, row
+        self._ask_for_ends(pointers)
         outside = dict(self.fixed)
         for number in range(self.s.passes):
             self._fill(ROW, number)
@@ -150,6 +158,15 @@ class RowsKernel(RowValues):
                 f.add(begin, aligned.before_line(f, address, size, self.spec.lanes)), self.j1
             )
         return begin, f.add(begin, f.op("and", f.sub(self.j1, begin), i64(-elements)))
+
+    def _ask_for_ends(self, pointers: list[Value]) -> None:
+        """Ask for the lines that a row shares with its neighbours: stores behind one that misses
+        would wait, for nothing else asks for them."""
+        f = self.f
+        for access in self.leaders.values():
+            size = dtype_named(self.s.accesses[access].dtype).size
+            for j in (self.j0, self.j1):
+                memory.prefetch(f, f.gep(pointers[access], f.mul(j, i64(size))))
 
     def _edges(self, number: int, begin: Value, whole: Value) -> None:
         """Masked steps for what lies before and behind the whole steps of a pass that folds

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import marshal
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
-from mlx.backend.llvm import cache_sizes, disk, linked
+from mlx.backend.llvm import addresses, cache_sizes, disk, linked
 from mlx.backend.llvm.abi import Address, Command, Pointer
 from mlx.backend.llvm.executable import Executable, is_small
 from mlx.backend.llvm.jit import Library
@@ -22,12 +24,21 @@ from mlx.base.dtype import Dtype
 from mlx.graph.node import Node
 
 LEAST = 8
-"""Nodes of a region that is kept; fewer are planned as fast."""
+"""Nodes of a region that is always kept; fewer are planned as fast, once the planner is there."""
+SMALLER = 256
+"""How many regions of fewer nodes a process looks for: the first ones, for a script that finds
+all it runs never loads the planner (half of the time to a first result)."""
 _PLAIN = (
     "arena_bytes", "can_fail", "carries", "donations", "donors", "leaf_order", "leaves",
     "output_bytes", "plain", "results", "scalar_order",
 )  # fmt: skip
 _texts: dict[int, str | None] = {}
+_smaller = itertools.count()
+
+
+def is_kept(nodes: int) -> bool:
+    """Whether the next region, of so many nodes, is worth being looked for and kept."""
+    return nodes >= LEAST or next(_smaller) < SMALLER
 
 
 def name_of(
@@ -64,7 +75,8 @@ def name_of(
         numbers.extend((shapes[leaf.shape], leaf.dtype.index))
     digest = hashlib.blake2b(numbers.tobytes(), digest_size=20)
     machine = cache_sizes.first_level(), cache_sizes.last_level()
-    digest.update(repr((list(texts), list(shapes), rest, machine)).encode())
+    python = sys.implementation.cache_tag  # of the format in which a program is written
+    digest.update(repr((list(texts), list(shapes), rest, machine, python)).encode())
     return "program " + digest.hexdigest()
 
 
@@ -113,22 +125,21 @@ class Kept:
 
 
 def save(name: str, executable: Executable, largest: int) -> None:
-    """Keep a program, whose largest buffer has so many bytes; not one with host calls or
-    addresses."""
+    """Keep a program, whose largest buffer has so many bytes; not one with host calls."""
     commands = [c for c in executable.commands if isinstance(c, Command)]
-    if len(commands) < len(executable.commands) or any(
-        type(n) is Address for c in commands for n in c.consts
-    ):
+    if len(commands) < len(executable.commands):
         return
     keys: dict[str, int] = {}
     consts = array("q")
     table = array("q")
+    found: list[tuple[int, str]] = []
     for c in commands:
+        found += [(len(consts) + i, n.name) for i, n in enumerate(c.consts) if type(n) is Address]
         table.extend((keys.setdefault(c.spec.key, len(keys)), 8 * len(consts), c.tasks, 0))
         consts.extend(c.consts)
     record = {name: getattr(executable, name) for name in _PLAIN}
     record |= {"keys": list(keys), "consts": consts.tobytes(), "table": table.tobytes()}
-    record |= {"largest": largest, "small": is_small(commands)}
+    record |= {"addresses": found, "largest": largest, "small": is_small(commands)}
     rest = [c for i, c in enumerate(commands) if i not in executable.carries]
     record["rest_small"] = is_small(rest)
     record["described"] = [
@@ -152,12 +163,23 @@ def load(
     try:
         record = marshal.loads(stored)
         libraries = linked.loaded(record["keys"])
-    except (EOFError, KeyError, TypeError, ValueError):
+        record["consts"] = _placed(record["consts"], record["addresses"])
+    except (EOFError, ImportError, KeyError, RuntimeError, TypeError, ValueError):
         return None
     if libraries is None:
         return None
     check_size(record["largest"])
     return _executable(record, libraries, make_program)
+
+
+def _placed(kept: bytes, found: list[tuple[int, str]]) -> bytes:
+    """Consts with the addresses that this process has."""
+    if not found:
+        return kept
+    consts = array("q", kept)
+    for at, name in found:
+        consts[at] = addresses.named(name)
+    return consts.tobytes()
 
 
 def _executable(

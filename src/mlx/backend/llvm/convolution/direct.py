@@ -65,7 +65,7 @@ class _Direct(Channelwise):
         return max(self.spec.rows) * self.spec.heads * self.spec.vectors
 
     def start(self, x: Value, slot: int) -> tuple[Value, Value]:
-        """A task's blocks (of a group's or some groups' outputs), and its chunk of lines."""
+        """A task's blocks (of a group's or some groups' outputs), and its chunk of units."""
         f, kernel = self.f, self.kernel
         self.state, self.weights = self.spec.epilogue.begin(kernel, slot), self.w
         first = f.mul(f.op("urem", kernel.task, self.slot("spans")), self.slot("span"))
@@ -94,9 +94,9 @@ class _Direct(Channelwise):
 
     def _tiles(self, source: Value, row: Value) -> None:
         """One block of outputs, for all positions of a line."""
-        f, positions = self.f, self.counts[2]
+        f, positions, (start, stop) = self.f, self.counts[2], self.piece
         whole = self.in_whole_blocks(self.tiles[0].rows, self.tiles[-1].rows)
-        for kind, first, last in ((0, i64(0), whole), (-1, whole, positions)):
+        for kind, first, last in ((0, start, whole), (-1, whole, stop)):
             tile, edge = self.tiles[kind], self.edges[kind]
             loop = f.loop(first, last, i64(tile.rows))
             there = f.icmp("ne", self.slot("lies"), i64(0))

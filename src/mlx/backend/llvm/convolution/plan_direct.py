@@ -12,7 +12,12 @@ from mlx.backend.llvm.convolution.direct import DirectSpec
 from mlx.backend.llvm.convolution.geometry import Phase, phases_of, places_of, runs_of
 from mlx.backend.llvm.convolution.lanes import Share
 from mlx.backend.llvm.convolution.patches import place_table, spatial, spatial_strides
-from mlx.backend.llvm.convolution.plan_channelwise import axes_table, computed, rows_of_lines
+from mlx.backend.llvm.convolution.plan_channelwise import (
+    axes_table,
+    computed,
+    pieces_of,
+    rows_of_lines,
+)
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, round_up
@@ -143,7 +148,10 @@ def _product(
     work = max(phase.counts[2] * tile.cols * spec.heads * max(taps, 1) * channels, 1)
     span = max(min(_WEIGHTS // (panel * spec.heads), blocks), 1)
     spans = -(-blocks // span)
-    each = max(1, min(4 * _TASK // (work * span), -(-lines * spans // (4 * workers))))
+    tasks = work * span // _TASK
+    pieces, width = pieces_of(lines * spans, phase.counts[2], spec.rows[0], tasks, workers)
+    units = lines * pieces
+    each = max(1, min(4 * _TASK * pieces // (work * span), -(-units * spans // (4 * workers))))
     along = phase.axes[2]
     reach = along.taps[-1][1] - along.taps[0][1] if along.taps else 0
     seen = (max(spec.rows) - 1) * along.stride + reach + 1
@@ -153,13 +161,13 @@ def _product(
     merged = x.strides[-2] == channels and spec.heads == 1 and reach == len(along.taps) - 1
     # In the order of DIRECT_SLOTS.
     head = [
-        *x.pointer.consts, *packed.consts, columns, tile.b_row, lines, each,
-        *rows_of_lines(phase, places), channels, channels * size, panel, n_blocks * panel,
-        n_blocks, blocks, span, spans, int(merged), int(groups == spec.heads),
+        *x.pointer.consts, *packed.consts, columns, tile.b_row, units, each,
+        *rows_of_lines(phase, places), pieces, width, channels, channels * size, panel,
+        n_blocks * panel, n_blocks, blocks, span, spans, int(merged), int(groups == spec.heads),
         *scratch(copy * workers).consts, copy,
     ]  # fmt: skip
     item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
     consts = [*head, *item, *axes_table(phase), *spec.epilogue.consts]
-    command = Command(spec, consts, spans * -(-lines // each))
+    command = Command(spec, consts, spans * -(-units // each))
     command.flops = 2 * groups * lines * phase.counts[2] * columns * taps * channels
     return command
