@@ -71,6 +71,29 @@ def test_an_unrolled_loop_of_another_length_is_evaluated_in_pieces() -> None:
     assert runs == 1 and mx.array_equal(value, first[0][0])
 
 
+def test_a_compiled_loop_of_another_length_gives_what_it_gives_uncompiled() -> None:
+    def loss(w: mx.array, x: mx.array) -> mx.array:
+        h, outputs = mx.zeros((2, 4)), []
+        for i in range(x.shape[1]):
+            h = mx.sigmoid(h @ w + x[:, i]) * mx.cos(h)
+            outputs.append(h)
+        return mx.stack(outputs).square().sum() + x.shape[1]
+
+    compiled = mx.compile(mx.value_and_grad(loss))
+    weight = mx.random.normal((4, 4), key=mx.random.key(3))
+    runs = []
+    for steps in (40, 40, 47, 61, 47, *[75] * (cut.MEETINGS + 1)):
+        x = mx.random.normal((2, steps, 4), key=mx.random.key(steps))
+        expected = mx.value_and_grad(loss)(weight, x)
+        mx.eval(x, expected)
+        before = counters["runs"]
+        found = compiled(weight, x)
+        mx.eval(found)
+        runs.append(counters["runs"] - before)
+        assert all(mx.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert min(runs[3:-1]) > 2 and runs[-1] == 1
+
+
 def test_weights_that_are_turned_at_each_step_sum_their_gradients_as_they_come() -> None:
     x, w = mx.random.normal((3, 4)), mx.random.normal((4, 4))
 

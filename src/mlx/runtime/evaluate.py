@@ -12,7 +12,7 @@ from mlx.base.lazy import LazyModule
 from mlx.base.tree import picker
 from mlx.graph import chains, trace
 from mlx.graph.node import Node
-from mlx.runtime import collector, known, profile, segments, team
+from mlx.runtime import collector, graphs, known, profile, segments, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import LIMIT, STRETCH, UNROLLED, WHOLE, comes_back, is_other_length, pieces
 from mlx.runtime.described import Described, describe, wanted_whole
@@ -158,14 +158,12 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
         segments.expand(roots)
         before, region = region, describe(roots, WHOLE)
         before.forget()  # references to arrays would keep them from being donated
-    longest = LIMIT
-    if region.complete:
-        nodes = len(region.order)
-        if nodes >= UNROLLED and is_other_length(region):
-            longest = STRETCH
-        elif nodes <= LIMIT or comes_back(region.key, region.shapes):
-            _evaluate_region(region, asynchronous, meeting=meeting)
-            return
+    nodes, longest = len(region.order), LIMIT
+    if region.complete and nodes >= UNROLLED and is_other_length(region):
+        longest = STRETCH
+    elif region.complete and (nodes <= LIMIT or comes_back(region.key, region.shapes)):
+        _evaluate_region(region, asynchronous, meeting=meeting)
+        return
     del region  # references to arrays would keep them from being donated
     _evaluate_parts(roots, asynchronous, longest)
 
@@ -241,12 +239,16 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
     graph = call.primitive.graph
     threads = team.num_threads()
     if graph.program is None or graph.program[0] != threads:
-        graph.program = (threads, *_compiled_program(graph, threads))
+        region = graphs.region_of(graph)
+        if len(region.order) >= UNROLLED and is_other_length(region):
+            _call_in_pieces(call, region)
+            return
+        graph.program = (threads, *_compiled_program(graph, region, threads))
     _, program, sources, uses, numbers = graph.program
     inputs = call.inputs
 
     def deliver(buffers: list[Buffer]) -> None:
-        call.data = _results(graph, inputs, buffers)
+        call.data = graphs.results(graph, inputs, buffers)
 
     try:
         leaves = list(sources(inputs + graph.values))  # never ``inputs`` itself: ``uses``
@@ -259,26 +261,25 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
     trace.evaluated([call])
 
 
-def _results(graph: Any, inputs: Sequence[Node], buffers: list[Buffer]) -> tuple[Any, ...]:
-    """The data of a compiled call: one a result."""
-    if graph.results is None:
-        return tuple(buffers)
-    made = iter(buffers)
-    return tuple(
-        next(made) if output == "program" else (inputs[at] if output == "input" else at).data
-        for output, at in graph.results
-    )
+def _call_in_pieces(call: Node, region: Described) -> None:
+    """Evaluate a call of a function that unrolled a loop, without a program of its own."""
+    roots, outputs = graphs.replayed(call.primitive.graph, region, call.inputs)
+    try:
+        _evaluate_parts(roots, True, STRETCH)
+        call.data = graphs.computed(outputs)
+    except (IndexError, ArithmeticError, ValueError, MemoryError) as error:
+        call.data = Failed(error)
+        call.primitive.failed(call)
+        raise
+    trace.evaluated([call])
 
 
-def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
+def _compiled_program(graph: Any, region: Described, threads: int) -> tuple[Any, ...]:
     """(program, what picks its leaves out of inputs and ``graph.values``, how often the inputs
     refer to each, bits of the run-time numbers) of a recorded graph."""
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
-    roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
+    roots = graphs.wanted(graph)
     at = {node: i for i, node in enumerate(roots)}
-    segments.expand(roots)
-    region = describe(roots, _ALL, recorded=True)
-    assert region.complete
     leaves, scalars = region.leaves, region.scalars
     graph.results = [
         ("input", position[n])

@@ -11,7 +11,7 @@ unit the sum t of x times code, one FMA a code in their order, then ``sum = fma(
 After the units it takes groups l, 16 + l, ...: ``sum = fma(x over the group, bias, sum)``.
 Then the upper half of the lanes is added to the lower half until one is left.  It is the same
 on every target with FMA and on any number of threads; but a bfloat16 x meets codes of 2 or 4
-bits in pairs where the processor has the dot product of those (see ``gemm.pairs``).
+bits and E4M3 in pairs where the processor has the dot product of those (see ``gemm.pairs``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mlx.backend.llvm.gemm.operand import (
 )
 from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.ir import Module
-from mlx.backend.llvm.quantized_codes import Reader, Row
+from mlx.backend.llvm.quantized_codes import Reader, Row, by_bytes
 from mlx.backend.llvm.quantized_coding import Coding
 from mlx.backend.llvm.quantized_panels import (
     FLOATS,
@@ -165,7 +165,23 @@ class _Product(Reader):
         return totals
 
     def _in_pairs(self, words: list[Value], x: Value) -> list[Value]:
-        """The same for codes of 1, 2 or 4 bits, two at a time.
+        """The same for codes of 1, 2, 4 or (E4M3) 8 bits, two at a time."""
+        f = self.f
+        codes = [
+            iter(self.looked_up(word)) if by_bytes(self.coding) else self._permuted(word)
+            for word in words
+        ]
+        totals = [const(FLOATS, 0)] * (len(words) * self.spec.columns)
+        for j in range(self.per // 2):
+            xs = [f.bitcast(value, WORDS) for value in self._load_x(x, j)]
+            for r, code in enumerate([next(each) for each in codes]):
+                for c, value in enumerate(xs):
+                    at = r * self.spec.columns + c
+                    totals[at] = dot_pairs(f, value, code, totals[at])
+        return totals
+
+    def _permuted(self, word: Value) -> Iterator[Value]:
+        """Pairs of codes of at most 4 bits.
 
         Of a 16-bit index a permutation reads the low 5 bits: a code, and bits that the table
         makes irrelevant.
@@ -173,16 +189,9 @@ class _Product(Reader):
         f, bits, name = self.f, self.coding.bits, "llvm.x86.avx512.permvar.hi.512"
         f.module.declare(name, _HALVES, [_HALVES, _HALVES])
         table = lane_consts(_HALVES, [_bfloat16_bits(n) for n in self.coding.table * 2])
-        totals = [const(FLOATS, 0)] * (len(words) * self.spec.columns)
         for j in range(self.per // 2):
-            xs = [f.bitcast(value, WORDS) for value in self._load_x(x, j)]
-            for r, word in enumerate(words):
-                shifted = f.op("lshr", word, const(WORDS, bits * j)) if j else word
-                codes = f.bitcast(f.call(name, _HALVES, table, f.bitcast(shifted, _HALVES)), WORDS)
-                for c, value in enumerate(xs):
-                    at = r * self.spec.columns + c
-                    totals[at] = dot_pairs(f, value, codes, totals[at])
-        return totals
+            shifted = f.op("lshr", word, const(WORDS, bits * j)) if j else word
+            yield f.bitcast(f.call(name, _HALVES, table, f.bitcast(shifted, _HALVES)), WORDS)
 
     def _biases(self, rows: list[Row], x: Value, group: Value, sums: list[Value]) -> list[Value]:
         f, columns = self.f, self.spec.columns

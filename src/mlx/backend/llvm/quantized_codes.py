@@ -8,12 +8,18 @@ from typing import Any
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm.elements import Element, prefetch
 from mlx.backend.llvm.ir import Function
+from mlx.backend.llvm.quantized_coding import Coding
 from mlx.backend.llvm.quantized_panels import FLOATS, LANES, VECTOR, WORDS, Named
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.frozen import dataclass
 
 _BYTES = vector(4 * LANES, "i8")
+
+
+def by_bytes(coding: Coding) -> bool:
+    """Whether codes are bytes that permutations of bytes turn to numbers."""
+    return coding.bits == 8 and not coding.biased and host().has("avx512vbmi")
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,11 @@ class Reader(Named):
     def codes(self, words: list[Value]) -> Iterator[Value]:
         """The codes of each unit as floats, lowest first."""
         f, coding = self.f, self.coding
-        if coding.bits == 8 and not coding.biased and host().has("avx512vbmi"):
-            yield from self._looked_up(words[0])
+        if by_bytes(coding):
+            pairs = self.looked_up(words[0])
+            halves = [f.op("shl", p, const(WORDS, 16)) for p in pairs]
+            halves += [f.op("and", p, const(WORDS, -65536)) for p in pairs]
+            yield from [f.bitcast(value, FLOATS) for value in halves]
             return
         permuted = coding.bits <= 4 and host().avx512
         for j in range(self.per):
@@ -77,29 +86,27 @@ class Reader(Named):
             else:
                 yield coding.number(f, code)
 
-    def _looked_up(self, words: Value) -> Iterator[Value]:
-        """Codes of 8 bits, whose two bytes as bfloat16 permutations find: 64 at once.
+    def looked_up(self, words: Value) -> list[Value]:
+        """Codes of ``by_bytes`` as pairs of bfloat16: j below j plus half of a unit's.
 
-        A permutation reads the low 7 bits of an index, so the sign is added behind it.
+        Permutations find both bytes of 64 at once.  They read the low 7 bits of an index, so the
+        sign is added behind them.
         """
-        f, name = self.f, "llvm.x86.avx512.vpermi2var.qi.512"
+        f, name, half = self.f, "llvm.x86.avx512.vpermi2var.qi.512", self.per // 2
         f.module.declare(name, _BYTES, [_BYTES] * 3)
         codes = f.bitcast(words, _BYTES)
-        high, low = [
-            f.call(
-                name,
-                _BYTES,
-                lane_consts(_BYTES, table[:64]),
-                codes,
-                lane_consts(_BYTES, table[64:]),
-            )
+        tables = [
+            [lane_consts(_BYTES, part) for part in (table[:64], table[64:])]
             for table in self.coding.bytes_of_table
         ]
+        high, low = [f.call(name, _BYTES, t[0], codes, t[1]) for t in tables]
         high = f.op("or", high, f.op("and", codes, const(_BYTES, -128)))
-        for j in range(self.per):
-            places = [(lane * 4 + j, 64 + lane * 4 + j) for lane in range(LANES)]
-            both = f.shuffle(low, high, [at for p in places for at in (*p, *p)])
-            yield f.bitcast(f.op("and", f.bitcast(both, WORDS), const(WORDS, -65536)), FLOATS)
+        out = []
+        for j in range(half):
+            at = [lane * self.per + j + n for lane in range(LANES) for n in (0, half)]
+            both = f.shuffle(low, high, [place for n in at for place in (n, 64 + n)])
+            out.append(f.bitcast(both, WORDS))
+        return out
 
     def factors(self, row: Row, name: str, chunk: Value, part: bool) -> Value:
         """For each unit of a chunk, the scale (``s``) or bias (``b``) of its group."""

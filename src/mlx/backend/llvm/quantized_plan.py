@@ -13,6 +13,7 @@ from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, StoreEpilogue, batch
 from mlx.backend.llvm.gemm.pairs import has_pairs
 from mlx.backend.llvm.quantized import SLOTS, ProductSpec
 from mlx.backend.llvm.quantized_blocks import plan_blocks
+from mlx.backend.llvm.quantized_codes import by_bytes
 from mlx.backend.llvm.quantized_coding import Coding
 from mlx.backend.llvm.quantized_panels import LANES, VECTOR, chunk_bytes, pack_rows
 from mlx.backend.llvm.target import host
@@ -77,14 +78,15 @@ def plan_few_rows(
         return [_plan_straight(coding, inputs, shape, epilogue, scratch, workers, choices)]
     x, w, scales, biases = inputs
     *batch, m, n = shape
-    items, bits = prod(batch), coding.bits
+    items = prod(batch)
     units = tuple(o.strides[-1] == 1 for o in (w, scales, biases))
     columns, together = _shape_of_tile(m, coding.words)
     words = w.shape[-1]
     along = words // coding.words
     chunks, panels = -(-along // LANES), -(-m // columns)
     sums = -(-scales.shape[-1] // LANES) * columns * VECTOR
-    pairs = x.dtype == "bfloat16" and bits in (1, 2, 4) and has_pairs(host())
+    paired = coding.bits in (1, 2, 4) or by_bytes(coding)
+    pairs = x.dtype == "bfloat16" and paired and has_pairs(host())
     panel = chunks * chunk_bytes(columns, coding.codes, pairs) + sums
     packed = scratch(items * panels * panel)
     pack = pack_rows(coding, x, (along, columns, panels * columns, panel), packed, pairs)

@@ -13,6 +13,7 @@ from typing import Any
 from mlx.backend.llvm.convolution.channelwise import SLOTS, Channelwise, ChannelwiseSpec
 from mlx.backend.llvm.convolution.direct_tile import TileOfPositions
 from mlx.backend.llvm.gemm.elements import llvm_type
+from mlx.backend.llvm.gemm.pairs import WholePairs
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, i64, vector
 
@@ -36,10 +37,12 @@ class DirectSpec(ChannelwiseSpec):
     heads: int
     missing: tuple[int, ...]
     """Numbers of positions that miss a tap at an end of a line, and have code without them."""
+    pairs: bool = False
+    """Whether elements are pairs of neighbouring channels, for dot-product instructions."""
 
     @property
     def key(self) -> str:
-        shape = f"{self.rows}|{self.lanes}x{self.vectors}x{self.heads}|{self.missing}"
+        shape = f"{self.rows}|{self.lanes}x{self.vectors}x{self.heads}|{self.missing}|{self.pairs}"
         return f"direct|{self.dtype}|{self.accumulate}|{shape}|{self.epilogue.key}"
 
     def emit(self, module: Module, name: str) -> None:
@@ -53,6 +56,8 @@ class _Direct(Channelwise):
     def __init__(self, spec: DirectSpec, module: Module, name: str) -> None:
         super().__init__(spec, module, name)
         self.lanes = spec.lanes
+        if spec.pairs:
+            self.element = WholePairs(spec.dtype, spec.accumulate)
         self.type = vector(spec.lanes, llvm_type(spec.accumulate))
         self.tiles = self.edges = [TileOfPositions(module, spec, rows) for rows in spec.rows]
         if spec.missing:
@@ -118,7 +123,7 @@ class _Direct(Channelwise):
         x = f.add(f.mul(first, self.steps[2]), self.numbers["x"][0])
         here = f.gep(source, f.mul(x, self.strides[2]))
         here = f.gep(f.gep(here, self._offset(0, z0)), self._offset(1, y0))
-        if self.spec.dtype != self.spec.accumulate:
+        if self.spec.dtype != self.spec.accumulate and not self.spec.pairs:
             self._tile_of_copy(tile, here, x)
             return
         plain, other, copied, done = map(f.label, ("plain", "other", "copied", "multiplied"))
