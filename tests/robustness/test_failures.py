@@ -182,6 +182,20 @@ def test_repeated_failures_plan_nothing_new(again: int) -> None:
     assert execute.counters["programs"] == planned
 
 
+def test_kept_failure_keeps_no_intermediates() -> None:
+    """What is computed with a failure is what something refers to, not all of its region."""
+    mx.eval(mx.random.state)
+    failures = []
+    before = mx.get_active_memory()
+    noise = mx.random.normal((400, 1000))
+    try:
+        mx.eval(noise.sum(), mx.take(noise, mx.array([400]), axis=0))
+    except IndexError as error:
+        failures.append(error)
+    assert len(failures) == 1
+    assert mx.get_active_memory() - before < 2.5 * noise.nbytes
+
+
 class Model(nn.Module):
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()

@@ -85,8 +85,12 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
         if not program.caller(leaves, region.uses, numbers, deliver, asynchronous):
             return False
     except (IndexError, ArithmeticError, ValueError) as error:
+<<<<<<< HEAD
         segments.expand(roots)
         _fail(describe(roots, _ALL).order, outputs, error)
+=======
+        _fail(describe(roots, _ALL), outputs, error)
+>>>>>>> memory2
         raise
     if region.has_segments:
         chains.balance.known()
@@ -183,7 +187,8 @@ def _evaluate_segments(region: Described, found: segments.Known, asynchronous: b
         run(program, region.leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
         segments.expand(outputs)
-        _fail(describe(outputs, _ALL).order, outputs, error)
+        region.forget()
+        _fail(describe(outputs, _ALL), outputs, error)
         raise
     trace.evaluated(outputs)
     return True
@@ -384,7 +389,7 @@ def _evaluate_region(
     try:
         run(program, region.leaves, region.uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
-        _fail(order, outputs, error)
+        _fail(region, outputs, error)
         raise
     trace.evaluated(outputs)
 
@@ -392,10 +397,13 @@ def _evaluate_region(
 _NONE: list[int] = []
 
 
-def _fail(order: Sequence[Node], outputs: Sequence[Node], error: Exception) -> None:
+def _fail(region: Described, outputs: list[Node], error: Exception) -> None:
     """Fail what depends on what raised ``error``, and compute the other outputs of the region: a
     random key that waits for the next evaluation would be a longer chain after each failure."""
-    spoil(sorted(order, key=_serial), outputs, error)
-    if sound := [node for node in outputs if node.data is None]:
+    spoil(sorted(region.order, key=_serial), outputs, error)
+    sound = [node for node in outputs if node.data is None]
+    outputs.clear()
+    region.forget()  # references to arrays would make them outputs, and those of frames last
+    if sound:
         with suppress(MemoryError):
             _evaluate(sound, False)
