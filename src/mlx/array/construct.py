@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -161,6 +162,7 @@ def _natural(found: np.ndarray, only_python: bool) -> Dtype:
     return numpy_dtype(found.dtype)
 
 
+@lru_cache(64)
 def numpy_dtype(dtype: np.dtype) -> Dtype:
     """The dtype of an array made from NumPy's: float64 and complex128 are narrowed."""
     if dtype == np.float64 or dtype == np.complex128:

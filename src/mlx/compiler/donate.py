@@ -143,12 +143,21 @@ def written_by(step: Step) -> list[int]:
 
 def _legal(plan: Plan, leaf: int, output: int, reads: dict[int, int], write: int) -> bool:
     last = reads.get(leaf, -1)
-    if last != write:
-        return last < write
+    if last < write:
+        return True
     step = plan.steps[write]
-    if isinstance(step, CopyStep):
-        return step.source == leaf and step.target == output
-    return isinstance(step, NestStep) and in_place(step.nest, leaf, output)
+    if not isinstance(step, CopyStep):
+        return last == write and _is_in_place(step, leaf, output)
+    later = plan.steps[write + 1 : last + 1]
+    after = [s for s in later if leaf in read_by(s) or output in written_by(s)]
+    same = step.source == leaf and step.target == output
+    return same and len(after) <= 1 and all(_is_in_place(s, leaf, output) for s in after)
+
+
+def _is_in_place(step: Step, leaf: int, output: int) -> bool:
+    if not isinstance(step, NestStep) or output not in written_by(step):
+        return False
+    return in_place(step.nest, leaf, output)
 
 
 def in_place(nest: Nest, source: int, target: int) -> bool:

@@ -48,10 +48,7 @@ def places_in_copies(
 ) -> Iterator[tuple[Node, Place]]:
     """Producers with one reader, a copy, and where they write straight into its result
     (``whole``, of the copy): concatenations too, hence the outer ones first."""
-    counts: dict[Node, int] = {}
-    for uses in fusion.operands.values():
-        for use in uses:
-            counts[use.node] = counts.get(use.node, 0) + 1
+    counts = readings(fusion)
     for group in reversed(fusion.groups):
         for use, part in _parts(fusion, group):
             node = use.node
@@ -62,6 +59,15 @@ def places_in_copies(
             found = part_place(use, place.buffer, layout)
             if found is not None and _can_write(fusion.group_of[node], node, found.layout, part):
                 yield node, found
+
+
+def readings(fusion: Fusion) -> dict[Node, int]:
+    """How often each node is an operand."""
+    counts: dict[Node, int] = {}
+    for uses in fusion.operands.values():
+        for use in uses:
+            counts[use.node] = counts.get(use.node, 0) + 1
+    return counts
 
 
 def _parts(fusion: Fusion, group: Group) -> list[tuple[Use, Slice | None]]:

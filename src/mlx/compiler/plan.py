@@ -31,7 +31,14 @@ from mlx.compiler.steps import (
     Strided,
 )
 from mlx.compiler.tiny import tiny_product
-from mlx.compiler.updates import Overwritten, check_uses, is_whole, takeovers
+from mlx.compiler.updates import (
+    Overwritten,
+    check_uses,
+    computed_inside,
+    is_whole,
+    left_out,
+    takeovers,
+)
 from mlx.compiler.uses import Unresolvable, Use, culprit, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
 from mlx.primitives.elementwise import Add
@@ -117,6 +124,8 @@ class _Planner:
                 if first is not node:
                     self.first_pick[node] = first
         self.results = {self.first_pick.get(n, n) for n in self.wanted}
+        self.begun: dict[Group, list[Node]] = {}
+        """Updates whose parts a group writes into them."""
         self.at = 0
         self.stuck: list[Node] = []
         """Nodes to write out before another attempt; the plan is worthless then."""
@@ -124,6 +133,7 @@ class _Planner:
     def plan(self) -> Plan:
         self._place_in_joins()
         self._take_over()
+        self._place_in_updates()
         for group in self.fusion.groups:
             self.at = group.index
             try:
@@ -221,11 +231,21 @@ class _Planner:
             if node in self.wanted:
                 self.result.buffers[place.buffer].kind = "output"
 
+    def _place_in_updates(self) -> None:
+        """What an update would only copy is written straight into a copy of its base."""
+        taken = {node for node, _ in self.takeovers}
+        inside = computed_inside(self.fusion, taken, self._may_move, self._new_join)
+        for update, part, place in inside:
+            self.places[part] = place
+            self.begun.setdefault(self.fusion.group_of[part], []).append(update)
+
     # -- steps -------------------------------------------------------------------------
 
     def _nest(self, group: Group) -> None:
         if is_rearrangement(group) and self._lies_there(group.members[0]):
             return
+        for update in self.begun.get(group, ()):
+            self._start_from(self.fusion.operands[update][0], update)
         nest = build_nest(self.fusion, group, self.place, self.argument)
         if nest is not None:
             self.result.steps.append(NestStep(nest, nest.label))
@@ -335,7 +355,9 @@ class _Planner:
             self._copy([(None, contiguous(node.shape))], place.buffer, node)
         parts = list(zip(self.fusion.operands[node], slices, strict=True))
         if node.primitive.updates_first:
-            self._start_from(parts.pop(0)[0], node)
+            base, _ = parts.pop(0)
+            if not self._is_begun(node):
+                self._start_from(base, node)
         copies: list[tuple[Use, Layout]] = []
         for use, part in parts:
             layout = part.layout(place.layout)
@@ -346,6 +368,10 @@ class _Planner:
         for together in copied_together(copies, node):
             self._copy(together, place.buffer, node, adds=node.primitive.accumulates)
 
+    def _is_begun(self, update: Node) -> bool:
+        home = self.fusion.group_of.get(self.fusion.operands[update][1].node)
+        return home is not None and update in self.begun.get(home, ())
+
     def _start_from(self, base: Use, node: Node) -> None:
         """What an update leaves as it was, unless it lies there already."""
         self._need_memory(base.node)
@@ -354,7 +380,11 @@ class _Planner:
             return
         if is_whole(source.layout, base, node):
             nbytes = node.size * node.dtype.size
-            self.result.steps.append(CopyStep(source.buffer, target.buffer, nbytes, "copy"))
+            runs = None
+            if node.primitive.family == "join" and not node.primitive.accumulates:
+                runs = left_out(node.primitive.placements(*node.inputs)[1], node)
+            step = CopyStep(source.buffer, target.buffer, nbytes, "copy", runs)
+            self.result.steps.append(step)
         else:
             self._copy([(base, target.layout)], target.buffer, node)
 

@@ -23,12 +23,17 @@ class Strided:
 @dataclass(slots=True)
 class CopyStep:
     """The content of one buffer into another; nothing where both have the same memory at run
-    time, because the second took over the first's."""
+    time, because the second took over the first's.
+
+    ``runs``, if given, need not be copied, as what they hold is written next: where the first of
+    them starts, from where to where the next is, the length of each (in bytes), and how many.
+    """
 
     source: int
     target: int
     nbytes: int
     label: str = ""
+    runs: tuple[int, int, int, int] | None = None
 
 
 @dataclass(slots=True)

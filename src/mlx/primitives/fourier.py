@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
 from mlx.base.lazy import numpy as np
-from mlx.base.lazy import scipy_module
 from mlx.graph.node import Node, Shape
+from mlx.primitives import pocketfft
 from mlx.primitives.base import full_like, iota
 from mlx.primitives.bitwise import BitwiseOr
 from mlx.primitives.complex import Real
 from mlx.primitives.elementwise import Equal, cast, where
 from mlx.primitives.library import Library
 from mlx.primitives.views import Embed
-
-PART = 1 << 22
-"""Bytes of a result that are transformed at once where SciPy makes a new array of them."""
-
-
-def _by_parts(transform: Callable[..., Any], out: np.ndarray, x: np.ndarray, axis: int) -> None:
-    """Transform parts of the batch one after the other: no second result is held."""
-    batch = max((i for i in range(x.ndim) if i != axis), key=lambda i: x.shape[i], default=None)
-    if batch is None:
-        out[...] = transform(x, axis=axis)
-        return
-    out, x = np.moveaxis(out, batch, 0), np.moveaxis(x, batch, 0)
-    moved = axis + (axis < batch)
-    step = max(1, len(out) * PART // max(out.nbytes, 1))
-    for start in range(0, len(out), step):
-        out[start : start + step] = transform(x[start : start + step], axis=moved)
 
 
 @dataclass(frozen=True)
@@ -51,15 +34,8 @@ class Fourier(Library):
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         return x.shape, dt.complex64
 
-    def host(self, out: np.ndarray, *arrays: np.ndarray) -> None:
-        fft = scipy_module("fft")
-        np.copyto(out, arrays[0])
-        if self.inverse:
-            done = fft.ifftn(out, axes=self.axes, norm="forward", overwrite_x=True)
-        else:
-            done = fft.fftn(out, axes=self.axes, overwrite_x=True)
-        if not np.may_share_memory(done, out):
-            np.copyto(out, done)
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
+        pocketfft.complex_transform(out, arrays[0], self.axes, self.inverse, workers)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return Fourier(tuple(a + 1 for a in self.axes), self.inverse)(x)
@@ -82,8 +58,8 @@ class RealFourier(Library):
         half = x.shape[self.axis] // 2 + 1
         return (*x.shape[: self.axis], half, *x.shape[self.axis + 1 :]), dt.complex64
 
-    def host(self, out: np.ndarray, *arrays: np.ndarray) -> None:
-        _by_parts(scipy_module("fft").rfft, out, arrays[0], self.axis)
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
+        pocketfft.from_real(out, arrays[0], self.axis, workers)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return RealFourier(self.axis + 1)(x)
@@ -108,9 +84,8 @@ class FourierToReal(Library):
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         return (*x.shape[: self.axis], self.n, *x.shape[self.axis + 1 :]), dt.float32
 
-    def host(self, out: np.ndarray, *arrays: np.ndarray) -> None:
-        irfft = partial(scipy_module("fft").irfft, n=self.n, norm="forward")
-        _by_parts(irfft, out, arrays[0], self.axis)
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
+        pocketfft.to_real(out, arrays[0], self.axis, workers)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return FourierToReal(self.axis + 1, self.n)(x)

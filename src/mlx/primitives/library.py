@@ -1,7 +1,7 @@
 """The library family: routines of LAPACK and FFT; leading axes are batches.
 
-Where there is no kernel for what a member does, its ``host(out, *arrays)`` writes the result
-into one NumPy array from others.
+Where there is no kernel for what a member does, its ``host(workers, out, *arrays)`` writes the
+result into one NumPy array from others, on so many threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Library(Primitive):
 
     family = "library"
 
-    def host(self, out: np.ndarray, *arrays: np.ndarray) -> None:
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
         raise TypeError(f"[{self.name}] declares no host call.")
 
     def vmap(self, size: int, *inputs: Node) -> Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -132,9 +132,9 @@ def _walk(  # noqa: C901 (a call for each part would take as long as the part)
             else:
                 uses[-1 - at] += 1
             say(at)
-        if primitive.is_number:
-            region.scalars.append(node)
-            edges[index[node]] += 1  # by ``scalars`` itself
+        if primitive.is_listed:
+            (region.scalars if primitive.is_number else region.segments).append(node)
+            edges[index[node]] += 1  # by the list itself
     return len(order) <= longest
 
 
@@ -170,3 +170,9 @@ def wanted_whole(region: Described, live: list[int]) -> list[Node]:
         and node.primitive.family not in _PASSING
         and i >= region.roots
     ]
+
+
+def are_results(nodes: Sequence[Node]) -> bool:
+    """Whether they are likely results of compiled functions."""
+    node = nodes[0]
+    return node.dtype is None or bool(node.inputs) and node.inputs[0].dtype is None

@@ -17,6 +17,7 @@ from mlx.backend.llvm.values import Value, bits_of, const, i64, vector
 
 MOST_TAPS, MOST_STEP = 8, 2
 FEW = 4  # positions of a last block
+_SHORT = 6  # expressions of an epilogue that is written out for every position
 _GROUP = 4  # inputs that share a pointer
 
 
@@ -43,11 +44,11 @@ class _Windows(Channelwise):
     def _line(self, source: Value, z: Value, y: Value, row: Value) -> None:
         """Whole blocks of positions, and a last one of less; both inside the input or at its
         edge."""
-        f, together, positions = self.f, self.spec.together, self.counts[2]
+        f, together, (start, stop) = self.f, self.spec.together, self.piece
         self.valid = [self._valid(0, z), self._valid(1, y)]
         self.inside = self._inside()
         whole = self.in_whole_blocks(together, FEW)
-        block = f.loop(i64(0), whole, i64(together))
+        block = f.loop(start, whole, i64(together))
         first = block.index
         f.where(
             self.within(first, together),
@@ -55,7 +56,7 @@ class _Windows(Channelwise):
             lambda: self._window(source, row, first, together, True),
         )
         f.end_loop(block)
-        last = f.loop(whole, positions, i64(FEW))
+        last = f.loop(whole, stop, i64(FEW))
         self._window(source, row, last.index, FEW, True)
         f.end_loop(last)
 
@@ -148,27 +149,29 @@ class _Windows(Channelwise):
         """Whole vectors go where they shall lie, if nothing else is to be done with them."""
         f = self.f
         count = i64(len(sums)) if present is None else f.min(present, i64(len(sums)))
-        place = self.plain_place(self.context)
-        if place is None:
+        if not self._is_short:
             self._keep(sums)
             self._store(row, count, col, left)
             return
+        first = row
         direct, other, done = f.label("direct"), f.label("other"), f.label("stored")
         f.branch_if(f.icmp("sge", left, i64(self.lanes)), direct, other)
         f.start(direct)
-        pointer, pitch = place
-        to = f.gep(f.gep(pointer, f.mul(row, pitch)), f.mul(col, i64(self.size)))
-        step = f.mul(pitch, self.slot("x_rows"))
         for t, value in enumerate(sums):
             if present is not None and t:
                 following = f.label("following")
                 f.branch_if(f.icmp("sgt", present, i64(t)), following, done)
                 f.start(following)
-            f.store(value, to, self.size)
-            to = f.gep(to, step)
+            self.spec.epilogue.store(self.kernel, self.context, value, row, col, None)
+            row = f.add(row, self.slot("x_rows"))
         f.branch(done)
         f.start(other)
         self._keep(sums)
-        self._store(row, count, col, left)
+        self._store(first, count, col, left)
         f.branch(done)
         f.start(done)
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether the epilogue is so little code that each position may have its own."""
+        return len(getattr(self.spec.epilogue, "values", ())) <= _SHORT

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import SCATTER, Command, Kernel, Operand
-from mlx.backend.llvm.indexing.checked import CheckedIndices, each_set
+from mlx.backend.llvm.indexing.checked import CheckedIndices, each_set, ramp
 from mlx.backend.llvm.indexing.loops import (
     TASK_ELEMENTS,
     WORD,
@@ -70,13 +70,15 @@ class ScatterSpec:
     """The same of the result: only along a window it moves."""
     owned: bool = False
     """Whether tasks own lines of memory."""
+    near: tuple[str, ...] = ()
+    """How the updates and each index array lie along a loop of ``each``."""
 
     @property
     def key(self) -> str:
         return (
             f"scatter {self.mode} {self.dtype} {','.join(self.indices)} "
             f"{self.parallel} {self.serial} {self.inner} {','.join(self.steps)} {self.result} "
-            f"{self.owned:d}"
+            f"{self.owned:d} {','.join(self.near)}"
         )
 
     def emit(self, module: Module, name: str) -> None:
@@ -110,8 +112,7 @@ class _Scatter:
         ]
         self.step = strides.pop()
         self.serial_step = strides.pop()
-        if spec.owned:
-            self.found = f.alloca(vector(self.lanes, "i64"))
+        self.found = f.alloca(vector(self.lanes, "i64"))
         first, last = self._divide_task()
         items = f.loop(first, last, i64(1))
         split, zeros = spec.parallel, [i64(0)] * operands
@@ -141,13 +142,15 @@ class _Scatter:
         if self.spec.owned:
             vector_loop(f, i64(0), size, self.lanes, lambda s, mask: self._owned(pointers, s, mask))
             return
+        if self.spec.inner == "one":
+            kinds = self.spec.result, *self.spec.steps
+            self._each(pointers, i64(0), size, self.serial_step, kinds)
+            return
         loop = f.loop(i64(0), size, i64(1))
         here = [self._moved(p, loop.index, number) for number, p in enumerate(pointers)]
         if self.spec.inner == "each":
-            inner = f.loop(self.start, self.stop, i64(1))
-            at = [f.gep(p, f.mul(inner.index, s)) for p, s in zip(here, self.step, strict=True)]
-            self._one(*self._target(at))
-            f.end_loop(inner)
+            kinds = "strided", *self.spec.near
+            self._each(here, self.start, self.stop, self.step, kinds)
         else:
             self._row(*self._target(here))
         f.end_loop(loop)
@@ -173,16 +176,71 @@ class _Scatter:
             out = f.gep(out, f.mul(at, axis.stride))
         return out, updates
 
+    def _offsets(
+        self,
+        indices: Sequence[Value],
+        at: Value,
+        mask: Value | None,
+        strides: Sequence[Value],
+        kinds: Sequence[str],
+    ) -> Value:
+        """Where the next indices say, in bytes of the result."""
+        f, lanes = self.f, self.lanes
+        offsets = const(vector(lanes, "i64"), 0)
+        for axis, name, index, stride, kind in zip(
+            self.axes, self.spec.indices, indices, strides[2:], kinds, strict=True
+        ):
+            dtype = dtype_named(name)
+            found = CheckedIndices(self.k, self.e, SCATTER, dtype, axis, kind, stride)
+            places = found.positions(index, at, mask)
+            offsets = f.add(offsets, f.mul(places, f.splat(axis.stride, lanes)))
+        return offsets
+
+    def _each(
+        self,
+        pointers: Sequence[Value],
+        start: Value,
+        stop: Value,
+        strides: Sequence[Value],
+        kinds: Sequence[str],
+    ) -> None:
+        """Elements one by one along a loop, their indices looked at together."""
+        f, lanes = self.f, self.lanes
+        out, updates, *indices = pointers
+
+        def some(at: Value, mask: Value | None) -> None:
+            offsets = self._offsets(indices, at, mask, strides, kinds[2:])
+            if kinds[0] != "same":
+                offsets = f.add(offsets, f.mul(ramp(f, at, lanes), f.splat(strides[0], lanes)))
+            f.store(offsets, self.found, 64)
+
+            def element(lane: Value) -> None:
+                here = self._step(updates, f.add(at, lane), kinds[1], strides[1])
+                self._one(f.gep(out, f.load(f.gep(self.found, lane, "i64"), "i64", 8)), here)
+
+            if mask is None and self.spec.mode == "set":
+                for lane in range(lanes):
+                    element(i64(lane))
+                return
+            loop = f.loop(i64(0), f.min(f.sub(stop, at), i64(lanes)), i64(1))
+            element(loop.index)
+            f.end_loop(loop)
+
+        vector_loop(f, start, stop, lanes, some)
+
+    def _step(self, pointer: Value, at: Value, kind: str, stride: Value) -> Value:
+        """An update of a loop."""
+        if kind == "same":
+            return pointer
+        if kind == "unit":
+            return self.f.gep(pointer, at, f"[{self.dtype.size} x i8]")
+        return self.f.gep(pointer, self.f.mul(at, stride))
+
     def _owned(self, pointers: list[Value], s: Value, mask: Value | None) -> None:
         """Of a vector of indices those whose places this task owns."""
-        f, k, spec = self.f, self.k, self.spec
+        f = self.f
         out, updates, *indices = pointers
-        offsets = const(vector(self.lanes, "i64"), 0)
-        for i, axis in enumerate(self.axes):
-            dtype, stride = dtype_named(spec.indices[i]), self.serial_step[2 + i]
-            found = CheckedIndices(k, self.e, SCATTER, dtype, axis, spec.steps[1 + i], stride)
-            at = found.positions(indices[i], s, mask)
-            offsets = f.add(offsets, f.mul(at, f.splat(axis.stride, self.lanes)))
+        offsets = self._offsets(indices, s, mask, self.serial_step, self.spec.steps[1:])
         f.store(offsets, self.found, 64)
         mine = self._mine(offsets)
         if mask is not None:
@@ -320,10 +378,11 @@ def plan_updates(
     par, ser = (prod(x.size for x in g) for g in (loops.parallel, loops.serial))
     each, chunk, owners = _tasks(loops, par, ser * loops.last.size, inner.size, workers)
     result, *steps = steps_of(loops.last.strides, [out, updates, *indices])
+    kind = _inner_kind(loops.inner, dtype)
+    near = steps_of(inner.strides, [out, updates, *indices])[1:] if kind == "each" else ()
     spec = ScatterSpec(
         mode, dtype.name, tuple(i.dtype for i in indices), len(loops.parallel),
-        len(loops.serial), _inner_kind(loops.inner, dtype),
-        tuple(steps), result, owners > 1,
+        len(loops.serial), kind, tuple(steps), result, owners > 1, near,
     )  # fmt: skip
     chunks = -(-inner.size // chunk)
     consts = [par, ser, loops.last.size, inner.size, each, chunk, chunks, owners]
