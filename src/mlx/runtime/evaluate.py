@@ -25,6 +25,7 @@ from mlx.runtime.execute import (
     run,
     spoil,
 )
+from mlx.runtime.pending import are_results, collect, settle
 from mlx.runtime.structures import Programs, Region
 
 if TYPE_CHECKING:
@@ -95,48 +96,6 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
     return True
 
 
-def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node], bool]:
-    """The unevaluated nodes that ``roots`` need, in order of serial, the calls of compiled
-    functions among them, and whether some only wait for the data of a finished call."""
-    seen = set(roots)
-    stack = list(seen)
-    calls: list[Node] = []
-    finished = False
-    add, push, pop = seen.add, stack.append, stack.pop
-    while stack:
-        for node in pop().inputs:
-            data = node.data
-            if data is None:
-                if node not in seen:
-                    add(node)
-                    push(node)
-                    if node.dtype is None and node.primitive.family == "compiled":
-                        calls.append(node)
-            elif type(data) is not Buffer:
-                if type(data) is not tuple:
-                    raise data.error()
-                finished = True
-    order = list(seen)
-    if len(order) > 1:
-        order.sort(key=_serial)
-        calls.sort(key=_serial)
-    return order, calls, finished
-
-
-def _settle(order: Sequence[Node]) -> bool:
-    """Give the outputs of finished compiled calls their data; whether there were any."""
-    settled = []
-    for node in order:
-        inputs = node.inputs
-        if inputs and inputs[0].dtype is None and (data := inputs[0].data) is not None:
-            if type(data) is not tuple:
-                raise data.error()
-            node.data = data[node.primitive.index]
-            settled.append(node)
-    trace.evaluated(settled)
-    return bool(settled)
-
-
 _serial = operator.attrgetter("serial")
 _data_of = operator.attrgetter("data")
 _COMPUTED = {Buffer}
@@ -192,7 +151,7 @@ def _evaluate_segments(region: Described, found: segments.Known, asynchronous: b
 
 def _evaluate_parts(roots: Sequence[Node], asynchronous: bool, longest: int) -> None:
     """Evaluate what is no single region: calls of compiled functions first, the rest in pieces."""
-    order, calls, finished = _collect(roots)
+    order, calls, finished = collect(roots)
     if calls:
         order.clear()  # references to arrays, and to calls, would keep them from being donated
         while calls:
@@ -200,12 +159,12 @@ def _evaluate_parts(roots: Sequence[Node], asynchronous: bool, longest: int) -> 
             _evaluate([n for n in call.inputs if n.data is None], asynchronous)
             _call_compiled(call, asynchronous)
         del call
-        order, _, finished = _collect([n for n in roots if n.data is None])
-    while finished and _settle(order):
+        order, _, finished = collect([n for n in roots if n.data is None])
+    while finished and settle(order):
         order.clear()
-        order, _, finished = _collect([n for n in roots if n.data is None])
+        order, _, finished = collect([n for n in roots if n.data is None])
     for piece in pieces(order, longest):
-        _settle(piece)  # outputs of a node that an earlier piece computed whole
+        settle(piece)  # outputs of a node that an earlier piece computed whole
         inner = {source for node in piece for source in node.inputs}
         last = [node for node in piece if node.data is None and node not in inner]
         piece.clear()
@@ -226,7 +185,7 @@ def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
     for call in sorted(calls, key=_serial):
         if call.data is None:
             _call_compiled(call, asynchronous)
-    return _settle(roots)
+    return settle(roots)
 
 
 def _call_compiled(call: Node, asynchronous: bool) -> None:

@@ -50,7 +50,7 @@ class SeveralSpec(RowsSpec):
 
     @property
     def key(self) -> str:
-        return f"several {self.together} {self.structure.text}"
+        return f"rows several {self.together} {self.structure.text}"
 
     @property
     def scratch_rows(self) -> int:
