@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
@@ -170,9 +170,3 @@ def wanted_whole(region: Described, live: list[int]) -> list[Node]:
         and node.primitive.family not in _PASSING
         and i >= region.roots
     ]
-
-
-def are_results(nodes: Sequence[Node]) -> bool:
-    """Whether they are likely results of compiled functions."""
-    node = nodes[0]
-    return node.dtype is None or bool(node.inputs) and node.inputs[0].dtype is None

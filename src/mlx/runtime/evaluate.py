@@ -15,7 +15,7 @@ from mlx.graph.node import Node
 from mlx.runtime import collector, graphs, known, profile, segments, team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.cut import LIMIT, STRETCH, UNROLLED, WHOLE, comes_back, is_other_length, pieces
-from mlx.runtime.described import Described, are_results, describe, wanted_whole
+from mlx.runtime.described import Described, describe, wanted_whole
 from mlx.runtime.execute import (
     Failed,
     counters,
