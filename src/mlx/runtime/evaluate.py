@@ -190,8 +190,7 @@ def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
 
 def _call_compiled(call: Node, asynchronous: bool) -> None:
     """Run a compiled function's program; its node's data are the outputs' buffers."""
-    graph = call.primitive.graph
-    threads = team.num_threads()
+    graph, threads = call.primitive.graph, team.num_threads()
     if graph.program is None or graph.program[0] != threads:
         region = graphs.region_of(graph)
         if len(region.order) >= UNROLLED and is_other_length(region):
