@@ -130,3 +130,34 @@ def test_strided_numpy_arrays() -> None:
     source = np.arange(24).reshape(2, 3, 4)
     for view in (source.T, source[::-1], source[:, 1:, ::2], source[..., None]):
         np.testing.assert_array_equal(np.array(mx.array(view)), view)
+
+
+NUMBERS = [
+    [0, 1, 200, -3], [True, False], [True, 3], [1.5, 2, -0.0], [1e39, 2.0], [65504.0, 65520.0, 0.1],
+    [2**24 + 1, 2**53 + 1], [2**60, -1], [2**31], [float("nan"), float("-inf")], (1, 2),
+    ((1, 2), [3, 4]), [[[1.5], [2.0]], [[0.1], [4.0]]], [[1, 2.5], [True, 0]], [[]], [[[[[1]]]]],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=repr)
+@pytest.mark.parametrize(
+    "dtype", [mx.bool_, mx.uint8, mx.int32, mx.int64, mx.float16, mx.float32, mx.float64]
+)
+def test_python_numbers_are_converted_as_numpy_converts(value: Any, dtype: mx.Dtype) -> None:
+    natural = np.array(value)
+    found = np.array(mx.array(value, dtype))
+    if natural.dtype.kind == "f" and dtype not in (mx.bool_, mx.float16, mx.float32, mx.float64):
+        expected = np.array(mx.array(natural.astype(np.float64), mx.float64).astype(dtype))
+    else:
+        with np.errstate(all="ignore"):
+            expected = natural.astype(found.dtype)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_values_along_one_axis_come_out_as_numpy_gives_them() -> None:
+    for dtype in (mx.bool_, mx.int8, mx.uint64, mx.float16, mx.bfloat16, mx.float32, mx.complex64):
+        for size in (0, 1, 5, 3000):
+            x = mx.arange(size).astype(dtype)
+            values = np.array(x.astype(mx.float32) if dtype is mx.bfloat16 else x).tolist()
+            assert x.tolist() == values
+            assert [type(v) for v in x.tolist()] == [type(v) for v in values]

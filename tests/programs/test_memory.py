@@ -38,7 +38,7 @@ def test_an_activation_keeps_its_operand_and_its_result(name):
 
     peak = peak_of(mx.grad(loss, argnums=(0, 1)), first, second)
     # operand, result, their cotangent; the rest is packing, and arrays with a side of 64
-    assert peak < 4.5 * ARRAY
+    assert peak < 5 * ARRAY
 
 
 def test_a_mask_is_kept_as_one_byte_an_element():

@@ -122,6 +122,31 @@ def test_few_rows_and_many_agree_exactly_row_by_row() -> None:
     np.testing.assert_array_equal(together, np.stack(alone))
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize(
+    ("mode", "bits", "group"),
+    [*[("affine", b, g) for b in (2, 3, 4, 5, 6, 8) for g in (32, 128)],
+     ("mxfp4", 4, 32), ("mxfp8", 8, 32), ("nvfp4", 4, 16)],
+)  # fmt: skip
+def test_few_rows_of_matrices_that_are_not_transposed(
+    mode: str, bits: int, group: int, rows: int
+) -> None:
+    """They are dequantized while they are multiplied: the same chains as the blocked product."""
+    form: Any = {"bits": bits, "group_size": group, "mode": mode}
+    parts = mx.quantize(mx.array(normal(3, 29, 640, seed=1)), **form)
+    x = mx.array(normal(3, 32, 29))
+    many = mx.quantized_matmul(x, *parts, transpose=False, **form)
+    few = mx.quantized_matmul(x[:, :rows], *parts, transpose=False, **form)
+    assert mx.array_equal(few, many[:, :rows])
+    apart = [mx.stack([p, p], axis=-1)[..., 1] for p in parts]  # views without unit strides
+    assert mx.array_equal(mx.quantized_matmul(x[:, :rows], *apart, transpose=False, **form), few)
+    chosen = mx.array([2, 0, 2, 1])
+    got = mx.gather_qmm(x[:1, :rows], *parts, rhs_indices=chosen, transpose=False, **form)
+    for row, at in zip(got, chosen.tolist(), strict=True):
+        alone = mx.quantized_matmul(x[0, :rows], *[p[at] for p in parts], transpose=False, **form)
+        assert mx.array_equal(row, alone)
+
+
 def test_chosen_matrices() -> None:
     parts = mx.quantize(mx.array(normal(4, 8, 64, seed=1)))
     x = normal(3, 2, 64)

@@ -164,7 +164,7 @@ def _fourier() -> list[Sample]:
         s
         for axes in ((1,), (0, 2))
         for inverse in (False, True)
-        for s in each(fourier.Fourier(axes, inverse), 3, 4, 5, dtypes=(dt.complex64,))
+        for s in each(fourier.Fourier(axes, inverse), 3, 4, 5, dtypes=(dt.complex64, dt.float32))
     ]
 
 

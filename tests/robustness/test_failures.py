@@ -12,6 +12,7 @@ import pytest
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
+from mlx.runtime import execute
 from mlx.utils import tree_flatten
 
 SIZES = (10, 300_000)
@@ -162,6 +163,37 @@ def test_failed_step_leaves_the_random_key(evaluate: Callable[..., None]) -> Non
         step(0)
         mx.eval(model.parameters())
     assert np.array(mx.random.uniform(shape=(3,))).shape == (3,)
+
+
+@pytest.mark.parametrize("again", [10, 30])
+def test_repeated_failures_plan_nothing_new(again: int) -> None:
+    """The random key is computed with each, so that the next finds a program that is known."""
+
+    def attempt() -> None:
+        noise = mx.random.normal((40, 3))
+        with pytest.raises(IndexError):
+            mx.eval(noise.sum(), mx.take(noise, mx.array([40]), axis=0))
+
+    for _ in range(3):
+        attempt()
+    planned = execute.counters["programs"]
+    for _ in range(again):
+        attempt()
+    assert execute.counters["programs"] == planned
+
+
+def test_kept_failure_keeps_no_intermediates() -> None:
+    """What is computed with a failure is what something refers to, not all of its region."""
+    mx.eval(mx.random.state)
+    failures = []
+    before = mx.get_active_memory()
+    noise = mx.random.normal((400, 1000))
+    try:
+        mx.eval(noise.sum(), mx.take(noise, mx.array([400]), axis=0))
+    except IndexError as error:
+        failures.append(error)
+    assert len(failures) == 1
+    assert mx.get_active_memory() - before < 2.5 * noise.nbytes
 
 
 class Model(nn.Module):

@@ -104,9 +104,9 @@ class Undo:
     """
 
     def __init__(self) -> None:
-        self.writes: list[tuple[Any, Any, int, Any]] = []
+        self.writes: list[tuple[Any, Any, float, Any]] = []
         """(container, key, mark of what it holds now, what it held)"""
-        self.moved: list[tuple[weakref.ref[array], int, Any]] = []
+        self.moved: list[tuple[weakref.ref[array], float, Any]] = []
         """(handle, mark of what it names now, what it named)"""
 
     def __bool__(self) -> bool:
@@ -123,7 +123,7 @@ class Undo:
                 _write(container, key, wrap(inputs[old.at]) if isinstance(old, _Input) else old)
 
 
-def _mark(value: Any) -> int:
+def _mark(value: Any) -> float:
     """Tells a value from others without holding it: an array by what it names."""
     return -value._node.serial if type(value) is array else id(value)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 from mlx.array.dlpack import imported, is_exporter
-from mlx.array.values import copied_node, raw_node, scalar_node, shared_node
+from mlx.array.values import CODES, copied_node, raw_node, scalar_node, shared_node
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.lazy import numpy as np
@@ -91,28 +92,37 @@ class Scan:
         )
 
 
-_LISTS = {list}
-_FLAT = {frozenset({int}): ("i", dt.int32), frozenset({float}): ("f", dt.float32)}
+_LISTS = frozenset({list, tuple})
+_NUMBERS = frozenset({bool, int, float})
+_EXACT = range(-(2**53), 2**53 + 1)
+"""Integers that are floats, too."""
 
 
-def flat_numbers(values: list) -> Node | None:
-    """A list of Python's integers or floats alone, or of equally long lists of these, in fewer
-    steps; None for all others."""
+def flat_numbers(values: list | tuple, dtype: Dtype | None) -> Node | None:
+    """Python's booleans, integers and floats, or up to four levels of equally long lists of
+    these, in fewer steps; None for all others, and where a number does not fit."""
     kinds, flat = set(map(type, values)), values
     shape: tuple[int, ...] = (len(values),)
-    if kinds == _LISTS:
-        width = len(values[0])
-        if any([len(row) != width for row in values]):
+    while kinds and kinds <= _LISTS and len(shape) < 4:
+        width = len(flat[0])
+        if any([len(row) != width for row in flat]):
             return None
-        flat, shape = list(chain.from_iterable(values)), (len(values), width)
+        flat, shape = list(chain.from_iterable(flat)), (*shape, width)
         kinds = set(map(type, flat))
-    found = _FLAT.get(frozenset(kinds))
-    if found is None:
+    if not kinds or not kinds <= _NUMBERS:
         return None
-    code, dtype = found
+    if float not in kinds:
+        if dtype is None:
+            dtype = dt.int32 if int in kinds else dt.bool_
+        elif dtype.is_float and not (min(flat) in _EXACT and max(flat) in _EXACT):
+            return None  # would be rounded twice
+    dtype = dtype or dt.float32
+    code = CODES.get(dtype)
+    if code is None:
+        return None
     try:
         raw = struct.pack(f"={len(flat)}{code}", *flat)
-    except (OverflowError, struct.error):  # beyond 32 bits
+    except (OverflowError, struct.error):
         return None
     return raw_node(raw, shape, dtype)
 
@@ -152,6 +162,7 @@ def _natural(found: np.ndarray, only_python: bool) -> Dtype:
     return numpy_dtype(found.dtype)
 
 
+@lru_cache(64)
 def numpy_dtype(dtype: np.dtype) -> Dtype:
     """The dtype of an array made from NumPy's: float64 and complex128 are narrowed."""
     if dtype == np.float64 or dtype == np.complex128:

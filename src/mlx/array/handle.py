@@ -246,7 +246,7 @@ def wrap(node: Node) -> array:
 def _node_from(val: Any, dtype: Dtype | None) -> Node:
     if dtype is None and type(val) in (float, int):
         return python_scalar(val, None)
-    if dtype is None and type(val) is list and (found := flat_numbers(val)) is not None:
+    if type(val) in (list, tuple) and (found := flat_numbers(val, dtype)) is not None:
         return found
     if isinstance(val, (list, tuple)):
         scan = Scan(val, array)

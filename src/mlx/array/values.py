@@ -21,12 +21,21 @@ def value_node(shape: tuple[int, ...], dtype: Dtype, buffer: Buffer) -> Node:
     return Node(None, (), shape, dtype, buffer)
 
 
-_CODES = {
+CODES = {
     dt.bool_: "?", dt.uint8: "B", dt.uint16: "H", dt.uint32: "I", dt.uint64: "Q", dt.int8: "b",
     dt.int16: "h", dt.int32: "i", dt.int64: "q", dt.float16: "e", dt.float32: "f",
     dt.float64: "d",
 }  # fmt: skip
-_SCALARS = {dtype: struct.Struct("=" + code) for dtype, code in _CODES.items()}
+"""Of the module struct; of no half as wide as bfloat16, and no complex numbers."""
+_SCALARS = {dtype: struct.Struct("=" + code) for dtype, code in CODES.items()}
+_KINDS: dict[Dtype, Any] = {
+    dt.bool_: ctypes.c_bool, dt.uint8: ctypes.c_uint8, dt.uint16: ctypes.c_uint16,
+    dt.uint32: ctypes.c_uint32, dt.uint64: ctypes.c_uint64, dt.int8: ctypes.c_int8,
+    dt.int16: ctypes.c_int16, dt.int32: ctypes.c_int32, dt.int64: ctypes.c_int64,
+    dt.float32: ctypes.c_float, dt.float64: ctypes.c_double,
+}  # fmt: skip
+_FEW = 1024
+"""Bytes up to which elements pass as bytes; with NumPy it takes longer to begin."""
 
 
 def scalar_node(value: bool | int | float | complex, dtype: Dtype) -> Node:
@@ -48,18 +57,22 @@ def raw_node(raw: bytes, shape: tuple[int, ...], dtype: Dtype) -> Node:
 
 def scalar_of(node: Node) -> Any:
     """The value of a node of one element as a Python number."""
-    layout = _SCALARS.get(node.dtype)
-    if layout is None:
+    kind = _KINDS.get(node.dtype)
+    if kind is None:
         return python_values(node, ())
     buffer = _readable(node)
-    buffer.wait()
-    return layout.unpack(ctypes.string_at(buffer.address, layout.size))[0]
+    if buffer.ticket is not None:
+        buffer.wait()
+    return kind.from_address(buffer.address).value
 
 
 def copied_node(source: np.ndarray, dtype: Dtype) -> Node:
     """A copy of NumPy's elements in ``dtype``, row-major."""
+    is_same = source.dtype == dtype.numpy
+    if is_same and source.nbytes <= _FEW:
+        return raw_node(source.tobytes(), source.shape, dtype)
     buffer = Buffer(allocate(source.size * dtype.size))
-    if source.dtype == dtype.numpy:
+    if is_same:
         np.copyto(numpy_view(buffer, source.shape, dtype), source)
         return Node(None, (), source.shape, dtype, buffer)
     if source.dtype.kind == "c" and not dtype.is_complex:
@@ -81,7 +94,7 @@ def shared_node(source: np.ndarray, dtype: Dtype, owner: Any) -> Node | None:
 
 def _readable(node: Node) -> Buffer:
     """The evaluated data of a node."""
-    if trace.active():
+    if trace.any_open() and trace.active():
         trace.check_readable((node,))
     data = node.data
     if type(data) is not Buffer:
@@ -100,7 +113,22 @@ def numpy_of(node: Node) -> np.ndarray:
 
 def python_values(node: Node, shape: tuple[int, ...] | None = None) -> Any:
     """Nested lists of Python numbers, one number for no axes; ``shape`` in place of its own."""
+    if shape is None and node.shape and (values := _few_values(node)) is not None:
+        return values
     values = numpy_of(node)
     if shape is not None:
         values = values.reshape(shape)
     return (values.astype(np.float32) if node.dtype is dt.bfloat16 else values).tolist()
+
+
+def _few_values(node: Node) -> Any:
+    """Nested lists of few numbers, read without NumPy; None of others."""
+    code = CODES.get(node.dtype)
+    nbytes = node.size * node.dtype.size
+    if code is None or code == "e" or not 0 < nbytes <= _FEW:
+        return None
+    buffer = _readable(node)
+    if buffer.ticket is not None:
+        buffer.wait()
+    raw: Any = memoryview(ctypes.string_at(buffer.address, nbytes))
+    return raw.cast(code, node.shape).tolist()

@@ -4,8 +4,11 @@ only an evaluation needs, or for what only files need."""
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 import sys
 from functools import cache
+from importlib.machinery import ExtensionFileLoader, PathFinder
 from typing import TYPE_CHECKING, Any
 
 
@@ -39,6 +42,19 @@ else:
     numpy = LazyModule("numpy")
     numpy_kinds = _Kinds()
 ml_dtypes: Any = LazyModule("ml_dtypes")
+
+
+@cache
+def scipy_file(name: str) -> str | None:
+    """The file of the extension module ``scipy.<name>``, found without an import."""
+    package = importlib.util.find_spec("scipy")
+    parents = name.split(".")[:-1]
+    places = [
+        os.path.join(p, *parents) for p in (package and package.submodule_search_locations) or ()
+    ]
+    found = PathFinder.find_spec(f"scipy.{name}", places)
+    is_extension = found is not None and isinstance(found.loader, ExtensionFileLoader)
+    return found.origin if found and is_extension else None
 
 
 @cache

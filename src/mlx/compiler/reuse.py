@@ -106,7 +106,7 @@ class _Merger:
     def run(self) -> None:
         for at, step in enumerate(self.plan.steps):
             fresh = [b for b in dict.fromkeys(written_by(step)) if b not in self.known]
-            if isinstance(step, NestStep):
+            if isinstance(step, NestStep) or (isinstance(step, OpaqueStep) and _overwrites(step)):
                 for target in fresh:
                     self._place(at, step, target)
             self.known.update(written_by(step))
@@ -114,7 +114,7 @@ class _Merger:
             for step in self.plan.steps:
                 self._rename(step)
 
-    def _place(self, at: int, step: NestStep, target: int) -> None:
+    def _place(self, at: int, step: NestStep | OpaqueStep, target: int) -> None:
         buffers = self.plan.buffers
         result = buffers[target]
         if result.kind == "leaf" or (result.kind == "output" and self._donated(step, target)):
@@ -126,15 +126,17 @@ class _Merger:
                 and _is_temporary(self.plan, source)
                 and buffers[source].last == at
                 and buffers[source].nbytes == result.nbytes
-                and in_place(step.nest, source, target)
+                and (isinstance(step, OpaqueStep) or in_place(step.nest, source, target))
             ):
                 self.merged[source] = target
                 result.first = buffers[source].first
                 buffers[source].kind = "merged"
                 return
 
-    def _donated(self, step: NestStep, target: int) -> bool:
+    def _donated(self, step: NestStep | OpaqueStep, target: int) -> bool:
         """Whether the result could as well take the memory of an input of the plan."""
+        if isinstance(step, OpaqueStep):
+            return False
         buffers = self.plan.buffers
         return any(
             b >= 0
@@ -155,6 +157,14 @@ class _Merger:
             return
         for operand in _operands(step):
             operand.buffer = self._final(operand.buffer)
+
+
+def _overwrites(step: OpaqueStep) -> bool:
+    """Whether it may write its result over its only operand, element by element alike."""
+    if not step.primitive.overwrites or len(step.inputs) > 1:
+        return False
+    (x,), (out,) = step.inputs, step.outputs
+    return (x.dtype, x.shape, x.strides, x.offset) == (out.dtype, out.shape, out.strides, 0)
 
 
 def _operands(step: NestStep | GemmStep | OpaqueStep | CheckStep) -> list[Any]:

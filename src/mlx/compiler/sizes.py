@@ -202,7 +202,8 @@ def worked_out(function: Callable[..., int], *numbers: Number, low: int = 0) -> 
     if not sizes or not sizes[0].of.is_open:
         return value
     of = sizes[0].of
-    assert of.functions.setdefault(function.__name__, function) is function
+    named = of.functions.setdefault(function.__name__, function)
+    assert named is function
     text = f"{function.__name__}({', '.join(map(name_of, numbers))})"
     return of.made(text, sizes, value, low)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from mlx.base.dtype import float32
+from mlx.graph import trace
 from mlx.graph.node import Node, Shape, ancestors, next_serial, reserve_serials
 
 new = Node.__new__
@@ -16,6 +17,8 @@ PATIENCE = 8
 WRITTEN = 128
 """Nodes up to which it is."""
 MANY = 16
+LEAST = 4
+"""Nodes from which one may stand for them all."""
 
 
 def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]:
@@ -33,7 +36,7 @@ def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]
             nodes = [Node(None, (), *types[i : i + 2]) for i in range(0, 2 * count, 2)]
             start = nodes[-1].serial if nodes else next_serial()
             result = make(*nodes, *arguments)
-            return Chain(nodes, ancestors([result], start), result)
+            return Chain(nodes, _spelled_out(result, start), result, True)
 
         names = "".join([f"x{i}, " for i in range(count)])
         types = "".join([f"x{i}.shape, x{i}.dtype, " for i in range(count)])
@@ -68,16 +71,65 @@ def by_types_of_all(make: Callable[..., Node]) -> Callable[..., Node]:
     return recorded
 
 
+def _spelled_out(result: Node, start: float) -> list[Node]:
+    """What a node depends on that was recorded after ``start``, in order, all of it recorded."""
+    while True:
+        order = ancestors([result], start)
+        whole = [n for n in order if n.primitive is not None and n.primitive.family == "segment"]
+        if not whole:
+            return order
+        for node in whole:
+            node.primitive.expand(node)
+
+
+class Balance:
+    """Whether nodes that stand for chains pay: a region that is known with them costs less, one
+    that is not must be walked again with all they stand for.
+
+    ``rest`` is how many chains are recorded in full before the next that is not.  It grows with
+    regions that were not known, most of all long ones, and shrinks with others.
+    """
+
+    __slots__ = ("pause", "rest")
+    FREE, LONGEST, LONG = 32, 1 << 16, 64
+
+    def __init__(self) -> None:
+        self.rest = 0
+        self.pause = 1
+
+    def known(self) -> None:
+        """A region was known with such nodes."""
+        if self.pause > 1:
+            self.pause //= 2
+
+    def unknown(self, nodes: int) -> None:
+        """A region of so many nodes was not."""
+        self.pause = min(self.pause * (16 if nodes > self.LONG else 2), self.LONGEST)
+        if self.pause > self.FREE:
+            self.rest = self.pause
+
+
+balance = Balance()
+
+
 class Chain:
     """What was recorded of some nodes, in order, to be repeated of others of the same types.
 
-    ``repeat`` takes the others and gives the result, or for several a list of them.
+    ``repeat`` takes the others and gives the result, or for several a list of them.  Where the
+    chain ``may_stand`` for itself, one node is recorded for all of it if no transformation is open.
     """
 
-    __slots__ = ("_made", "_result", "_times", "repeat")
+    __slots__ = ("_made", "_may_stand", "_result", "_times", "repeat")
+
+    whole: ClassVar[Callable[[Chain], Any]]
+    """Installed by primitives: the operation of such a node."""
 
     def __init__(
-        self, given: list[Node], recorded: list[Node], result: Node | Sequence[Node]
+        self,
+        given: list[Node],
+        recorded: list[Node],
+        result: Node | Sequence[Node],
+        may_stand: bool = False,
     ) -> None:
         nodes = given + recorded
         at = {node: i for i, node in enumerate(nodes)}
@@ -88,6 +140,7 @@ class Chain:
         self._result = (
             at[result] if isinstance(result, Node) else tuple([at[node] for node in result])
         )
+        self._may_stand = may_stand and len(recorded) >= LEAST and result is recorded[-1]
         self._times = 0
         self.repeat: Callable[..., Any] = self._by_steps
 
@@ -98,10 +151,32 @@ class Chain:
             structure = tuple([inputs for _, inputs, _, _ in self._made])
             constants = [part for p, _, s, d in self._made for part in (p, s, d)]
             self.repeat = _written(len(given), structure, self._result)(*constants)
+            if self._may_stand:
+                _, _, shape, dtype = self._made[-1]
+                self.repeat = _standing(len(given))(self.repeat, Chain.whole(self), shape, dtype)
         result = self._result
         return nodes[result] if isinstance(result, int) else [nodes[i] for i in result]
 
-    def unfold(self, given: Sequence[Node], serial: int, results: Mapping[int, Node]) -> list[Node]:
+    @property
+    def recorded(self) -> list[tuple[Any, tuple[int, ...], Shape, Any]]:
+        """(primitive, positions of its inputs, shape, dtype) of each node."""
+        return self._made
+
+    def stretch(self, given: tuple[Node, ...], result: Node) -> None:
+        """Let ``result``, which stood for all nodes, be the last of them; the serials of the
+        others lie between its own and the one before it."""
+        count = len(self._made)
+        step = 1 / (1 << count.bit_length())
+        first = result.serial - (count - 1) * step
+        self.unfold(given, first, {len(given) + count - 1: result}, step)
+
+    def unfold(
+        self,
+        given: Sequence[Node],
+        serial: float,
+        results: Mapping[int, Node],
+        step: float = 1,
+    ) -> list[Node]:
         """All nodes, those given first; the others have serials from ``serial`` on.
 
         ``results`` has by position nodes that become these, unless they are computed.
@@ -119,7 +194,7 @@ class Chain:
                     node.inputs = (nodes[first], nodes[second])
                 else:
                     node.inputs = tuple([nodes[i] for i in inputs])
-            serial += 1
+            serial += step
             add(node)
         return nodes
 
@@ -149,6 +224,33 @@ def _written(
         f"        return {made}\n    return repeat\n"
     )
     known: dict[str, Any] = {"new": new, "Node": Node, "next_serial": next_serial}
+    exec(code, known)
+    return known["make"]
+
+
+@lru_cache(64)
+def _standing(given: int) -> Callable[..., Any]:
+    """Code that records one node for a whole chain where it may, to be bound to what records
+    all of them and to the node's primitive, shape and dtype."""
+    names = "".join([f"x{i}, " for i in range(given)])
+    code = (
+        f"def make(all, whole, shape, dtype):\n    def repeat({names}):\n"
+        "        if balance.rest > 0:\n            balance.rest -= 1\n"
+        f"            return all({names})\n"
+        "        node = new(Node)\n        node.serial = next_serial()\n"
+        # behind the serial: what is opened later begins behind it, and never walks this far
+        f"        if any_open(): return all({names})\n"
+        "        node.primitive, node.shape, node.dtype = whole, shape, dtype\n"
+        f"        node.inputs, node.data = ({names}), None\n"
+        "        return node\n    return repeat\n"
+    )
+    known: dict[str, Any] = {
+        "new": new,
+        "Node": Node,
+        "next_serial": next_serial,
+        "any_open": trace.any_open,
+        "balance": balance,
+    }
     exec(code, known)
     return known["make"]
 

@@ -33,7 +33,8 @@ class Node(Arithmetic):
         inputs: the nodes it reads; emptied once it is evaluated and nobody may ask for them.
         shape, dtype: of its result.  A node with several outputs has ``dtype`` None and in
             ``shape`` a tuple of (shape, dtype) pairs; ``Pick`` nodes name the outputs.
-        serial: increases with creation, hence a topological order.
+        serial: increases with creation, hence a topological order.  Whole but for what another
+            node stood for.
         data: the evaluated result (runtime's Buffer), an exception that evaluating raised, or
             None.
     """
@@ -53,7 +54,7 @@ class Node(Arithmetic):
         self.shape = shape
         self.dtype: Any = dtype
         self.data = data
-        self.serial = next_serial()
+        self.serial: float = next_serial()
 
     @property
     def ndim(self) -> int:
@@ -77,7 +78,7 @@ def record(primitive: Primitive, *inputs: Node) -> Node:
     return Node(primitive, inputs, shape, dtype)
 
 
-def ancestors(roots: Iterable[Node], after: int = 0) -> list[Node]:
+def ancestors(roots: Iterable[Node], after: float = 0) -> list[Node]:
     """All unevaluated-or-not nodes that ``roots`` depend on with serial > ``after``,
     roots included, in order of serial (a topological order).  Iterative."""
     seen: set[Node] = set()

@@ -38,10 +38,10 @@ class Trace:
 
     def __enter__(self) -> Trace:
         self.is_open = True
-        self.start = next_serial()
         stack().append(self)
         with _lock:
-            _open.append(self)
+            _open.append(self)  # before its serial: who saw none open got an older one
+            self.start = next_serial()
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -64,6 +64,8 @@ def full(shape: Sizes, vals: Operand, dtype: Dtype | None = None, *, stream: Any
            [7, 7]], dtype=int32)
     """
     sizes = shape_of("full", shape)
+    if type(vals) in _REAL and isinstance(dtype, Dtype):
+        return wrap(_constant(sizes, dtype, vals))
     value = array(vals)._node if isinstance(vals, numpy_kinds.generic) else operand("full", vals)
     if not isinstance(value, Node):
         dtype = default_dtype(value) if dtype is None else dtype_of("full", dtype)
@@ -165,7 +167,7 @@ def arange(
         else:
             is_narrow = min(numbers) in _INT32 and max(numbers) in _INT32
             dtype = dt.int32 if is_narrow else dt.int64
-    return wrap(_ramp(dtype_of("arange", dtype), *numbers))
+    return wrap(_ramp(*numbers, dtype_of("arange", dtype)))
 
 
 def _plain_number(x: Any) -> Scalar:
@@ -176,7 +178,8 @@ def _plain_number(x: Any) -> Scalar:
     return next(kind(found) for kind in kinds if isinstance(found, kind))
 
 
-def _ramp(dtype: Dtype, start: Any, stop: Any, step: Any) -> Node:
+@by_types(0)
+def _ramp(start: Any, stop: Any, step: Any, dtype: Dtype) -> Node:
     if step == 0 or not math.isfinite(start) or not math.isfinite(step) or math.isnan(stop):
         raise ValueError(
             f"[arange] step must be nonzero and all numbers finite, got {(start, stop, step)}."
@@ -223,15 +226,16 @@ def linspace(
     dtype = dt.float32 if dtype is None else dtype_of("linspace", dtype)
     wide = dt.float64 if dtype is dt.float64 else dt.float32
     first, last = number("linspace", "start", start), number("linspace", "stop", stop)
-    share = _shares(num, (num - 1) if endpoint else num, wide)
-    return wrap(cast(share * last + (1 - share) * first, dtype))
+    ends = [scalar_node((num,), wide, end) for end in (first, last)]
+    return wrap(_spaced(*ends, (num - 1) if endpoint else num, dtype))
 
 
-@by_types(0)
-def _shares(count: int, parts: int, dtype: Dtype) -> Node:
-    """How much of the way is behind each point."""
-    index = cast(iota((count,), 0, dt.int32), dtype)
-    return index / full_node((count,), dtype, float(parts)) if parts > 0 else index * 0.0
+@by_types(2)
+def _spaced(first: Node, last: Node, parts: int, dtype: Dtype) -> Node:
+    """Points that share the way between two ends, which are given for each."""
+    index = cast(iota(first.shape, 0, dt.int32), first.dtype)
+    share = index / full_node(index.shape, index.dtype, float(parts)) if parts > 0 else index * 0.0
+    return cast(share * last + (1 - share) * first, dtype)
 
 
 def tri(

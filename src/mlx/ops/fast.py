@@ -12,7 +12,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import promote
-from mlx.graph.chains import by_types_of_all
+from mlx.graph.chains import by_types, by_types_of_all
 from mlx.graph.node import Node
 from mlx.ops.operands import array_node, fitted, integer, number
 from mlx.ops.reductions import logsumexp_node, mean_node, variance_node, widened
@@ -220,9 +220,14 @@ def cross_entropy(logits: array, targets: array, *, stream: Any = None) -> array
             f"[cross_entropy] targets must be integers of shape {x.shape[:-1]}, got "
             f"{index.dtype.name} {index.shape}."
         )
+    return wrap(_cross_entropy(x, index))
+
+
+@by_types(2)
+def _cross_entropy(x: Node, index: Node) -> Node:
     wide, last = widened(x), x.ndim - 1
     at = cast(index, dt.int64)
     at = reshape(where(at < full_like(at, 0), at + x.shape[-1], at), (*x.shape[:-1], 1))
     hit = Equal()(iota(x.shape, last, dt.int64), broadcast(at, x.shape))
     chosen = Sum(last)(where(hit, wide, 0))
-    return wrap(logsumexp_node(wide, (last,), False) - chosen)
+    return logsumexp_node(wide, (last,), False) - chosen

@@ -68,7 +68,7 @@ def _complex(a: array, s: Any, axes: Axes, norm: str, inverse: bool) -> array:
         return wrap(x)
     for axis, size in zip(over, sizes, strict=True):
         x = _resized(x, axis, size)
-    out = Fourier(over, inverse)(cast(x, dt.complex64))
+    out = Fourier(over, inverse)(cast(x, dt.complex64 if x.dtype.is_complex else dt.float32))
     return wrap(_times(out, _scale(norm, math.prod(sizes), inverse)))
 
 

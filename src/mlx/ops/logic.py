@@ -9,6 +9,7 @@ from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node
 from mlx.ops.operands import (
     Operand,
@@ -19,6 +20,7 @@ from mlx.ops.operands import (
     number,
     operands,
     promoted,
+    scalar_node,
 )
 from mlx.ops.record import any_dtype, binary, bits, chosen_beside, integers, truth, unary
 from mlx.primitives.arithmetic import Absolute
@@ -293,15 +295,20 @@ def isclose(
     dtype = dt.at_least_float(promoted(values))
     shape = broadcast_shape(*(v.shape for v in values if isinstance(v, Node)))
     x, y = (fitted(v, shape, dtype) for v in values)
-    size = Absolute()(y)
-    within = full_like(size, number("isclose", "atol", atol))
-    near = Absolute()(x - y) <= size * number("isclose", "rtol", rtol) + within
-    finite = isfinite(wrap(x))._node, isfinite(wrap(y))._node
-    near = BitwiseAnd()(near, BitwiseAnd()(*finite))
-    near = BitwiseOr()(near, Equal()(x, y))
-    if flag("isclose", "equal_nan", equal_nan):
+    real = dt.float32 if dtype.is_complex else dtype
+    within = scalar_node(shape, real, number("isclose", "atol", atol))
+    share = scalar_node(shape, real, number("isclose", "rtol", rtol))
+    return wrap(_close(x, y, within, share, flag("isclose", "equal_nan", equal_nan)))
+
+
+@by_types(4)
+def _close(x: Node, y: Node, within: Node, share: Node, equal_nan: bool) -> Node:
+    near = Absolute()(x - y) <= Absolute()(y) * share + within
+    finite = BitwiseAnd()(isfinite(wrap(x))._node, isfinite(wrap(y))._node)
+    near = BitwiseOr()(BitwiseAnd()(near, finite), Equal()(x, y))
+    if equal_nan:
         near = BitwiseOr()(near, BitwiseAnd()(NotEqual()(x, x), NotEqual()(y, y)))
-    return wrap(near)
+    return near
 
 
 def _all(x: Node) -> array:
@@ -335,8 +342,7 @@ def array_equal(a: Operand, b: Operand, /, *, equal_nan: bool = False, stream: A
     x, y = node_of("array_equal", a), node_of("array_equal", b)
     if x.shape != y.shape:
         return wrap(Node(full_like(x, False).primitive, (), (), dt.bool_))
-    dtype = dt.promote(x.dtype, y.dtype)
-    x, y = cast(x, dtype), cast(y, dtype)
+    x, y = [cast(v, dt.promote(x.dtype, y.dtype)) for v in (x, y)]
     same = Equal()(x, y)
     if flag("array_equal", "equal_nan", equal_nan):
         same = BitwiseOr()(same, BitwiseAnd()(NotEqual()(x, x), NotEqual()(y, y)))
@@ -362,8 +368,7 @@ def where(condition: Operand, x: Operand, y: Operand, /, *, stream: Any = None) 
     values = operands("where", x, y)
     test = node_of("where", condition)
     dtype = promoted(values)
-    shapes = [v.shape for v in values if isinstance(v, Node)]
-    shape = broadcast_shape(test.shape, *shapes)
+    shape = broadcast_shape(test.shape, *[v.shape for v in values if isinstance(v, Node)])
     nodes = (fitted(test, shape, dt.bool_), *[fitted(v, shape, dtype) for v in values])
     return wrap(Node(_SELECT, nodes, shape, dtype))
 
@@ -387,10 +392,9 @@ def nan_to_num(
         raise ValueError("[nan_to_num] Not supported for complex64.")
     if not x.dtype.is_float:
         return wrap(x)
-    largest = LARGEST[x.dtype]
     by = number("nan_to_num", "nan", nan)
-    high = largest if posinf is None else number("nan_to_num", "posinf", posinf)
-    low = -largest if neginf is None else number("nan_to_num", "neginf", neginf)
+    high = LARGEST[x.dtype] if posinf is None else number("nan_to_num", "posinf", posinf)
+    low = -LARGEST[x.dtype] if neginf is None else number("nan_to_num", "neginf", neginf)
     out = Select()(NotEqual()(x, x), full_like(x, by), x)
     out = Select()(Equal()(x, full_like(x, float("inf"))), full_like(x, high), out)
     return wrap(Select()(Equal()(x, full_like(x, float("-inf"))), full_like(x, low), out))

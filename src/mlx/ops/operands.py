@@ -256,6 +256,12 @@ def flag(name: str, what: str, value: Any) -> bool:
 
 def shape_of(name: str, shape: Any) -> Shape:
     """A shape from an integer or a sequence of integers, none negative."""
+    if type(shape) is tuple:
+        for n in shape:
+            if type(n) is not int or n < 0:
+                break
+        else:
+            return shape
     if isinstance(shape, int):
         shape = (shape,)
     out = integers(name, "a dimension", shape)

@@ -124,7 +124,13 @@ def addmm(
     >>> mx.addmm(mx.array([1.0, 2.0]), mx.ones((1, 3)), mx.ones((3, 2)))
     array([[4, 5]], dtype=float32)
     """
-    z, x, y = (array_node("addmm", v) for v in (c, a, b))
+    z, x, y = [array_node("addmm", v) for v in (c, a, b)]
+    if alpha == 1 and beta == 1:
+        return wrap(_plus_product(z, x, y, 1.0, 1.0))
+    return wrap(_scaled_sum(z, x, y, alpha, beta))
+
+
+def _scaled_sum(z: Node, x: Node, y: Node, alpha: float, beta: float) -> Node:
     dtype = z.dtype
     if x.dtype is not dtype or y.dtype is not dtype:
         dtype = promote(promote(dtype, x.dtype), y.dtype)
@@ -142,7 +148,10 @@ def addmm(
         z = _MULTIPLY(z, full_like(z, beta))
     if not can_broadcast(z.shape, out.shape):
         raise ValueError(f"[addmm] Cannot broadcast c of shape {z.shape} to {out.shape}.")
-    return wrap(Node(_ADD, (out, fitted(z, out.shape, dtype)), out.shape, dtype))
+    return Node(_ADD, (out, fitted(z, out.shape, dtype)), out.shape, dtype)
+
+
+_plus_product = by_types(3)(_scaled_sum)
 
 
 def inner(a: array, b: array, /, *, stream: Any = None) -> array:

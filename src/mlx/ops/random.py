@@ -84,14 +84,14 @@ def split(key: array, num: int = 2, stream: Any = None) -> array:
     (2, 2)
     """
     count = shape_of("random.split", (num,))[0]
-    return wrap(random_bits((count, 2), key_node(key)))
+    return wrap(random_bits(key_node(key), (count, 2)))
 
 
 def key_node(key: array | None) -> Node:
     """The node of a key, or of the next one of the global sequence."""
     if key is None:
         with _lock:
-            pair = split(state[0])._node
+            pair = random_bits(key_node(state[0]), (2, 2))
             state[0] = wrap(_row(pair, 0))
         return _row(pair, 1)
     node = array_node("random", key)
@@ -130,13 +130,9 @@ def _bits(shape: Shape, key: Node, of: Callable[[Node], Node]) -> Node:
     return reshape(Concatenate(0)(first, narrow(second, 0, 0, count - half)), shape)
 
 
-def random_bits(shape: Shape, key: Node) -> Node:
-    """Random uint32 words."""
-    return _words(key, shape)
-
-
 @by_types(1)
-def _words(key: Node, shape: Shape) -> Node:
+def random_bits(key: Node, shape: Shape) -> Node:
+    """Random uint32 words."""
     return _bits(shape, key, _itself)
 
 
@@ -153,8 +149,7 @@ def _unit(shape: Shape, key: Node, dtype: Dtype, of: Callable[[Node], Node]) -> 
 
 def _symmetric(shape: Shape, key: Node, of: Callable[[Node], Node]) -> Node:
     """A function of uniform float32 in (-1, 1)."""
-    width = 2.0  # to one, rounded to float32
-    return _unit(shape, key, dt.float32, lambda u: of(u * width + _ABOVE_MINUS_ONE))
+    return _unit(shape, key, dt.float32, lambda u: of(u * 2.0 + _ABOVE_MINUS_ONE))
 
 
 def _real_dtype(name: str, dtype: Dtype | None) -> Dtype:
@@ -167,8 +162,8 @@ def _real_dtype(name: str, dtype: Dtype | None) -> Dtype:
 def _sizes(name: str, shape: Sizes | None, *bounds: Node | Any) -> Shape:
     """The shape to draw, to which bounds must broadcast."""
     sizes = shape_of(name, () if shape is None else shape)
-    least = broadcast_shape(*(b.shape for b in bounds if isinstance(b, Node)))
-    if not can_broadcast(least, sizes):
+    given = [b.shape for b in bounds if isinstance(b, Node)]
+    if given and not can_broadcast(least := broadcast_shape(*given), sizes):
         raise ValueError(f"[{name}] Bounds of shape {least} do not broadcast to {sizes}.")
     return sizes
 
@@ -207,8 +202,13 @@ def uniform_node(
     if not any(isinstance(b, Node) for b in bounds):
         return _between(key, shape, dtype, *bounds, of)
     low_node, high_node = (fitted(b, shape, dtype) for b in bounds)
-    unit = _unit(shape, key, dtype, _itself)
-    return of(unit * (high_node - low_node) + low_node)
+    return of(_spread(key, low_node, high_node))
+
+
+@by_types(3)
+def _spread(key: Node, low: Node, high: Node) -> Node:
+    """Uniform numbers between two nodes of the shape to draw."""
+    return _unit(low.shape, key, low.dtype, _itself) * (high - low) + low
 
 
 @by_types(1)
@@ -346,10 +346,15 @@ def truncated_normal(
     least = broadcast_shape(*(b.shape for b in bounds if isinstance(b, Node)))
     sizes = least if shape is None else _sizes(name, shape, *bounds)
     low, high = (fitted(b, sizes, kind) for b in bounds)
+    return wrap(_truncated(key_node(key), low, high))
+
+
+@by_types(3)
+def _truncated(key: Node, low: Node, high: Node) -> Node:
     ends = [Erf()(b * (1 / _ROOT_2)) for b in (low, high)]
-    unit = _unit(sizes, key_node(key), kind, _itself)
+    unit = _unit(low.shape, key, low.dtype, _itself)
     out = ErfInv()(ends[0] + unit * (ends[1] - ends[0])) * _ROOT_2
-    return wrap(Minimum()(Maximum()(out, low), high))
+    return Minimum()(Maximum()(out, low), high)
 
 
 def gumbel(
@@ -364,15 +369,11 @@ def gumbel(
     (2, 3)
     """
     kind = _real_dtype("random.gumbel", dtype)
-    return wrap(gumbel_node(shape_of("random.gumbel", shape), kind, key_node(key)))
-
-
-def gumbel_node(shape: Shape, dtype: Dtype, key: Node) -> Node:
-    return _gumbel(key, shape, dtype)
+    return wrap(gumbel_node(key_node(key), shape_of("random.gumbel", shape), kind))
 
 
 @by_types(1)
-def _gumbel(key: Node, shape: Shape, dtype: Dtype) -> Node:
+def gumbel_node(key: Node, shape: Shape, dtype: Dtype) -> Node:
     return _unit(shape, key, dt.float32, lambda u: cast(-Log()(-Log()(u)), dtype))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node
 from mlx.ops.operands import (
     array_node,
@@ -46,10 +47,10 @@ def permutation(
     """
     if not isinstance(x, array):
         count = shape_of("random.permutation", (x,))
-        return wrap(ArgSort(0)(random_bits(count, key_node(key))))
+        return wrap(ArgSort(0)(random_bits(key_node(key), count)))
     node = x._node
     at = axis_of("random.permutation", axis, node.ndim)
-    order = ArgSort(0)(random_bits((node.shape[at],), key_node(key)))
+    order = ArgSort(0)(random_bits(key_node(key), (node.shape[at],)))
     return wrap(Gather((at,), position=at)(node, order))
 
 
@@ -89,12 +90,13 @@ def categorical(
         noise_shape = x.shape
     wide = cast(x, dt.promote(dt.at_least_float(x.dtype), dt.float32))
     if lead and wide.size == size > 0:
-        return wrap(_drawn(reshape(wide, (size,)), lead, key_node(key)))
-    noise = cast(gumbel_node(noise_shape, dt.float32, key_node(key)), wide.dtype)
+        return wrap(_drawn(key_node(key), reshape(wide, (size,)), lead))
+    noise = cast(gumbel_node(key_node(key), noise_shape, dt.float32), wide.dtype)
     return wrap(ArgMax(at)(fitted(wide, noise_shape, wide.dtype) + noise))
 
 
-def _drawn(logits: Node, shape: tuple[int, ...], key: Node) -> Node:
+@by_types(2)
+def _drawn(key: Node, logits: Node, shape: tuple[int, ...]) -> Node:
     """Draws from one distribution, as MLX makes them: a uniform number among the sums of the
     weights.  Indices behind the last weight that is not 0 can't be drawn."""
     largest = reduce_axes(Max, logits, (0,))

@@ -138,17 +138,24 @@ def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Any = Non
     array([[0, 1, 2],
            [3, 4, 5]], dtype=int32)
     """
-    x = array_node("unflatten", a)
-    at, sizes = axis_of("unflatten", axis, x.ndim), [*integers("unflatten", "a size", shape)]
+    x = a._node if type(a) is array else array_node("unflatten", a)
+    return wrap(
+        _divided(x, axis_of("unflatten", axis, x.ndim), integers("unflatten", "a size", shape))
+    )
+
+
+@by_shape
+def _divided(x: Node, at: int, shape: Shape) -> Node:
+    sizes = [*shape]
     if not sizes:
         raise ValueError("[unflatten] Shape to unflatten to cannot be empty.")
     if sizes.count(-1) == 1 and (rest := -prod(sizes)):
         sizes[sizes.index(-1)] = x.shape[at] // rest
     if prod(sizes) != x.shape[at] or any(n < 0 for n in sizes):
         raise ValueError(
-            f"[unflatten] Cannot unflatten axis {at} with size {x.shape[at]} into {tuple(shape)}."
+            f"[unflatten] Cannot unflatten axis {at} with size {x.shape[at]} into {shape}."
         )
-    return wrap(views.reshape(x, (*x.shape[:at], *sizes, *x.shape[at + 1 :])))
+    return views.reshape(x, (*x.shape[:at], *sizes, *x.shape[at + 1 :]))
 
 
 def squeeze(a: array, /, axis: Axes = None, *, stream: Any = None) -> array:

@@ -91,10 +91,14 @@ class Primitive(metaclass=Sharing):
     sizes: ClassVar[frozenset[str]] = frozenset()
     """Fields that hold sizes: they are left out of the token (the shapes say them)."""
     outputs: ClassVar[int] = 1
+    overwrites: ClassVar[bool] = False
+    """Whether its kernel may write the result over its first operand, if both lie alike."""
     updates_first: ClassVar[bool] = False
     """Whether the result is the first input but for some elements, which are written last."""
     is_number: ClassVar[bool] = False
     """Whether it is a number that is given at run time; known once ``key_part`` was asked for."""
+    is_listed: ClassVar[bool] = False
+    """Whether regions keep lists of them: numbers given at run time, and what stands for others."""
     accumulates: ClassVar[bool] = False
     """Whether these elements are added to those of the first input."""
     flat: ClassVar[bool] = False
@@ -220,7 +224,7 @@ class Full(Source):
     def key_part(self) -> int:
         part = self.__dict__["_key_part"] = self.token
         if part == _RUN_TIME_NUMBER:
-            self.__dict__["is_number"] = True
+            self.__dict__["is_number"] = self.__dict__["is_listed"] = True
         return part
 
     def vmap(self, size: int, *inputs: Node) -> Node:

@@ -9,8 +9,8 @@ from mlx.base import dtype as dt
 from mlx.base.dtype import Dtype
 from mlx.base.frozen import dataclass
 from mlx.base.lazy import numpy as np
-from mlx.base.lazy import scipy_module
 from mlx.graph.node import Node, Shape
+from mlx.primitives import pocketfft
 from mlx.primitives.base import full_like, iota
 from mlx.primitives.bitwise import BitwiseOr
 from mlx.primitives.complex import Real
@@ -21,29 +21,28 @@ from mlx.primitives.views import Embed
 
 @dataclass(frozen=True)
 class Fourier(Library):
-    """The complex transform over axes: of exponentials with minus, or plus for ``inverse``.
+    """The transform over axes to complex numbers, of these or of real ones: of exponentials with
+    minus, or plus for ``inverse``.
 
     Its adjoint is the transform with the other sign.
     """
 
-    is_threaded = True
+    overwrites = True
     axes: tuple[int, ...]
     inverse: bool
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         return x.shape, dt.complex64
 
-    def host(self, *arrays: np.ndarray) -> Any:
-        fft = scipy_module("fft")
-        if self.inverse:
-            return fft.ifftn(arrays[0], axes=self.axes, norm="forward")
-        return fft.fftn(arrays[0], axes=self.axes)
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
+        pocketfft.complex_transform(out, arrays[0], self.axes, self.inverse, workers)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return Fourier(tuple(a + 1 for a in self.axes), self.inverse)(x)
 
     def vjp(self, node: Node, cotangents: Any, wanted: Any) -> Sequence[Node | None]:
-        return [Fourier(self.axes, not self.inverse)(cotangents[0])]
+        out = Fourier(self.axes, not self.inverse)(cotangents[0])
+        return [out if node.inputs[0].dtype.is_complex else Real()(out)]
 
     def jvp(self, node: Node, tangents: Any) -> Sequence[Node | None]:
         return [self(tangents[0])]
@@ -53,15 +52,14 @@ class Fourier(Library):
 class RealFourier(Library):
     """The first half of the transform of real numbers along an axis."""
 
-    is_threaded = True
     axis: int
 
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         half = x.shape[self.axis] // 2 + 1
         return (*x.shape[: self.axis], half, *x.shape[self.axis + 1 :]), dt.complex64
 
-    def host(self, *arrays: np.ndarray) -> Any:
-        return scipy_module("fft").rfft(arrays[0], axis=self.axis)
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
+        pocketfft.from_real(out, arrays[0], self.axis, workers)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return RealFourier(self.axis + 1)(x)
@@ -79,7 +77,6 @@ class RealFourier(Library):
 class FourierToReal(Library):
     """Real numbers from the first half of their transform along an axis; ``n`` of them."""
 
-    is_threaded = True
     sizes = frozenset({"n"})
     axis: int
     n: int
@@ -87,9 +84,8 @@ class FourierToReal(Library):
     def infer(self, x: Node) -> tuple[Shape, Dtype]:  # type: ignore[override]
         return (*x.shape[: self.axis], self.n, *x.shape[self.axis + 1 :]), dt.float32
 
-    def host(self, *arrays: np.ndarray) -> Any:
-        fft = scipy_module("fft")
-        return fft.irfft(arrays[0], self.n, axis=self.axis, norm="forward")
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
+        pocketfft.to_real(out, arrays[0], self.axis, workers)
 
     def vmap(self, size: int, x: Node) -> Node:  # type: ignore[override]
         return FourierToReal(self.axis + 1, self.n)(x)

@@ -1,12 +1,10 @@
-"""The library family: host calls of LAPACK and FFT routines through SciPy.
+"""The library family: routines of LAPACK and FFT; leading axes are batches.
 
-A member's ``host(*arrays)`` gets NumPy arrays and returns one for each output; leading axes
-are batches, so that batching needs no rule.
+Where there is no kernel for what a member does, its ``host(workers, out, *arrays)`` writes the
+result into one NumPy array from others, on so many threads.
 """
 
 from __future__ import annotations
-
-from typing import Any, ClassVar
 
 from mlx.base.dtype import Dtype
 from mlx.base.lazy import numpy as np
@@ -17,13 +15,11 @@ Types = tuple[tuple[Shape, Dtype], ...]
 
 
 class Library(Primitive):
-    """A host call between native segments."""
+    """A native routine, or a host call between native segments."""
 
     family = "library"
-    is_threaded: ClassVar[bool] = False
-    """Whether the host call takes SciPy's number of workers."""
 
-    def host(self, *arrays: np.ndarray) -> Any:
+    def host(self, workers: int, out: np.ndarray, *arrays: np.ndarray) -> None:
         raise TypeError(f"[{self.name}] declares no host call.")
 
     def vmap(self, size: int, *inputs: Node) -> Node:

@@ -8,7 +8,7 @@ belongs to is mostly known as well, and then they are never made.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -32,7 +32,7 @@ class Repeated:
         self.chain = chain
         self.results = results
         self.part = new_token()
-        self.numbers = [n for n in map(_apart, recorded) if _is_number(n)]
+        self.numbers = _numbers(recorded)
         self._count = len(recorded)
         self._serials = [1 + at - given for at in results]
         self._picks = [Pick(i) for i in range(len(results))]
@@ -55,13 +55,13 @@ class Repeated:
         return made
 
 
-def _apart(node: Node) -> Node:
-    """A node of the same operation, without inputs."""
-    return Node(node.primitive, (), node.shape, node.dtype)
-
-
-def _is_number(node: Node) -> bool:
-    return node.primitive._key_part is not None and node.primitive.is_number
+def _numbers(recorded: Iterable[Node]) -> list[Node]:
+    """The run-time numbers among some nodes, as nodes apart from these."""
+    return [
+        Node(node.primitive, (), node.shape, node.dtype)
+        for node in recorded
+        if node.primitive._key_part is not None and node.primitive.is_number
+    ]
 
 
 class Segment(Primitive):
@@ -74,6 +74,11 @@ class Segment(Primitive):
         self.repeated = repeated
         self.picks: list[weakref.ref[Node]] = []
         self._serial = serial
+
+    @property
+    def numbers(self) -> list[Node]:
+        """The run-time numbers that it makes."""
+        return self.repeated.numbers
 
     def infer(self, *inputs: Node) -> tuple[Any, None]:
         return self.repeated._types, None
@@ -88,3 +93,22 @@ class Segment(Primitive):
         }
         of.chain.unfold(node.inputs, self._serial + 1, known)
         node.inputs = ()
+
+
+class Whole(Primitive):
+    """What a chain with one result records, as one node.  Transformations never meet one."""
+
+    family = "segment"
+    is_listed = True
+
+    def __init__(self, chain: Chain) -> None:
+        self._key_part = new_token()  # type: ignore[misc]
+        self.numbers = _numbers([Node(p, (), s, d) for p, _, s, d in chain.recorded])
+        self._chain = chain
+
+    def expand(self, node: Node) -> None:
+        """Record what ``node`` stands for; it becomes the result itself."""
+        self._chain.stretch(node.inputs, node)
+
+
+Chain.whole = Whole

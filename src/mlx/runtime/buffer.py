@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from math import prod
+from functools import cache
 from typing import Any
 
-from mlx.base.dtype import Dtype
+from mlx.base.dtype import Dtype, bfloat16
 from mlx.base.lazy import numpy as np
-from mlx.runtime.memory import Storage, as_bytes
+from mlx.runtime.memory import Storage, as_array
 
 
 class Buffer:
@@ -34,9 +34,17 @@ class Buffer:
 
 def numpy_view(buffer: Buffer, shape: tuple[int, ...], dtype: Dtype) -> np.ndarray:
     """A NumPy array on the same memory, which it keeps alive."""
-    count = prod(shape)
-    if count == 0:
+    if 0 in shape:
         return np.empty(shape, dtype.numpy)
-    buffer.wait()
-    raw = as_bytes(buffer.storage, buffer.offset, count * dtype.size)
-    return raw.view(dtype.numpy).reshape(shape)
+    if buffer.ticket is not None:
+        buffer.wait()
+    if dtype is not bfloat16:
+        return as_array(buffer.storage, buffer.address, shape, _format(dtype))
+    raw = as_array(buffer.storage, buffer.address, shape, "<u2")
+    return raw.view(dtype.numpy)
+
+
+@cache
+def _format(dtype: Dtype) -> str:
+    """NumPy's text for a data type."""
+    return dtype.numpy.str

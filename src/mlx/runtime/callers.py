@@ -37,8 +37,12 @@ def caller(program: Executable) -> Caller | None:
     the results may come later.  It returns False where it can't now: an operand is not computed
     yet, programs are queued, or results may come later of a program that is not small.
 
-    None for a program with host calls or many operands, or that returns operands as they are.
+    None for a program with host calls or many operands, or that computes some results and returns
+    operands as others.
     """
+    if not program.segments and program.results and not program.places:
+        _, leaves, offsets = zip(*program.results, strict=True)
+        return _views(len(leaves))(leaves, offsets)
     full, lean, span = program.only, program.lean, program.span
     if full is None or span is None or not program.plain:
         return None
@@ -67,6 +71,26 @@ def caller(program: Executable) -> Caller | None:
 
     heads = _head(full, start), lean and _head(lean, start_lean)
     return make(*heads, program.arena_bytes, call, failed, program)
+
+
+@lru_cache(16)
+def _views(count: int) -> Callable[..., Caller]:
+    """What binds the code for results that are operands, or lie in them, to which and where."""
+    each = range(count)
+    body = [f"d{i} = leaves[l{i}].data" for i in each]
+    body += [f"if {' or '.join(f'd{i}.ticket' for i in each)}: return False"]
+    for i in each:
+        body += [f"b{i} = new(Buffer)", f"b{i}.storage, b{i}.ticket = d{i}.storage, None"]
+        body += [f"b{i}.address = d{i}.address + o{i}"]
+    body += [f"deliver([{', '.join(f'b{i}' for i in each)}])", "return True"]
+    lines = ["def make(at, offsets):", "    new = Buffer.__new__"]
+    lines += [f"    {''.join(f'l{i}, ' for i in each)} = at"]
+    lines += [f"    {''.join(f'o{i}, ' for i in each)} = offsets"]
+    lines += ["    def run(leaves, uses, numbers, deliver, later):"]
+    lines += [*(f"        {line}" for line in body), "    return run"]
+    known: dict[str, Any] = {"Buffer": Buffer}
+    exec("\n".join(lines), known)
+    return known["make"]
 
 
 def _head(segment: team.Program, start: Callable[[], int]) -> tuple[int, int, bool, Any]:

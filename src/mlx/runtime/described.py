@@ -132,9 +132,9 @@ def _walk(  # noqa: C901 (a call for each part would take as long as the part)
             else:
                 uses[-1 - at] += 1
             say(at)
-        if primitive.is_number:
-            region.scalars.append(node)
-            edges[index[node]] += 1  # by ``scalars`` itself
+        if primitive.is_listed:
+            (region.scalars if primitive.is_number else region.segments).append(node)
+            edges[index[node]] += 1  # by the list itself
     return len(order) <= longest
 
 
@@ -155,3 +155,18 @@ def _several(region: Described, node: Node, at: int) -> int:
 
 
 _new = Described.__new__
+
+
+_PASSING = frozenset({"custom", "barrier", "compiled"})
+
+
+def wanted_whole(region: Described, live: list[int]) -> list[Node]:
+    """Nodes with several outputs that something outside refers to: it may ask for any of them,
+    and their operands are only here now.  Those among the roots are being taken care of."""
+    return [
+        node
+        for i in live
+        if (node := region.order[i]).dtype is None
+        and node.primitive.family not in _PASSING
+        and i >= region.roots
+    ]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlx.base.lazy import LazyModule
 from mlx.base.tree import picker
-from mlx.graph import trace
+from mlx.graph import chains, trace
 from mlx.graph.node import Node
-from mlx.runtime import collector, known, profile, segments, team
+from mlx.runtime import collector, graphs, known, profile, segments, team
 from mlx.runtime.buffer import Buffer
-from mlx.runtime.cut import LIMIT, WHOLE, comes_back, pieces
-from mlx.runtime.described import Described, describe
+from mlx.runtime.cut import LIMIT, STRETCH, UNROLLED, WHOLE, comes_back, is_other_length, pieces
+from mlx.runtime.described import Described, describe, wanted_whole
 from mlx.runtime.execute import (
     Failed,
     counters,
@@ -23,6 +25,7 @@ from mlx.runtime.execute import (
     run,
     spoil,
 )
+from mlx.runtime.pending import are_results, collect, settle
 from mlx.runtime.structures import Programs, Region
 
 if TYPE_CHECKING:
@@ -44,12 +47,12 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
     """
     with _lock:
         waiting = [node for node in nodes if node.data is None]
-        if (
-            waiting
-            and not _evaluate_known(waiting, asynchronous)
-            and not (_are_results(waiting) and _evaluate_calls(waiting, asynchronous))
-        ):
-            _evaluate(waiting, asynchronous)
+        if waiting:
+            if _evaluate_known(waiting, asynchronous):
+                if len(waiting) == len(nodes):
+                    return  # at once, none to be waited for
+            elif not (are_results(waiting) and _evaluate_calls(waiting, asynchronous)):
+                _evaluate(waiting, asynchronous)
         late = []
         for node in nodes:
             data = node.data
@@ -62,6 +65,12 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
             data.wait()
 
 
+def _deliver(outputs: list[Node], buffers: list[Buffer]) -> None:
+    """Give a program's outputs, which are as many, their data."""
+    for node, buffer in zip(outputs, buffers):  # noqa: B905 (it takes longer)
+        node.data = buffer
+
+
 def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
     """Evaluate the region of some roots if it is short and known; whether it was."""
     found = known.find(roots)
@@ -72,62 +81,19 @@ def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
     if asynchronous and program.can_fail:
         return False
 
-    def deliver(buffers: list[Buffer]) -> None:
-        for node, buffer in zip(outputs, buffers, strict=True):
-            node.data = buffer
-
-    bits = list(map(number_bits, numbers)) if numbers else numbers
+    deliver = partial(_deliver, outputs)
     try:
-        if not program.caller(leaves, region.uses, bits, deliver, asynchronous):
+        if not program.caller(leaves, region.uses, numbers, deliver, asynchronous):
             return False
     except (IndexError, ArithmeticError, ValueError) as error:
-        spoil(sorted(describe(roots, _ALL).order, key=_serial), outputs, error)
+        segments.expand(roots)
+        _fail(describe(roots, _ALL), outputs, error)
         raise
+    if region.has_segments:
+        chains.balance.known()
     counters["runs"] += 1
     trace.evaluated(outputs)
     return True
-
-
-def _collect(roots: Sequence[Node]) -> tuple[list[Node], list[Node], bool]:
-    """The unevaluated nodes that ``roots`` need, in order of serial, the calls of compiled
-    functions among them, and whether some only wait for the data of a finished call."""
-    seen = set(roots)
-    stack = list(seen)
-    calls: list[Node] = []
-    finished = False
-    add, push, pop = seen.add, stack.append, stack.pop
-    while stack:
-        for node in pop().inputs:
-            data = node.data
-            if data is None:
-                if node not in seen:
-                    add(node)
-                    push(node)
-                    if node.dtype is None and node.primitive.family == "compiled":
-                        calls.append(node)
-            elif type(data) is not Buffer:
-                if type(data) is not tuple:
-                    raise data.error()
-                finished = True
-    order = list(seen)
-    if len(order) > 1:
-        order.sort(key=_serial)
-        calls.sort(key=_serial)
-    return order, calls, finished
-
-
-def _settle(order: Sequence[Node]) -> bool:
-    """Give the outputs of finished compiled calls their data; whether there were any."""
-    settled = []
-    for node in order:
-        inputs = node.inputs
-        if inputs and inputs[0].dtype is None and (data := inputs[0].data) is not None:
-            if type(data) is not tuple:
-                raise data.error()
-            node.data = data[node.primitive.index]
-            settled.append(node)
-    trace.evaluated(settled)
-    return bool(settled)
 
 
 _serial = operator.attrgetter("serial")
@@ -141,45 +107,51 @@ def _evaluate(roots: Sequence[Node], asynchronous: bool) -> None:
     meeting = None
     if region.segments or not region.complete:
         key = segments.key_of(region)
-        known = key and segments.find(key)
-        if known and _evaluate_segments(region, known, asynchronous):
+        found = key and segments.find(key)
+        if found and _evaluate_segments(region, found, asynchronous):
             return
-        if key and not known:
+        if key and not found:
             meeting = segments.Meeting(key, region)
+        if any([node.dtype is not None for node in region.segments]):
+            chains.balance.unknown(len(region.order))
         segments.expand(roots)
         before, region = region, describe(roots, WHOLE)
         before.forget()  # references to arrays would keep them from being donated
-    if region.complete and (len(region.order) <= LIMIT or comes_back(region.key, region.shapes)):
+    nodes, longest = len(region.order), LIMIT
+    if region.complete and nodes >= UNROLLED and is_other_length(region):
+        longest = STRETCH
+    elif region.complete and (nodes <= LIMIT or comes_back(region.key, region.shapes)):
         _evaluate_region(region, asynchronous, meeting=meeting)
-    else:
-        del region  # references to arrays would keep them from being donated
-        _evaluate_parts(roots, asynchronous)
+        return
+    del region  # references to arrays would keep them from being donated
+    _evaluate_parts(roots, asynchronous, longest)
 
 
-def _evaluate_segments(region: Described, known: segments.Known, asynchronous: bool) -> bool:
+def _evaluate_segments(region: Described, found: segments.Known, asynchronous: bool) -> bool:
     """Evaluate a region that is known with its segments; whether that was possible."""
-    program = known.program
+    program = found.program
     if asynchronous and (program.can_fail or any([may_fail(n.data) for n in region.leaves])):
         return False
-    uses, numbers, outputs = known.operands(region)
+    if callable(program.caller):
+        known.learn(region, program, found.outputs, found.leaves, found.numbers)
+    chains.balance.known()
+    uses, numbers, outputs = found.operands(region)
 
-    def deliver(buffers: list[Buffer]) -> None:
-        for node, buffer in zip(outputs, buffers, strict=True):
-            node.data = buffer
-
+    deliver = partial(_deliver, outputs)
     try:
         run(program, region.leaves, uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
         segments.expand(outputs)
-        spoil(sorted(describe(outputs, _ALL).order, key=_serial), outputs, error)
+        region.forget()
+        _fail(describe(outputs, _ALL), outputs, error)
         raise
     trace.evaluated(outputs)
     return True
 
 
-def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
+def _evaluate_parts(roots: Sequence[Node], asynchronous: bool, longest: int) -> None:
     """Evaluate what is no single region: calls of compiled functions first, the rest in pieces."""
-    order, calls, finished = _collect(roots)
+    order, calls, finished = collect(roots)
     if calls:
         order.clear()  # references to arrays, and to calls, would keep them from being donated
         while calls:
@@ -187,24 +159,18 @@ def _evaluate_parts(roots: Sequence[Node], asynchronous: bool) -> None:
             _evaluate([n for n in call.inputs if n.data is None], asynchronous)
             _call_compiled(call, asynchronous)
         del call
-        order, _, finished = _collect([n for n in roots if n.data is None])
-    while finished and _settle(order):
+        order, _, finished = collect([n for n in roots if n.data is None])
+    while finished and settle(order):
         order.clear()
-        order, _, finished = _collect([n for n in roots if n.data is None])
-    for piece in pieces(order):
-        _settle(piece)  # outputs of a node that an earlier piece computed whole
+        order, _, finished = collect([n for n in roots if n.data is None])
+    for piece in pieces(order, longest):
+        settle(piece)  # outputs of a node that an earlier piece computed whole
         inner = {source for node in piece for source in node.inputs}
         last = [node for node in piece if node.data is None and node not in inner]
         piece.clear()
         del inner
         # ``evaluate`` waits for the last: meanwhile the next piece is looked at
         _evaluate_region(describe(last, _ALL), asynchronous=True)
-
-
-def _are_results(nodes: Sequence[Node]) -> bool:
-    """Whether they are likely results of compiled functions."""
-    node = nodes[0]
-    return node.dtype is None or bool(node.inputs) and node.inputs[0].dtype is None
 
 
 def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
@@ -219,7 +185,7 @@ def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
     for call in sorted(calls, key=_serial):
         if call.data is None:
             _call_compiled(call, asynchronous)
-    return _settle(roots)
+    return settle(roots)
 
 
 def _call_compiled(call: Node, asynchronous: bool) -> None:
@@ -227,12 +193,16 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
     graph = call.primitive.graph
     threads = team.num_threads()
     if graph.program is None or graph.program[0] != threads:
-        graph.program = (threads, *_compiled_program(graph, threads))
+        region = graphs.region_of(graph)
+        if len(region.order) >= UNROLLED and is_other_length(region):
+            _call_in_pieces(call, region)
+            return
+        graph.program = (threads, *_compiled_program(graph, region, threads))
     _, program, sources, uses, numbers = graph.program
     inputs = call.inputs
 
     def deliver(buffers: list[Buffer]) -> None:
-        call.data = _results(graph, inputs, buffers)
+        call.data = graphs.results(graph, inputs, buffers)
 
     try:
         leaves = list(sources(inputs + graph.values))  # never ``inputs`` itself: ``uses``
@@ -245,26 +215,25 @@ def _call_compiled(call: Node, asynchronous: bool) -> None:
     trace.evaluated([call])
 
 
-def _results(graph: Any, inputs: Sequence[Node], buffers: list[Buffer]) -> tuple[Any, ...]:
-    """The data of a compiled call: one a result."""
-    if graph.results is None:
-        return tuple(buffers)
-    made = iter(buffers)
-    return tuple(
-        next(made) if output == "program" else (inputs[at] if output == "input" else at).data
-        for output, at in graph.results
-    )
+def _call_in_pieces(call: Node, region: Described) -> None:
+    """Evaluate a call of a function that unrolled a loop, without a program of its own."""
+    roots, outputs = graphs.replayed(call.primitive.graph, region, call.inputs)
+    try:
+        _evaluate_parts(roots, True, STRETCH)
+        call.data = graphs.computed(outputs)
+    except (IndexError, ArithmeticError, ValueError, MemoryError) as error:
+        call.data = Failed(error)
+        call.primitive.failed(call)
+        raise
+    trace.evaluated([call])
 
 
-def _compiled_program(graph: Any, threads: int) -> tuple[Any, ...]:
+def _compiled_program(graph: Any, region: Described, threads: int) -> tuple[Any, ...]:
     """(program, what picks its leaves out of inputs and ``graph.values``, how often the inputs
     refer to each, bits of the run-time numbers) of a recorded graph."""
     position = {node: i for i, node in reversed(list(enumerate(graph.inputs)))}
-    roots = [n for n in graph.outputs if n.data is None and n.primitive is not None]
+    roots = graphs.wanted(graph)
     at = {node: i for i, node in enumerate(roots)}
-    segments.expand(roots)
-    region = describe(roots, _ALL, recorded=True)
-    assert region.complete
     leaves, scalars = region.leaves, region.scalars
     graph.results = [
         ("input", position[n])
@@ -298,21 +267,6 @@ def _program(region: Described, live: list[int], threads: int) -> Executable:
     return program
 
 
-_PASSING = frozenset({"custom", "barrier", "compiled"})
-
-
-def _wanted_whole(region: Described, live: list[int]) -> list[Node]:
-    """Nodes with several outputs that something outside refers to: it may ask for any of them,
-    and their operands are only here now.  Those among the roots are being taken care of."""
-    return [
-        node
-        for i in live
-        if (node := region.order[i]).dtype is None
-        and node.primitive.family not in _PASSING
-        and i >= region.roots
-    ]
-
-
 def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronous: bool) -> None:
     """Evaluate a region and every output of some of its nodes, which keep them as their data."""
     several = list(made)
@@ -340,7 +294,8 @@ def _note(
     if meeting is not None:
         meeting.learn(region, live, program)
     elif callable(program.caller):
-        known.learn(region, live, program)
+        numbers = [(at, False) for at in program.scalar_order]
+        known.learn(region, program, live, range(len(region.leaves)), numbers)
 
 
 def _evaluate_region(
@@ -364,7 +319,7 @@ def _evaluate_region(
             return
         spoiled.clear()
     if region.several:
-        if several := _wanted_whole(region, live):
+        if several := wanted_whole(region, live):
             roots = order[: region.roots]
             made = groups.outputs_of(several, order)
             several.clear()
@@ -379,16 +334,25 @@ def _evaluate_region(
     if program.scalar_order:
         numbers = [number_bits(region.scalars[i]) for i in program.scalar_order]
 
-    def deliver(buffers: list[Buffer]) -> None:
-        for node, buffer in zip(outputs, buffers, strict=True):
-            node.data = buffer
-
+    deliver = partial(_deliver, outputs)
     try:
         run(program, region.leaves, region.uses, numbers, deliver, asynchronous)
     except (IndexError, ArithmeticError, ValueError) as error:
-        spoil(sorted(order, key=_serial), outputs, error)
+        _fail(region, outputs, error)
         raise
     trace.evaluated(outputs)
 
 
 _NONE: list[int] = []
+
+
+def _fail(region: Described, outputs: list[Node], error: Exception) -> None:
+    """Fail what depends on what raised ``error``, and compute the other outputs of the region: a
+    random key that waits for the next evaluation would be a longer chain after each failure."""
+    spoil(sorted(region.order, key=_serial), outputs, error)
+    sound = [node for node in outputs if node.data is None]
+    outputs.clear()
+    region.forget()  # references to arrays would make them outputs, and those of frames last
+    if sound:
+        with suppress(MemoryError):
+            _evaluate(sound, False)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlx.base.dtype import dtype_named
 from mlx.base.lazy import numpy as np
-from mlx.base.lazy import scipy_module
 from mlx.runtime.team import num_threads
 
 if TYPE_CHECKING:
@@ -32,14 +31,6 @@ def view(operand: Operand, bases: Any) -> np.ndarray:
 
 
 def call_host(call: HostCall, bases: Any) -> None:
-    """Run ``primitive.host(*inputs)`` and copy its results to where they belong."""
-    arrays = [view(o, bases) for o in call.inputs]
-    if call.primitive.is_threaded:
-        with scipy_module("fft").set_workers(num_threads()):
-            results = call.primitive.host(*arrays)
-    else:
-        results = call.primitive.host(*arrays)
-    if not isinstance(results, tuple | list):
-        results = (results,)
-    for operand, result in zip(call.outputs, results, strict=True):
-        np.copyto(view(operand, bases), result, casting="same_kind")
+    """Run ``primitive.host(workers, output, *inputs)``."""
+    arrays = [view(o, bases) for o in (*call.outputs, *call.inputs)]
+    call.primitive.host(num_threads(), *arrays)

@@ -18,6 +18,7 @@ from mlx.runtime import team
 from mlx.runtime.buffer import Buffer
 from mlx.runtime.callers import ONE_NAME
 from mlx.runtime.described import Described
+from mlx.runtime.execute import number_bits
 
 if TYPE_CHECKING:
     from mlx.backend.llvm.executable import Executable
@@ -33,20 +34,30 @@ VARIANTS = 4
 KEPT = 2048
 CODES = 512
 
-Operands = tuple[list[Node], list[Node], list[Node]]
-"""A region's leaves, run-time numbers and outputs."""
+Operands = tuple[list[Node], list[int], list[Node]]
+"""A region's leaves, bits of its run-time numbers, and its outputs."""
+Number = tuple[int, bool]
+"""A run-time number's position in a region, or the bits of one that a segment makes, and whether
+it is the latter."""
 _known: dict[Any, list[Known]] = {}
 
 
 class Known:
     """A region that was met before: ``match(roots)`` gives its operands, or None for others."""
 
-    __slots__ = ("match", "program", "uses")
+    __slots__ = ("has_segments", "match", "program", "uses")
 
-    def __init__(self, match: Callable[..., Operands | None], program: Executable, uses: list[int]):
+    def __init__(
+        self,
+        match: Callable[..., Operands | None],
+        program: Executable,
+        uses: list[int],
+        has_segments: bool,
+    ) -> None:
         self.match = match
         self.program = program
         self.uses = uses
+        self.has_segments = has_segments
 
 
 def find(roots: Sequence[Node]) -> tuple[Known, Operands] | None:
@@ -60,22 +71,35 @@ def find(roots: Sequence[Node]) -> tuple[Known, Operands] | None:
     return None
 
 
-def learn(region: Described, live: Sequence[int], program: Executable) -> None:
-    """Note that a region, not yet run, was met; its program has a caller."""
+def learn(
+    region: Described,
+    program: Executable,
+    outputs: Sequence[int],
+    leaves: Sequence[int],
+    numbers: Sequence[Number],
+) -> None:
+    """Note that a region, not yet run, was met; its program has a caller, and reads and makes
+    what stands at these positions."""
     program.met += 1
-    order, leaves = region.order, region.leaves
-    if program.met % PATIENCE or region.several or len(order) + len(leaves) > LONGEST:
+    order = region.order
+    if program.met % PATIENCE or region.several or len(order) + len(region.leaves) > LONGEST:
         return
     constants = [part for node in order for part in (node.primitive._key_part, *_type(node))]
-    for leaf in leaves:
+    for leaf in region.leaves:
         constants += _type(leaf)
-    equal = equality.equal_numbers(region.scalars)
-    match = _maker(_structure(region, live), tuple(program.scalar_order))(tuple(constants), equal)
+    made = [n for s in region.segments for n in s.primitive.numbers]
+    equal = equality.equal_numbers([*region.scalars, *made])
+    given = tuple([at if not of_segment else -1 for at, of_segment in numbers])
+    bits = [at for at, of_segment in numbers if of_segment]
+    maker = _maker(_structure(region, outputs), tuple(outputs), tuple(leaves), given, bool(made))
+    match = maker(tuple(constants), equal, made, bits)
     root = order[0]
     key = (root.primitive._key_part, root.shape, region.roots, team.num_threads())
     if len(_known) >= KEPT:
         _known.clear()
-    _known[key] = [Known(match, program, region.uses), *_known.get(key, ())][:VARIANTS]
+    uses = [region.uses[at] for at in leaves]
+    known = Known(match, program, uses, bool(region.segments))
+    _known[key] = [known, *_known.get(key, ())][:VARIANTS]
 
 
 def _type(node: Node) -> tuple[Any, Any]:
@@ -100,12 +124,17 @@ def _structure(region: Described, live: Sequence[int]) -> _Structure:
 
 @lru_cache(CODES)
 def _maker(
-    structure: _Structure, order: tuple[int, ...]
+    structure: _Structure,
+    outputs: tuple[int, ...],
+    leaves: tuple[int, ...],
+    given: tuple[int, ...],
+    has_made: bool,
 ) -> Callable[..., Callable[..., Operands | None]]:
-    """What binds the code for a structure to the parts of a key."""
-    roots, leaves, nodes = structure
+    """What binds the code for a structure to the parts of a key, and to the numbers that
+    segments make: all of them, and the bits of those that ``given`` has -1 for."""
+    roots, count, nodes = structure
     names = [f"n{i}" for i in range(len(nodes))]
-    read = [f"f{i}" for i in range(leaves)]
+    read = [f"f{i}" for i in range(count)]
     inner = names[roots:]
     body, references = _taken_apart(roots, nodes)
     parts = [f"{n}.primitive._key_part, {n}.shape, {n}.dtype" for n in names]
@@ -120,19 +149,33 @@ def _maker(
         wrong += [f"len({{{', '.join(names + read)}}}) != {len(names + read)}"]
     body += [f"if {' or '.join(wrong)}: return None"] if wrong else []
     numbers = [n for n, (_, _, is_number) in zip(names, nodes, strict=True) if is_number]
-    if len(numbers) > 1:
-        body += [f"if equal_numbers([{', '.join(numbers)}]) != equal: return None"]
-    outputs = [n for n, (_, is_output, _) in zip(names, nodes, strict=True) if is_output]
-    given = [numbers[i] for i in order]
-    body += [f"return [{', '.join(read)}], [{', '.join(given)}], [{', '.join(outputs)}]"]
+    if len(numbers) > 1 or numbers and has_made:
+        said = ", ".join(numbers + ["*made"] * has_made)
+        body += [f"if equal_numbers([{said}]) != equal: return None"]
+    bits = iter(range(len(given)))
+    words = ", ".join([f"bits({numbers[at]})" if at >= 0 else f"k{next(bits)}" for at in given])
+    operands = ", ".join([read[at] for at in leaves])
+    body += [f"return [{operands}], [{words}], [{', '.join([names[at] for at in outputs])}]"]
+    return _bound(body, given.count(-1))
+
+
+def _bound(body: Sequence[str], constants: int) -> Callable[..., Any]:
+    """What binds such code to the parts of a key, its numbers, and bits that it gives."""
     text = "".join(f"            {line}\n" for line in body)
+    names = "".join([f"k{i}, " for i in range(constants)])
+    bound = f"    {names}= known_bits\n" if names else ""
     code = (
-        f"def make(constants, equal):\n    def match(roots):\n        try:\n{text}"
+        f"def make(constants, equal, made, known_bits):\n{bound}"
+        f"    def match(roots):\n        try:\n{text}"
         "        except (AttributeError, ValueError):\n            return None\n"
         "    return match\n"
     )
-    names_known = {"Buffer": Buffer, "count": sys.getrefcount}
-    known: dict[str, Any] = {**names_known, "equal_numbers": equality.equal_numbers}
+    known: dict[str, Any] = {
+        "Buffer": Buffer,
+        "count": sys.getrefcount,
+        "bits": number_bits,
+        "equal_numbers": equality.equal_numbers,
+    }
     exec(code, known)  # a node with other inputs, or without a primitive: refused
     return known["make"]
 

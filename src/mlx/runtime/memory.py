@@ -186,14 +186,19 @@ class _View:
 
     __slots__ = ("__array_interface__", "storage")
 
-    def __init__(self, storage: Storage, offset: int, nbytes: int) -> None:
+    def __init__(self, storage: Storage, address: int, shape: tuple[int, ...], kind: str) -> None:
         self.storage = storage
         self.__array_interface__ = {
-            "data": (storage.address + offset, False),
-            "shape": (nbytes,),
-            "typestr": "|u1",
+            "data": (address, False),
+            "shape": shape,
+            "typestr": kind,
             "version": 3,
         }
+
+
+def as_array(storage: Storage, address: int, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """The memory from an address on as a NumPy array (no copy) that keeps the storage alive."""
+    return np.asarray(_View(storage, address, shape, kind))
 
 
 def as_bytes(storage: Storage, offset: int = 0, nbytes: int | None = None) -> np.ndarray:
@@ -204,7 +209,7 @@ def as_bytes(storage: Storage, offset: int = 0, nbytes: int | None = None) -> np
     """
     if nbytes is None:
         nbytes = storage.nbytes - offset
-    return np.asarray(_View(storage, offset, nbytes))
+    return as_array(storage, storage.address + offset, (nbytes,), "|u1")
 
 
 def _refuse(nbytes: int) -> None:

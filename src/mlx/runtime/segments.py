@@ -97,7 +97,7 @@ def key_of(region: Described) -> Any:
     live = region.outside()
     if any([region.order[i].dtype is None for i in live]):
         return None
-    scalars = [*region.scalars, *[n for s in region.segments for n in s.primitive.repeated.numbers]]
+    scalars = [*region.scalars, *[n for s in region.segments for n in s.primitive.numbers]]
     equal = equality.equal_numbers(scalars)
     return (*region.key, *live, team.num_threads()), tuple(region.shapes), equal
 
@@ -112,15 +112,17 @@ def expand(roots: Sequence[Node]) -> None:
         stack = list(seen)
         while stack:
             node = stack.pop()
-            while (source := _segment_before(node)) is not None:
+            while (source := _segment_of(node)) is not None:
                 source.primitive.expand(source)
             new = [s for s in node.inputs if s.data is None and s not in seen]
             seen.update(new)
             stack += new
 
 
-def _segment_before(node: Node) -> Node | None:
-    """The segment that a node is a result of, or None."""
+def _segment_of(node: Node) -> Node | None:
+    """The segment that a node is, or is a result of; or None."""
+    if node.data is None and node.primitive is not None and node.primitive.family == "segment":
+        return node
     inputs = node.inputs
     if not inputs or (source := inputs[0]).dtype is not None or source.data is not None:
         return None

@@ -24,7 +24,14 @@ GATHER, SCATTER = 1, 2
 
 
 class Address(int):
-    """A const that means something in this process alone: no program with one is kept on disk."""
+    """A const that means something in this process alone: the address of what has a name."""
+
+    name: str
+
+    def __new__(cls, value: int, name: str) -> Address:
+        made = super().__new__(cls, value)
+        made.name = name
+        return made
 
 
 class KernelSpec(Protocol):

@@ -6,7 +6,7 @@ Accesses to several places of the same runs share the registers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.elementary.routine import join, slices
@@ -15,7 +15,7 @@ from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.target import host
-from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
+from mlx.backend.llvm.values import Value, const, i64, lane_consts, lanes_of, vector
 from mlx.base.dtype import Dtype, dtype_named
 
 
@@ -60,6 +60,20 @@ class Runs:
         elements = f.add(f.mul(f.sub(self.count, i64(1)), i64(self.step)), i64(self.span))
         return memory.below(f, f.sub(elements, i64(number * self.size)), self.size)
 
+    def elements(self, registers: Sequence[Value]) -> list[Lane]:
+        """The elements at all places of the runs."""
+        f, step = self.e.f, self.step
+        if not self.is_whole(range(step)):
+            return [self.pick(registers, place) for place in range(step)]
+        groups = range(0, len(registers), step)
+        parts = [_dealt(f, registers[first : first + step]) for first in groups]
+        return [self._lane([group[place] for group in parts]) for place in range(step)]
+
+    def _lane(self, parts: Sequence[Value]) -> Lane:
+        f = self.e.f
+        raw = memory.as_memory(f, join(f, parts), self.dtype, self.e.lanes)
+        return self.e.from_memory(raw, self.dtype)
+
     def pick(self, registers: Sequence[Value], place: int) -> Lane:
         """The element at one place of every run."""
         f, step, size = self.e.f, self.step, self.size
@@ -75,20 +89,20 @@ class Runs:
                     part = _merged(f, part, source, wanted, inside)
             assert part is not None
             parts.append(part)
-        raw = memory.as_memory(f, join(f, parts), self.dtype, self.e.lanes)
-        return self.e.from_memory(raw, self.dtype)
+        return self._lane(parts)
 
     def store(self, address: Value, lanes: Mapping[int, Lane], nontemporal: bool) -> None:
         """Write the elements of every run whose places are given."""
         f, size, align = self.e.f, self.size, self.dtype.size
         type = vector(self.e.lanes, memory.word(self.dtype))
         parts = {p: slices(f, f.bitcast(self.e.to_memory(x), type), size) for p, x in lanes.items()}
+        gathered = self._gathered(parts) if self.is_whole(lanes) else None
         for number in range(self.total):
             elements = range(number * size, (number + 1) * size)
             known = [element % self.step in lanes for element in elements]
             if not any(known):
                 continue
-            whole = self._spread(parts, elements)
+            whole = gathered[number] if gathered else self._spread(parts, elements)
             mask = None if all(known) else _lanes(f, known)
             if self.count is not None:
                 within = self._within(number)
@@ -98,6 +112,16 @@ class Runs:
                 f.store(whole, at, 64 if nontemporal else align, nontemporal)
             else:
                 f.masked_store(whole, at, mask, align)
+
+    def is_whole(self, places: Collection[int]) -> bool:
+        """Whether these are all places of runs that are as long as a power of two."""
+        return len(places) == self.step <= self.size and not self.step & (self.step - 1)
+
+    def _gathered(self, parts: Mapping[int, Sequence[Value]]) -> list[Value]:
+        """All registers, from those of each place."""
+        f, groups = self.e.f, range(self.e.lanes // self.size)
+        lists = (_gathered(f, [parts[p][group] for p in range(self.step)]) for group in groups)
+        return [register for group in lists for register in group]
 
     def _spread(self, parts: Mapping[int, Sequence[Value]], elements: range) -> Value:
         """The register of these elements, from those of each place."""
@@ -122,11 +146,21 @@ class Interleaved:
         self.e = e
         self.accesses = accesses
         self.loaded: dict[tuple[int, str], list[Value]] = {}
+        self.dealt: dict[tuple[int, str], list[Lane]] = {}
+        self.places: dict[int, set[int]] = {}
+        for c in accesses:
+            if c.kind == "interleaved":
+                self.places.setdefault(c.leader, set()).add(c.place)
 
     def load(self, pointers: Sequence[Value], access: int, j: Value, left: Value | None) -> Lane:
         """An access at index ``j``; ``left`` limits the indices from there on."""
         c = self.accesses[access]
         runs, address = self._runs(pointers, c.leader, j, left)
+        if runs.is_whole(self.places[c.leader]):
+            lanes = self.dealt.get((c.leader, j.ref))
+            if lanes is None:
+                lanes = self.dealt[c.leader, j.ref] = runs.elements(runs.load(address))
+            return lanes[c.place]
         registers = self.loaded.get((c.leader, j.ref))
         if registers is None:
             registers = self.loaded[c.leader, j.ref] = runs.load(address)
@@ -151,6 +185,37 @@ class Interleaved:
         dtype = dtype_named(c.dtype)
         address = f.gep(pointers[leader], f.mul(j, i64(c.step * dtype.size)))
         return Runs(self.e, dtype, c.step, c.span, left), address
+
+
+def _dealt(f: Function, registers: Sequence[Value]) -> list[Value]:
+    """2**n registers as those of every 2**n-th element: n times, pairs of them become their even
+    and their odd elements."""
+    made, gap = list(registers), 1
+    while gap < len(made):
+        for low in range(len(made)):
+            if not low & gap:
+                pair = made[low], made[low + gap]
+                size = lanes_of(pair[0].type)
+                for odd in range(2):
+                    made[low + odd * gap] = f.shuffle(*pair, range(odd, 2 * size, 2))
+        gap *= 2
+    return made
+
+
+def _gathered(f: Function, registers: Sequence[Value]) -> list[Value]:
+    """The inverse of that."""
+    made, gap = list(registers), len(registers) // 2
+    while gap:
+        for low in range(len(made)):
+            if not low & gap:
+                pair = made[low], made[low + gap]
+                half = lanes_of(pair[0].type) // 2
+                for upper in range(2):
+                    first = upper * half
+                    places = [first + i // 2 + i % 2 * 2 * half for i in range(2 * half)]
+                    made[low + upper * gap] = f.shuffle(*pair, places)
+        gap //= 2
+    return made
 
 
 def _merged(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from mlx.backend.llvm import caches, columns, late, opaque, pipelined, staging
+from mlx.backend.llvm import caches, columns, late, opaque, pipelined, several, staging
 from mlx.backend.llvm.abi import FIRST, Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.accesses import structure_of, traffic
 from mlx.backend.llvm.arena import ALIGN
@@ -23,6 +23,7 @@ from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.late import LateSpec
 from mlx.backend.llvm.pipelined import PipelinedSpec
 from mlx.backend.llvm.rows import RowsSpec
+from mlx.backend.llvm.several import SeveralSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.base.lazy import LazyModule
 from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile
@@ -151,7 +152,7 @@ class _Lowering:
         consts = [rows, nest.inner, rows_each, chunk, chunks]
         consts += self._tail_consts(nest, spec)
         partials = self._partials(nest, consts, spec, rows * chunks) if nest.split else []
-        consts += self._scratch_rows(nest, structure, spec.scratch_rows)
+        consts += self._scratch_rows(nest, spec)
         if staged:
             consts += self._staging(nest, staged, chunk)
         tasks = -(-rows // rows_each) * chunks
@@ -160,13 +161,14 @@ class _Lowering:
             size = accumulator(reduce.dtype).size
             self._combine(reduce, rows, chunks, chunks * size, size, source, target)
 
-    def _scratch_rows(self, nest: Nest, structure: Structure, each_value: int = 1) -> list[int]:
-        """The consts of rows kept from one pass to another, so many of each value."""
+    def _scratch_rows(self, nest: Nest, spec: RowsSpec) -> list[int]:
+        """The consts of rows kept from one pass to another; steps at their ends are whole."""
+        structure = spec.structure
         if not structure.scratch:
             return []
         widest = max(structure.values[v].dtype.size for v in structure.scratch)
-        row_bytes = -(-nest.inner * widest // ALIGN) * ALIGN
-        each = row_bytes * len(structure.scratch) * each_value
+        row_bytes = -(-(nest.inner + spec.lanes) * widest // ALIGN) * ALIGN
+        each = row_bytes * len(structure.scratch) * spec.scratch_rows
         return [*self.scratch(each * self.workers).consts, each, row_bytes]
 
     def _late(self, nest: Nest, structure: Structure) -> None:
@@ -176,7 +178,7 @@ class _Lowering:
         size = max(a.dtype.size for a in nest.accesses if a.dtype is not None)
         residues = late.residues(nest.inner, size, period, self.workers)
         consts = [rows, nest.inner, residues, nest.inner, 1]
-        consts += self._tail_consts(nest, spec) + self._scratch_rows(nest, structure)
+        consts += self._tail_consts(nest, spec) + self._scratch_rows(nest, spec)
         folds = []
         for reduce, access in late.late_stores(structure):
             row_bytes = late.row_bytes(nest.inner, reduce)
@@ -354,4 +356,5 @@ def _rows_spec(nest: Nest, structure: Structure) -> RowsSpec:
         return StagedSpec(structure)
     if pipelined.can_pipeline(structure, nest.inner) and caches.overflows(traffic(nest)):
         return PipelinedSpec(structure)
-    return RowsSpec(structure)
+    together = several.rows_together(structure, nest)
+    return SeveralSpec(structure, together) if together > 1 else RowsSpec(structure)

@@ -11,7 +11,7 @@ unit the sum t of x times code, one FMA a code in their order, then ``sum = fma(
 After the units it takes groups l, 16 + l, ...: ``sum = fma(x over the group, bias, sum)``.
 Then the upper half of the lanes is added to the lower half until one is left.  It is the same
 on every target with FMA and on any number of threads; but a bfloat16 x meets codes of 2 or 4
-bits in pairs where the processor has the dot product of those (see ``gemm.pairs``).
+bits and E4M3 in pairs where the processor has the dot product of those (see ``gemm.pairs``).
 """
 
 from __future__ import annotations
@@ -21,27 +21,24 @@ from collections.abc import Iterator
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm.elements import (
-    Element,
     first_lanes,
     multiply_add,
-    prefetch,
 )
 from mlx.backend.llvm.gemm.operand import (
     Epilogue,
     item_of,
 )
 from mlx.backend.llvm.gemm.pairs import dot_pairs
-from mlx.backend.llvm.ir import Function, Module
+from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.quantized_codes import Reader, Row, by_bytes
 from mlx.backend.llvm.quantized_coding import Coding
 from mlx.backend.llvm.quantized_panels import (
     FLOATS,
     LANES,
     VECTOR,
     WORDS,
-    Named,
     chunk_bytes,
 )
-from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, lane_consts, vector
 from mlx.base.frozen import dataclass
 
@@ -76,34 +73,15 @@ class ProductSpec:
             f"{self.together} {kind}{self.epilogue.key}"
         )
 
-    @property
-    def lanes_each(self) -> int:
-        """Units of a group."""
-        return self.coding.group // self.coding.codes
-
     def emit(self, module: Module, name: str) -> None:
         _Product(self, Kernel(module, name)).emit()
 
 
-@dataclass(frozen=True)
-class _Row:
-    """Where a row of w begins: words, scales, biases."""
-
-    words: Value
-    scales: Value
-    biases: Value
-
-
-class _Product(Named):
+class _Product(Reader):
     slots = SLOTS
 
     def __init__(self, spec: ProductSpec, kernel: Kernel) -> None:
-        super().__init__(kernel)
-        self.spec = spec
-        self.coding = spec.coding
-        self.per = spec.coding.codes
-        self.fused = host().has_fma
-        self.scale = spec.coding.scale
+        super().__init__(spec, kernel)
         self.chunk = i64(chunk_bytes(spec.columns, self.per, spec.pairs))
 
     def emit(self) -> None:
@@ -128,16 +106,16 @@ class _Product(Named):
         f.end_loop(loop)
         f.ret()
 
-    def _row(self, number: Value, end: Value) -> _Row:
+    def _row(self, number: Value, end: Value) -> Row:
         """A row of w; behind the last one, that one again."""
         f = self.f
         number = f.min(number, f.sub(end, i64(1)))
-        return _Row(*[
+        return Row(*[
             f.gep(origin, f.mul(number, self.slot(name + "_row")))
             for origin, name in zip(self.origins, "wsb", strict=True)
         ])  # fmt: skip
 
-    def _dot(self, rows: list[_Row], panel: Value) -> list[Value]:
+    def _dot(self, rows: list[Row], panel: Value) -> list[Value]:
         """For each row, then each column, the sum."""
         f = self.f
         sums = [const(FLOATS, 0)] * (len(rows) * self.spec.columns)
@@ -153,17 +131,17 @@ class _Product(Named):
         return [self._fold(s) for s in sums]
 
     def _chunk(
-        self, rows: list[_Row], panel: Value, chunk: Value, sums: list[Value], part: bool
+        self, rows: list[Row], panel: Value, chunk: Value, sums: list[Value], part: bool
     ) -> list[Value]:
         """A vector of units of each row; ``part``: only the units that are there."""
         f, columns = self.f, self.spec.columns
         x = f.gep(panel, f.mul(chunk, self.chunk))
-        words = [self._words(row, chunk, part) for row in rows]
+        words = [self.words(row, chunk, part) for row in rows]
         if self.spec.pairs:
             totals = self._in_pairs([only for (only,) in words], x)
         else:
-            totals = self._one_by_one([self._codes(w) for w in words], x)
-        scales = [self._scales(row.scales, chunk, part) for row in rows]
+            totals = self._one_by_one([self.codes(w) for w in words], x)
+        scales = [self.factors(row, "s", chunk, part) for row in rows]
         return [
             multiply_add(f, t, scales[at // columns], sums[at], self.fused)
             for at, t in enumerate(totals)
@@ -187,7 +165,23 @@ class _Product(Named):
         return totals
 
     def _in_pairs(self, words: list[Value], x: Value) -> list[Value]:
-        """The same for codes of 1, 2 or 4 bits, two at a time.
+        """The same for codes of 1, 2, 4 or (E4M3) 8 bits, two at a time."""
+        f = self.f
+        codes = [
+            iter(self.looked_up(word)) if by_bytes(self.coding) else self._permuted(word)
+            for word in words
+        ]
+        totals = [const(FLOATS, 0)] * (len(words) * self.spec.columns)
+        for j in range(self.per // 2):
+            xs = [f.bitcast(value, WORDS) for value in self._load_x(x, j)]
+            for r, code in enumerate([next(each) for each in codes]):
+                for c, value in enumerate(xs):
+                    at = r * self.spec.columns + c
+                    totals[at] = dot_pairs(f, value, code, totals[at])
+        return totals
+
+    def _permuted(self, word: Value) -> Iterator[Value]:
+        """Pairs of codes of at most 4 bits.
 
         Of a 16-bit index a permutation reads the low 5 bits: a code, and bits that the table
         makes irrelevant.
@@ -195,23 +189,16 @@ class _Product(Named):
         f, bits, name = self.f, self.coding.bits, "llvm.x86.avx512.permvar.hi.512"
         f.module.declare(name, _HALVES, [_HALVES, _HALVES])
         table = lane_consts(_HALVES, [_bfloat16_bits(n) for n in self.coding.table * 2])
-        totals = [const(FLOATS, 0)] * (len(words) * self.spec.columns)
         for j in range(self.per // 2):
-            xs = [f.bitcast(value, WORDS) for value in self._load_x(x, j)]
-            for r, word in enumerate(words):
-                shifted = f.op("lshr", word, const(WORDS, bits * j)) if j else word
-                codes = f.bitcast(f.call(name, _HALVES, table, f.bitcast(shifted, _HALVES)), WORDS)
-                for c, value in enumerate(xs):
-                    at = r * self.spec.columns + c
-                    totals[at] = dot_pairs(f, value, codes, totals[at])
-        return totals
+            shifted = f.op("lshr", word, const(WORDS, bits * j)) if j else word
+            yield f.bitcast(f.call(name, _HALVES, table, f.bitcast(shifted, _HALVES)), WORDS)
 
-    def _biases(self, rows: list[_Row], x: Value, group: Value, sums: list[Value]) -> list[Value]:
+    def _biases(self, rows: list[Row], x: Value, group: Value, sums: list[Value]) -> list[Value]:
         f, columns = self.f, self.spec.columns
         xs = self._load_x(f.gep(x, f.mul(group, i64(4 * columns))), 0)
         left, stride, out = f.sub(self.slot("groups"), group), self.slot("b_k"), []
         for r, row in enumerate(rows):
-            bias = self._run(f.gep(row.biases, f.mul(group, stride)), "b", LANES, left)
+            bias = self.run(f.gep(row.biases, f.mul(group, stride)), "b", LANES, left)
             for c in range(columns):
                 out.append(multiply_add(f, xs[c], bias, sums[r * columns + c], self.fused))
         return out
@@ -222,57 +209,6 @@ class _Product(Named):
             f.load(f.gep(address, i64((j * columns + c) * VECTOR)), FLOATS, VECTOR)
             for c in range(columns)
         ]
-
-    def _words(self, row: _Row, chunk: Value, part: bool) -> list[Value]:
-        """The words of 16 units, those that come first in their units first."""
-        f, element, each = self.f, Element("uint32", "int32"), self.coding.words
-        first = f.mul(chunk, i64(LANES))
-        left = f.sub(self.slot("units"), first) if part else None
-        step = f.mul(self.slot("w_k"), i64(each))
-        address = f.gep(row.words, f.mul(first, step))
-        if not self.spec.units[0]:
-            starts = [f.gep(address, f.mul(self.slot("w_k"), i64(w))) for w in range(each)]
-            some = left or i64(LANES)
-            return [element.load_strided(f, at, step, LANES, some)[0] for at in starts]
-        ahead = f.mul(self.slot("w_row"), i64(2 * self.spec.together))
-        lines = [f.gep(address, i64(VECTOR * w)) for w in range(each)]
-        there = f.mul(left, i64(each)) if left is not None else None
-        loaded = []
-        for w, line in enumerate(lines):
-            prefetch(f, f.gep(line, ahead), locality=2)  # the first level is full of x
-            count = f.sub(there, i64(LANES * w)) if there is not None else None
-            loaded += element.load_run(f, line, LANES, count)
-        return _every(f, loaded) if each > 1 else loaded
-
-    def _codes(self, words: list[Value]) -> Iterator[Value]:
-        """The codes of each unit as floats, lowest first."""
-        f, coding = self.f, self.coding
-        permuted = coding.bits <= 4 and host().avx512
-        for j in range(self.per):
-            code = coding.code(f, words, j, clean=not permuted)
-            if permuted:  # from a table: a permutation reads the low 4 bits of an index only
-                name = "llvm.x86.avx512.permvar.sf.512"
-                f.module.declare(name, FLOATS, [FLOATS, WORDS])
-                yield f.call(name, FLOATS, lane_consts(FLOATS, coding.table), code)
-            else:
-                yield coding.number(f, code)
-
-    def _scales(self, start: Value, chunk: Value, part: bool) -> Value:
-        """For each unit of a chunk, the scale of its group."""
-        f, each = self.f, self.spec.lanes_each
-        count = max(1, LANES // each)
-        shared = max(1, each // LANES)
-        first = f.op("udiv", chunk, i64(shared)) if shared > 1 else f.mul(chunk, i64(count))
-        left = f.sub(self.slot("groups"), first) if part else None
-        value = self._run(f.gep(start, f.mul(first, self.slot("s_k"))), "s", count, left)
-        return f.shuffle(value, None, [min(lane // each, count - 1) for lane in range(LANES)])
-
-    def _run(self, address: Value, name: str, count: int, left: Value | None) -> Value:
-        """Scales or biases of neighbouring groups."""
-        if self.spec.units["wsb".index(name)]:
-            return self.scale.load_run(self.f, address, count, left)[0]
-        stride, present = self.slot(name + "_k"), left or i64(count)
-        return self.scale.load_strided(self.f, address, stride, count, present)[0]
 
     def _fold(self, value: Value) -> Value:
         """The sum of the lanes, in lane 0 of four."""
@@ -298,22 +234,6 @@ class _Product(Named):
             mask = f.op("and", there, exists) if columns > 1 else there
             place = f.add(self.row0, f.min(at, f.sub(self.rows, i64(1))))
             self.spec.epilogue.store(self.k, self.context, line, place, col, mask)
-
-
-def _every(f: Function, vectors: list[Value]) -> list[Value]:
-    """Lanes of n vectors in a row -> the n vectors of every n-th of them."""
-    n, out = len(vectors), []
-    for start in range(n):
-        sources = [divmod(lane * n + start, LANES) for lane in range(LANES)]
-        value = vectors[0]
-        for v, other in enumerate(vectors[1:], 1):
-            picked = [
-                LANES + at if source == v else at if v == 1 else lane
-                for lane, (source, at) in enumerate(sources)
-            ]
-            value = f.shuffle(value, other, picked)
-        out.append(value)
-    return out
 
 
 def _bfloat16_bits(number: float) -> int:

@@ -6,6 +6,8 @@ Mode ``affine`` has whole numbers with a scale and a bias; the others have small
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass
 from math import gcd
 
@@ -77,6 +79,17 @@ class Coding:
         if self.biased:
             return f.cast("sitofp", code, "float")
         return _small_float(f, code, *_MODES[self.mode][0])
+
+    @property
+    def bytes_of_table(self) -> tuple[bytes, bytes]:
+        """High and low bytes of the bfloat16 numbers that E4M3 codes without sign stand for."""
+        exponent, fraction = _MODES[self.mode][0]
+        smallest = 2.0 ** (2 - 2 ** (exponent - 1) - fraction)
+        numbers = [smallest * code for code in range(2**fraction)]
+        for e in range(2**exponent - 1):
+            numbers += [smallest * 2**e * (2**fraction + n) for n in range(2**fraction)]
+        words = [struct.pack(">f", number) for number in [*numbers[:-1], math.nan]]
+        return bytes(word[0] for word in words), bytes(word[1] for word in words)
 
     @property
     def table(self) -> list[float]:

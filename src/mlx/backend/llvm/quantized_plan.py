@@ -6,12 +6,14 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+from mlx.backend.llvm import quantized_straight as straight
 from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, Matrix, StoreEpilogue, batch_table, round_up
 from mlx.backend.llvm.gemm.pairs import has_pairs
 from mlx.backend.llvm.quantized import SLOTS, ProductSpec
 from mlx.backend.llvm.quantized_blocks import plan_blocks
+from mlx.backend.llvm.quantized_codes import by_bytes
 from mlx.backend.llvm.quantized_coding import Coding
 from mlx.backend.llvm.quantized_panels import LANES, VECTOR, chunk_bytes, pack_rows
 from mlx.backend.llvm.target import host
@@ -19,6 +21,8 @@ from mlx.backend.llvm.target import host
 
 def few_rows(coding: Coding, dtype: str) -> int:
     """Rows of x up to which codes are multiplied in registers, not packed first (measured)."""
+    if not coding.outputs:
+        return straight.MOST
     slow = coding.words > 1 or coding.mode == "mxfp8"
     return 8 if slow or (coding.bits == 8 and dtype == "bfloat16") else 16
 
@@ -55,7 +59,7 @@ def plan_quantized(
     epilogue, units = _storing(out), tuple(o.strides[-1] == 1 for o in (w, scales, biases))
     transposed, bits, group = primitive.transposed, primitive.bits, primitive.group
     coding = Coding(bits, group, scales.dtype, transposed, units[0], primitive.mode)
-    if not (transposed and m <= few_rows(coding, x.dtype) and w.shape[-1]):
+    if not (m <= few_rows(coding, x.dtype) and x.shape[-1]):
         return [plan_blocks(coding, inputs, out, epilogue, scratch, workers)]
     return plan_few_rows(coding, inputs, (*batch, m, n), epilogue, scratch, workers)
 
@@ -70,16 +74,19 @@ def plan_few_rows(
     choices: int = 0,
 ) -> list[Command]:
     """Commands of a product of this shape; ``choices`` as in ``gemm.operand.Product``."""
+    if not coding.outputs:
+        return [_plan_straight(coding, inputs, shape, epilogue, scratch, workers, choices)]
     x, w, scales, biases = inputs
     *batch, m, n = shape
-    items, bits = prod(batch), coding.bits
+    items = prod(batch)
     units = tuple(o.strides[-1] == 1 for o in (w, scales, biases))
     columns, together = _shape_of_tile(m, coding.words)
     words = w.shape[-1]
     along = words // coding.words
     chunks, panels = -(-along // LANES), -(-m // columns)
     sums = -(-scales.shape[-1] // LANES) * columns * VECTOR
-    pairs = x.dtype == "bfloat16" and bits in (1, 2, 4) and has_pairs(host())
+    paired = coding.bits in (1, 2, 4) or by_bytes(coding)
+    pairs = x.dtype == "bfloat16" and paired and has_pairs(host())
     panel = chunks * chunk_bytes(columns, coding.codes, pairs) + sums
     packed = scratch(items * panels * panel)
     pack = pack_rows(coding, x, (along, columns, panels * columns, panel), packed, pairs)
@@ -100,3 +107,45 @@ def plan_few_rows(
     flops = 2 * items * m * n * x.shape[-1]
     product = Command(spec, consts, items * blocks, "quantized", items * n * per_row, flops)
     return [pack, product]
+
+
+def _plan_straight(
+    coding: Coding,
+    inputs: list[Operand],
+    shape: tuple[int, ...],
+    epilogue: Epilogue,
+    scratch: Callable[[int], Pointer],
+    workers: int,
+    choices: int,
+) -> Command:
+    """The same for a matrix that is not transposed; where rows choose, x holds all of them."""
+    x, *parts = inputs
+    *batch, m, n = shape
+    items, k, (words, groups) = prod(batch), x.shape[-1], [o.shape[-1] for o in parts[:2]]
+    units = tuple(o.strides[-1] == 1 for o in parts)
+    rows = next(r for r in (1, 2, 4, straight.MOST) if m <= r)
+    spec = straight.StraightSpec(coding, x.dtype, units, rows, epilogue)  # type: ignore[arg-type]
+    along = words // coding.words
+    chunks = -(-along // LANES)
+    counted = 1 if choices else items  # of those that may be, any number may be empty
+    least_chunks = -(-16384 // (k * LANES * coding.codes))
+    share = max(-(-chunks * counted // (2 * workers)), least_chunks)
+    blocks = -(-chunks // min(share, spec.widest))
+    if items == 1 and blocks > 1:
+        blocks = round_up(blocks, workers)
+    block = -(-chunks // blocks)
+    blocks = -(-chunks // block)
+    own = round_up(spec.widest * spec.chunk_bytes, 4096) + 256
+    strides = [tuple(s * SIZES[o.dtype] for s in o.strides) for o in (*parts, x)]
+    lead = (choices,) if choices else batch
+    shifts = [(0,) if choices and o is x else s[:-2]
+              for o, s in zip((*parts, x), strides, strict=True)]  # fmt: skip
+    consts = [
+        *[c for o in (*parts, x) for c in o.pointer.consts], *scratch(own * workers).consts, own,
+        m, n, k, along, groups, *strides[-1][-2:], *[s for of in strides[:-1] for s in of[-2:]],
+        block, blocks, chunks, len(straight.SLOTS) + len(epilogue.consts), len(lead),
+        *epilogue.consts, *batch_table(lead, *shifts),
+    ]  # fmt: skip
+    touched = items * sum(prod(o.shape[-2:]) * SIZES[o.dtype] for o in parts)
+    flops = 2 * items * m * n * k
+    return Command(spec, consts, items * blocks, "quantized", touched, flops)

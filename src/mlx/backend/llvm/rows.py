@@ -28,6 +28,9 @@ from mlx.base.dtype import Dtype, dtype_named
 from mlx.base.frozen import dataclass
 from mlx.compiler.nest import Argument, Expression, Index, Load, Reduce
 
+MANY_PLACES = 8
+"""Elements of runs beyond which values of two registers each are too many for the processor."""
+
 Spans = Mapping[int, tuple[Value, Value]]
 """Of passes: where their whole steps begin and end."""
 
@@ -70,10 +73,16 @@ class RowsSpec:
 
     @property
     def lanes(self) -> int:
-        """32 where something is reduced (the order's lanes), else two vector registers."""
+        """32 where something is reduced (the order's lanes), else two vector registers, or one
+        where a register for each element of long runs leaves room for no more."""
         if any(isinstance(e, Reduce) for e in self.structure.values):
             return 32
-        return 2 * host().lanes
+        return host().lanes if self._has_long_runs() else 2 * host().lanes
+
+    def _has_long_runs(self) -> bool:
+        return any(
+            a.span > MANY_PLACES and dtype_named(a.dtype).size >= 4 for a in self.structure.accesses
+        )
 
     def emit(self, module: Module, name: str) -> None:
         RowsKernel(self, Kernel(module, name)).emit()
@@ -237,7 +246,7 @@ class RowsKernel(RowValues):
             self._fetch_share(number, j)
         for v in s.scratch:
             if s.levels[v] == number:
-                self._spill(v, self._value(v, number, j, mask, known), j, mask)
+                self._spill(v, self._value(v, number, j, mask, known), j)
         made = [
             (self._value(value, number, j, mask, known), access)
             for value, access in s.stores
@@ -269,7 +278,7 @@ class RowsKernel(RowValues):
                 stack.pop()
                 continue
             if top in self.s.scratch and self.s.levels[top] < number:
-                known[top] = self._unspill(top, j, mask)
+                known[top] = self._unspill(top, j)
                 continue
             expression = self.s.values[top]
             missing = [o for o in operands(expression) if o not in known and o not in self.fixed]
@@ -346,12 +355,13 @@ class RowsKernel(RowValues):
         row = f.mul(i64(self.s.scratch.index(v)), self.k.const(self.spec.scratch_slot + 3))
         return f.gep(f.gep(self.scratch_area, row), _scaled(f, j, dtype))
 
-    def _spill(self, v: int, lane: Lane, j: Value, mask: Value | None) -> None:
-        memory.store_unit(self.e, lane, self._scratch_at(v, j, lane.dtype), mask)
+    def _spill(self, v: int, lane: Lane, j: Value) -> None:
+        """Whole steps always: what a masked store left would not be at hand for the next pass."""
+        memory.store_unit(self.e, lane, self._scratch_at(v, j, lane.dtype), None)
 
-    def _unspill(self, v: int, j: Value, mask: Value | None) -> Lane:
+    def _unspill(self, v: int, j: Value) -> Lane:
         dtype = self.s.values[v].dtype
-        return memory.load_unit(self.e, self._scratch_at(v, j, dtype), dtype, mask)
+        return memory.load_unit(self.e, self._scratch_at(v, j, dtype), dtype, None)
 
     # -- reductions --------------------------------------------------------------------
 

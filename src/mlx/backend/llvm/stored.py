@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
-from mlx.backend.llvm import cache_sizes, disk, linked
+from mlx.backend.llvm import addresses, cache_sizes, disk, linked
 from mlx.backend.llvm.abi import Address, Command, Pointer
 from mlx.backend.llvm.executable import Executable, is_small
 from mlx.backend.llvm.jit import Library
@@ -125,22 +125,21 @@ class Kept:
 
 
 def save(name: str, executable: Executable, largest: int) -> None:
-    """Keep a program, whose largest buffer has so many bytes; not one with host calls or
-    addresses."""
+    """Keep a program, whose largest buffer has so many bytes; not one with host calls."""
     commands = [c for c in executable.commands if isinstance(c, Command)]
-    if len(commands) < len(executable.commands) or any(
-        type(n) is Address for c in commands for n in c.consts
-    ):
+    if len(commands) < len(executable.commands):
         return
     keys: dict[str, int] = {}
     consts = array("q")
     table = array("q")
+    found: list[tuple[int, str]] = []
     for c in commands:
+        found += [(len(consts) + i, n.name) for i, n in enumerate(c.consts) if type(n) is Address]
         table.extend((keys.setdefault(c.spec.key, len(keys)), 8 * len(consts), c.tasks, 0))
         consts.extend(c.consts)
     record = {name: getattr(executable, name) for name in _PLAIN}
     record |= {"keys": list(keys), "consts": consts.tobytes(), "table": table.tobytes()}
-    record |= {"largest": largest, "small": is_small(commands)}
+    record |= {"addresses": found, "largest": largest, "small": is_small(commands)}
     rest = [c for i, c in enumerate(commands) if i not in executable.carries]
     record["rest_small"] = is_small(rest)
     record["described"] = [
@@ -164,12 +163,23 @@ def load(
     try:
         record = marshal.loads(stored)
         libraries = linked.loaded(record["keys"])
-    except (EOFError, KeyError, TypeError, ValueError):
+        record["consts"] = _placed(record["consts"], record["addresses"])
+    except (EOFError, ImportError, KeyError, RuntimeError, TypeError, ValueError):
         return None
     if libraries is None:
         return None
     check_size(record["largest"])
     return _executable(record, libraries, make_program)
+
+
+def _placed(kept: bytes, found: list[tuple[int, str]]) -> bytes:
+    """Consts with the addresses that this process has."""
+    if not found:
+        return kept
+    consts = array("q", kept)
+    for at, name in found:
+        consts[at] = addresses.named(name)
+    return consts.tobytes()
 
 
 def _executable(

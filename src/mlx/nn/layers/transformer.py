@@ -59,12 +59,12 @@ class MultiHeadAttention(Module):
     def __call__(
         self, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array | None = None
     ) -> mx.array:
-        q = self._heads(self.query_proj(queries))
-        k = self._heads(self.key_proj(keys))
-        v = self._heads(self.value_proj(values))
+        q = self._heads(self["query_proj"](queries))
+        k = self._heads(self["key_proj"](keys))
+        v = self._heads(self["value_proj"](values))
         scale = math.sqrt(1 / q.shape[-1])
         y = mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
-        return self.out_proj(y.transpose(0, 2, 1, 3).flatten(-2, -1))
+        return self["out_proj"](y.transpose(0, 2, 1, 3).flatten(-2, -1))
 
     @staticmethod
     def create_additive_causal_mask(N: int, dtype: mx.Dtype = mx.float32) -> mx.array:

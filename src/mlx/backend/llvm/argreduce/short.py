@@ -52,10 +52,10 @@ class ShortArgSpec(ArgSpec):
     def _whole(self, e: LaneEmitter, address: Value, left: Value) -> Best:
         """The bests of rows that lie one after the other; ``left`` of them."""
         runs = Runs(e, dtype_named(self.dtype), self.run, self.run, left)
-        registers = runs.load(address)
-        best = Best(runs.pick(registers, 0), index_splat(e.f, i64(0), e.lanes))
+        elements = runs.elements(runs.load(address))
+        best = Best(elements[0], index_splat(e.f, i64(0), e.lanes))
         for at in range(1, self.run):
-            new = Best(runs.pick(registers, at), index_splat(e.f, i64(at), e.lanes))
+            new = Best(elements[at], index_splat(e.f, i64(at), e.lanes))
             best = self.newer(e, best, new, None)
         return best
 

@@ -54,10 +54,9 @@ class _Products:
         self.even = tile_of_product(x.dtype, panel_dtype(x.dtype), "float32").rows
 
     def _limits(self, rows: int) -> list[int]:
-        coding = self.coding
-        if not coding.outputs or not self.parts[0].shape[-1]:
+        if not self.x.shape[-1]:
             return []
-        limits = [*_FEW, few_rows(coding, self.x.dtype)]
+        limits = [*_FEW, few_rows(self.coding, self.x.dtype)]
         while len(limits) > 1 and limits[-2] >= rows:
             limits.pop()
         return limits
@@ -77,9 +76,12 @@ class _Products:
 
     def _few(self, ordered: Ordered, rows: Pointer, each: Class) -> list[Command]:
         k, n = self.x.shape[1], self.out.shape[1]
-        start = Pointer(rows.base, rows.offset + each.place * k * SIZES[self.x.dtype])
         shape = each.blocks, each.limit
-        left = Operand(start, self.x.dtype, (*shape, k), (each.limit * k, k, 1))
+        if self.coding.outputs:
+            start = Pointer(rows.base, rows.offset + each.place * k * SIZES[self.x.dtype])
+            left = Operand(start, self.x.dtype, (*shape, k), (each.limit * k, k, 1))
+        else:
+            left = Operand(rows, self.x.dtype, (self.x.shape[0], k), (k, 1))
         return plan_few_rows(
             self.coding, [left, *self.parts], (*shape, n), ordered.store(self._store, each),
             self.scratch, self.workers, self.choices,

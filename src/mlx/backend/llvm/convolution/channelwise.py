@@ -20,9 +20,11 @@ from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, vector
 
 SLOTS = (
-    "x_base", "x_offset", "w_base", "w_offset", "outputs", "row", "lines", "each", "start",
-    "item_rows", "z_rows", "y_rows", "x_rows",
+    "x_base", "x_offset", "w_base", "w_offset", "outputs", "row", "units", "each", "start",
+    "item_rows", "z_rows", "y_rows", "x_rows", "pieces", "width",
 )  # fmt: skip
+"""A line of the result is cut into ``pieces`` of ``width`` positions; ``units`` are all of them,
+a task has ``each``."""
 _PLACES = 13
 _AXES = 9  # for each axis the place of the first tap, the distance of taps, and their number
 
@@ -69,7 +71,7 @@ class Channelwise:
         return 8
 
     def start(self, x: Value, slot: int) -> tuple[Value, Value]:
-        """Where a task's input starts, and its chunk of lines; the epilogue's consts start at
+        """Where a task's input starts, and its chunk of units; the epilogue's consts start at
         ``slot``."""
         state = self.spec.epilogue.begin(self.kernel, slot)
         self.context = self.spec.epilogue.batch(self.kernel, state, i64(0))
@@ -90,10 +92,13 @@ class Channelwise:
         self.step = f.mul(self.steps[2], self.strides[2])
         x, chunk = self.start(x, place + _PLACES + _AXES)
         first = f.mul(chunk, self.slot("each"))
-        last = f.min(f.add(first, self.slot("each")), self.slot("lines"))
-        line = f.loop(first, last, i64(1))
-        rest = f.op("udiv", line.index, self.counts[1])
-        y, z = f.op("urem", line.index, self.counts[1]), f.op("urem", rest, self.counts[0])
+        last = f.min(f.add(first, self.slot("each")), self.slot("units"))
+        unit = f.loop(first, last, i64(1))
+        line = f.op("udiv", unit.index, self.slot("pieces"))
+        begin = f.mul(f.op("urem", unit.index, self.slot("pieces")), self.slot("width"))
+        self.piece = begin, f.min(f.add(begin, self.slot("width")), self.counts[2])
+        rest = f.op("udiv", line, self.counts[1])
+        y, z = f.op("urem", line, self.counts[1]), f.op("urem", rest, self.counts[0])
         item = f.op("udiv", rest, self.counts[0])
         row = f.add(self.slot("start"), f.mul(item, self.slot("item_rows")))
         row = f.add(row, f.mul(z, self.slot("z_rows")))
@@ -103,7 +108,7 @@ class Channelwise:
         source = f.gep(source, f.mul(z, self.strides[0]))
         source = f.gep(source, f.mul(y, self.strides[1]))
         self._line(source, z, y, row)
-        f.end_loop(line)
+        f.end_loop(unit)
         f.ret()
 
     def _line(self, source: Value, z: Value, y: Value, row: Value) -> None:
@@ -111,17 +116,19 @@ class Channelwise:
         f, together = self.f, i64(self.together)
         self.valid = [self._valid(0, z), self._valid(1, y)]
         begin, end = self._inside()
-        inside = f.sub(end, begin)
-        enough = f.icmp("sge", inside, together)
-        begin = f.select(enough, begin, i64(0))
+        start, stop = self.piece
+        begin, end = f.max(begin, start), f.min(end, stop)
+        enough = f.icmp("sge", f.sub(end, begin), together)
+        begin = f.select(enough, begin, start)
         end = f.select(enough, end, begin)
         tile = f.loop(begin, end, together)
         first = f.min(tile.index, f.sub(end, together))  # the last ones may be computed twice
         whole = (i64(0), self.numbers["x"][2])
         self._blocks(source, row, first, self.together, whole)
         f.end_loop(tile)
-        edge = f.loop(i64(0), f.sub(self.counts[2], f.sub(end, begin)), i64(1))
-        behind = f.add(edge.index, f.sub(end, begin))
+        inside = f.sub(end, begin)
+        edge = f.loop(start, f.sub(stop, inside), i64(1))
+        behind = f.add(edge.index, inside)
         position = f.select(f.icmp("slt", edge.index, begin), edge.index, behind)
         self._blocks(source, row, position, 1, self._valid(2, f.mul(position, self.steps[2])))
         f.end_loop(edge)
@@ -150,6 +157,9 @@ class Channelwise:
         end = f.add(f.op("sdiv", room, step), i64(1))
         end = f.min(f.select(f.icmp("sge", room, i64(0)), end, i64(0)), positions)
         return begin, end
+
+    piece: tuple[Value, Value]
+    """The positions of the unit at hand: the first, and the one behind."""
 
     inside: tuple[Value, Value]
     """Of the line at hand, where a subclass asks :meth:`within`."""
@@ -199,11 +209,12 @@ class Channelwise:
         self._keep(f.end_loop(z, f.end_loop(y, sums)))
 
     def in_whole_blocks(self, together: int, few: int) -> Value:
-        """Positions in blocks of ``together``: all, but for a rest that ``few`` are enough for."""
-        f, positions = self.f, self.counts[2]
-        rest = f.op("urem", positions, i64(together))
+        """The end of the piece's positions in blocks of ``together``: all, but for a rest that
+        ``few`` are enough for."""
+        f, (start, stop) = self.f, self.piece
+        rest = f.op("urem", f.sub(stop, start), i64(together))
         short = f.op("and", f.icmp("sgt", rest, i64(0)), f.icmp("sle", rest, i64(few)))
-        return f.select(short, f.sub(positions, rest), positions)
+        return f.select(short, f.sub(stop, rest), stop)
 
     def _keep(self, sums: list[Value]) -> None:
         for t, value in enumerate(sums):

@@ -13,6 +13,7 @@ from typing import Any
 from mlx.backend.llvm.convolution.channelwise import SLOTS, Channelwise, ChannelwiseSpec
 from mlx.backend.llvm.convolution.direct_tile import TileOfPositions
 from mlx.backend.llvm.gemm.elements import llvm_type
+from mlx.backend.llvm.gemm.pairs import WholePairs
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.values import Value, i64, vector
 
@@ -36,10 +37,12 @@ class DirectSpec(ChannelwiseSpec):
     heads: int
     missing: tuple[int, ...]
     """Numbers of positions that miss a tap at an end of a line, and have code without them."""
+    pairs: bool = False
+    """Whether elements are pairs of neighbouring channels, for dot-product instructions."""
 
     @property
     def key(self) -> str:
-        shape = f"{self.rows}|{self.lanes}x{self.vectors}x{self.heads}|{self.missing}"
+        shape = f"{self.rows}|{self.lanes}x{self.vectors}x{self.heads}|{self.missing}|{self.pairs}"
         return f"direct|{self.dtype}|{self.accumulate}|{shape}|{self.epilogue.key}"
 
     def emit(self, module: Module, name: str) -> None:
@@ -53,6 +56,8 @@ class _Direct(Channelwise):
     def __init__(self, spec: DirectSpec, module: Module, name: str) -> None:
         super().__init__(spec, module, name)
         self.lanes = spec.lanes
+        if spec.pairs:
+            self.element = WholePairs(spec.dtype, spec.accumulate)
         self.type = vector(spec.lanes, llvm_type(spec.accumulate))
         self.tiles = self.edges = [TileOfPositions(module, spec, rows) for rows in spec.rows]
         if spec.missing:
@@ -65,7 +70,7 @@ class _Direct(Channelwise):
         return max(self.spec.rows) * self.spec.heads * self.spec.vectors
 
     def start(self, x: Value, slot: int) -> tuple[Value, Value]:
-        """A task's blocks (of a group's or some groups' outputs), and its chunk of lines."""
+        """A task's blocks (of a group's or some groups' outputs), and its chunk of units."""
         f, kernel = self.f, self.kernel
         self.state, self.weights = self.spec.epilogue.begin(kernel, slot), self.w
         first = f.mul(f.op("urem", kernel.task, self.slot("spans")), self.slot("span"))
@@ -94,9 +99,9 @@ class _Direct(Channelwise):
 
     def _tiles(self, source: Value, row: Value) -> None:
         """One block of outputs, for all positions of a line."""
-        f, positions = self.f, self.counts[2]
+        f, positions, (start, stop) = self.f, self.counts[2], self.piece
         whole = self.in_whole_blocks(self.tiles[0].rows, self.tiles[-1].rows)
-        for kind, first, last in ((0, i64(0), whole), (-1, whole, positions)):
+        for kind, first, last in ((0, start, whole), (-1, whole, stop)):
             tile, edge = self.tiles[kind], self.edges[kind]
             loop = f.loop(first, last, i64(tile.rows))
             there = f.icmp("ne", self.slot("lies"), i64(0))
@@ -118,7 +123,7 @@ class _Direct(Channelwise):
         x = f.add(f.mul(first, self.steps[2]), self.numbers["x"][0])
         here = f.gep(source, f.mul(x, self.strides[2]))
         here = f.gep(f.gep(here, self._offset(0, z0)), self._offset(1, y0))
-        if self.spec.dtype != self.spec.accumulate:
+        if self.spec.dtype != self.spec.accumulate and not self.spec.pairs:
             self._tile_of_copy(tile, here, x)
             return
         plain, other, copied, done = map(f.label, ("plain", "other", "copied", "multiplied"))

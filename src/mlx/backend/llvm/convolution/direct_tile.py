@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlx.backend.llvm.gemm.elements import llvm_type, multiply_add
+from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, vector
@@ -38,6 +39,7 @@ class TileOfPositions:
         self.element = llvm_type(spec.accumulate)
         self.type = vector(spec.lanes, self.element)
         self.size = 8 if self.element == "double" else 4
+        self.packed = "i32" if spec.pairs else self.element
 
     def emit(self) -> None:
         f, n = self.f, self.n
@@ -111,16 +113,22 @@ class TileOfPositions:
         self, panels: Sequence[Value], starts: Sequence[Value], sums: Sequence[Value], rows: range
     ) -> list[Value]:
         f, spec, out = self.f, self.spec, list(sums)
-        each = len(starts) // spec.heads
+        each, kind = len(starts) // spec.heads, vector(spec.lanes, self.packed)
+        align = self.size // 2 if spec.pairs else self.size
         for h, panel in enumerate(panels):
             right = [
-                f.load(f.gep(panel, i64(v * spec.lanes * self.size)), self.type, self.size)
+                f.load(f.gep(panel, i64(v * spec.lanes * self.size)), kind, self.size)
                 for v in range(spec.vectors)
             ]
             for i, r in enumerate(rows):
                 address = f.gep(starts[h * each + i // _GROUP], self.scaled[i % _GROUP])
-                left = f.splat(f.load(address, self.element, self.size), spec.lanes)
+                left = f.splat(f.load(address, self.packed, align), spec.lanes)
                 for v in range(spec.vectors):
                     at = (r * spec.heads + h) * spec.vectors + v
-                    out[at] = multiply_add(f, left, right[v], out[at], host().has_fma)
+                    out[at] = self._add(left, right[v], out[at])
         return out
+
+    def _add(self, a: Value, b: Value, total: Value) -> Value:
+        if self.spec.pairs:
+            return dot_pairs(self.f, a, b, total)
+        return multiply_add(self.f, a, b, total, host().has_fma)

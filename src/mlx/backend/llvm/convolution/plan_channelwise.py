@@ -14,10 +14,11 @@ from mlx.backend.llvm.convolution.lanes import Share, pack_rows, row_bytes
 from mlx.backend.llvm.convolution.patches import place_table, spatial, spatial_strides
 from mlx.backend.llvm.convolution.windows import FEW, MOST_STEP, MOST_TAPS, WindowsSpec
 from mlx.backend.llvm.gemm.elements import SIZES
-from mlx.backend.llvm.gemm.operand import Epilogue
+from mlx.backend.llvm.gemm.operand import Epilogue, round_up
 from mlx.backend.llvm.target import host
 
 _TASK = 1 << 17  # multiplications of a task
+_STEP = 64  # positions of a piece of a line are a multiple of this
 
 
 def plan_channelwise(
@@ -59,18 +60,29 @@ def _product(
     counts = phase.counts
     lines = x.shape[0] * counts[0] * counts[1]
     work = max(counts[2] * outputs * max(taps, 1) * share.inputs, 1)
-    each = max(1, min(_TASK * 4 // work, -(-lines // (4 * workers))))
+    spec = _spec(phase, x.dtype, *how)
+    step = spec.together if isinstance(spec, WindowsSpec) else _STEP
+    pieces, width = pieces_of(lines, counts[2], step, work // _TASK, workers)
+    units = lines * pieces
+    each = max(1, min(_TASK * 4 * pieces // work, -(-units // (4 * workers))))
     extra = list(epilogue.consts)
     # In the order of SLOTS.
     head = [
-        *x.pointer.consts, *place.consts, outputs, row_bytes(outputs, accumulate), lines, each,
-        *rows_of_lines(phase, places),
+        *x.pointer.consts, *place.consts, outputs, row_bytes(outputs, accumulate), units, each,
+        *rows_of_lines(phase, places), pieces, width,
     ]  # fmt: skip
     item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
-    spec = _spec(phase, x.dtype, *how)
-    command = Command(spec, [*head, *item, *axes_table(phase), *extra], -(-lines // each))
+    command = Command(spec, [*head, *item, *axes_table(phase), *extra], -(-units // each))
     command.flops = 2 * lines * counts[2] * outputs * taps * share.inputs
     return command
+
+
+def pieces_of(lines: int, positions: int, step: int, tasks: int, workers: int) -> tuple[int, int]:
+    """How many pieces a line is cut into where there are too few lines for all workers, and the
+    positions of each, whole steps; a line's work is that of so many ``tasks``."""
+    wanted = max(min(-(-4 * workers // lines), tasks), 1)
+    width = round_up(-(-positions // wanted), step)
+    return -(-positions // width), width
 
 
 def rows_of_lines(phase: Phase, places: tuple[int, int, int]) -> list[int]:

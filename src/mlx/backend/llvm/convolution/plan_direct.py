@@ -11,8 +11,18 @@ from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.convolution.direct import DirectSpec
 from mlx.backend.llvm.convolution.geometry import Phase, phases_of, places_of, runs_of
 from mlx.backend.llvm.convolution.lanes import Share
-from mlx.backend.llvm.convolution.patches import place_table, spatial, spatial_strides
-from mlx.backend.llvm.convolution.plan_channelwise import axes_table, computed, rows_of_lines
+from mlx.backend.llvm.convolution.patches import (
+    place_table,
+    spatial,
+    spatial_strides,
+    tile_of_patches,
+)
+from mlx.backend.llvm.convolution.plan_channelwise import (
+    axes_table,
+    computed,
+    pieces_of,
+    rows_of_lines,
+)
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.gemm.operand import Epilogue, round_up
@@ -35,7 +45,8 @@ def is_direct(primitive: Any, x: Operand, other: Operand, columns: int, accumula
     taps lie outside the input.
     """
     wide = columns * SIZES[accumulate]
-    if accumulate == "complex64" or (x.dtype != accumulate and wide > FEW // 4):
+    widens = x.dtype != accumulate and not _in_pairs(x, other, accumulate)
+    if accumulate == "complex64" or (widens and wide > FEW // 4):
         return False
     taps, channels = other.shape[1:-1], other.shape[-1]
     seen = 14 * primitive.strides[-1] + (taps[-1] - 1) * primitive.dilation[-1]
@@ -45,6 +56,11 @@ def is_direct(primitive: Any, x: Operand, other: Operand, columns: int, accumula
         return True
     whole = round_up(wide, FEW) * 8 <= wide * 9
     return _outside(primitive, x, other) or (whole and _lines(primitive, x, other) >= _LINES)
+
+
+def _in_pairs(x: Operand, other: Operand, accumulate: str) -> bool:
+    """Whether channels are multiplied in pairs, as they lie."""
+    return tile_of_patches(x.dtype, accumulate).pairs and other.shape[-1] % 2 == 0
 
 
 def _lines(primitive: Any, x: Operand, other: Operand) -> int:
@@ -75,11 +91,13 @@ def plan_direct(
     groups, _, columns = shape
     kernel = other.shape[1:-1]
     found = places_of(primitive, x.shape[1:-1], kernel)
+    pairs = _in_pairs(x, other, accumulate)
     tile, heads = _tile(accumulate, columns, groups)
+    tile = replace(tile, pairs=pairs)
     out = []
     for phase in phases_of(primitive, found, kernel):
         runs = runs_of(phase, other.shape[-1], _LONGEST, False)
-        panel = panel_bytes(tile, sum(run.length for run in runs))
+        panel = panel_bytes(tile, sum(run.depth(tile.step) for run in runs))
         packed = scratch(groups * -(-columns // tile.cols) * panel)
         if runs:
             out.append(pack_weights(tile, other, runs, groups, packed))
@@ -87,7 +105,7 @@ def plan_direct(
         rows = _rows(phase.counts[2])
         spec = DirectSpec(
             x.dtype, accumulate, Share(1, 1), epilogue, rows, tile.lanes, tile.vectors, heads,
-            _missing(phase, x, rows) if groups == 1 else (),
+            _missing(phase, x, rows) if groups == 1 else (), pairs,
         )  # fmt: skip
         out.append(_product(spec, x, phase, places, (tile, panel, packed), shape, scratch, workers))
     return out
@@ -134,7 +152,7 @@ def _product(
     tile, panel, packed = weights
     groups, _, columns = shape
     size, acc = SIZES[x.dtype], SIZES[spec.accumulate]
-    channels = x.shape[-1] // groups
+    channels = x.shape[-1] // groups // tile.step  # or pairs of them
     strides = spatial_strides(x.strides, size)
     n_blocks = -(-columns // tile.cols)
     blocks = groups // spec.heads * n_blocks
@@ -143,23 +161,28 @@ def _product(
     work = max(phase.counts[2] * tile.cols * spec.heads * max(taps, 1) * channels, 1)
     span = max(min(_WEIGHTS // (panel * spec.heads), blocks), 1)
     spans = -(-blocks // span)
-    each = max(1, min(4 * _TASK // (work * span), -(-lines * spans // (4 * workers))))
+    tasks = work * span // _TASK
+    pieces, width = pieces_of(lines * spans, phase.counts[2], spec.rows[0], tasks, workers)
+    units = lines * pieces
+    each = max(1, min(4 * _TASK * pieces // (work * span), -(-units * spans // (4 * workers))))
     along = phase.axes[2]
     reach = along.taps[-1][1] - along.taps[0][1] if along.taps else 0
     seen = (max(spec.rows) - 1) * along.stride + reach + 1
     depth = len(phase.axes[0].taps) * len(phase.axes[1].taps)
     copy = (depth * seen * channels * spec.heads + 2 * tile.lanes) * acc
     copy = -(-copy // 4096) * 4096 + 256
-    merged = x.strides[-2] == channels and spec.heads == 1 and reach == len(along.taps) - 1
+    merged = (
+        x.strides[-2] == x.shape[-1] // groups and spec.heads == 1 and reach == len(along.taps) - 1
+    )
     # In the order of DIRECT_SLOTS.
     head = [
-        *x.pointer.consts, *packed.consts, columns, tile.b_row, lines, each,
-        *rows_of_lines(phase, places), channels, channels * size, panel, n_blocks * panel,
-        n_blocks, blocks, span, spans, int(merged), int(groups == spec.heads),
+        *x.pointer.consts, *packed.consts, columns, tile.b_row, units, each,
+        *rows_of_lines(phase, places), pieces, width, channels, channels * tile.step * size, panel,
+        n_blocks * panel, n_blocks, blocks, span, spans, int(merged), int(groups == spec.heads),
         *scratch(copy * workers).consts, copy,
     ]  # fmt: skip
     item = place_table(phase, spatial(x.shape), x.strides[0] * size, strides)
     consts = [*head, *item, *axes_table(phase), *spec.epilogue.consts]
-    command = Command(spec, consts, spans * -(-lines // each))
-    command.flops = 2 * groups * lines * phase.counts[2] * columns * taps * channels
+    command = Command(spec, consts, spans * -(-units // each))
+    command.flops = 2 * groups * lines * phase.counts[2] * columns * taps * channels * tile.step
     return command

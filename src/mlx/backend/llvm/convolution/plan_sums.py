@@ -81,7 +81,8 @@ class _Sums:
         # In the order of SUMS_SLOTS.
         head = [
             *self.x.pointer.consts, *self.y.pointer.consts, self.outputs, self.row, self.lines,
-            self.each, *rows_of_lines(self.phase, spatial(self.y.shape)), y_place, *sums.consts,
+            self.each, *rows_of_lines(self.phase, spatial(self.y.shape)), 1, self.y.shape[-2],
+            y_place, *sums.consts,
             rows * self.row, rows, self.blocks, span, spans,
         ]  # fmt: skip
         together = together_for(line.count, len(line.taps), share)

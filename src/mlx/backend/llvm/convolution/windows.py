@@ -17,6 +17,8 @@ from mlx.backend.llvm.values import Value, bits_of, const, i64, vector
 
 MOST_TAPS, MOST_STEP = 8, 2
 FEW = 4  # positions of a last block
+_SPLIT = 5  # most taps for even and odd channels apart
+_SHORT = 6  # expressions of an epilogue that is written out for every position
 _GROUP = 4  # inputs that share a pointer
 
 
@@ -43,11 +45,11 @@ class _Windows(Channelwise):
     def _line(self, source: Value, z: Value, y: Value, row: Value) -> None:
         """Whole blocks of positions, and a last one of less; both inside the input or at its
         edge."""
-        f, together, positions = self.f, self.spec.together, self.counts[2]
+        f, together, (start, stop) = self.f, self.spec.together, self.piece
         self.valid = [self._valid(0, z), self._valid(1, y)]
         self.inside = self._inside()
         whole = self.in_whole_blocks(together, FEW)
-        block = f.loop(i64(0), whole, i64(together))
+        block = f.loop(start, whole, i64(together))
         first = block.index
         f.where(
             self.within(first, together),
@@ -55,7 +57,7 @@ class _Windows(Channelwise):
             lambda: self._window(source, row, first, together, True),
         )
         f.end_loop(block)
-        last = f.loop(whole, positions, i64(FEW))
+        last = f.loop(whole, stop, i64(FEW))
         self._window(source, row, last.index, FEW, True)
         f.end_loop(last)
 
@@ -67,14 +69,29 @@ class _Windows(Channelwise):
         to = f.add(row, f.mul(first, self.slot("x_rows")))
         present = f.sub(self.counts[2], first) if edge else None
         there = self._present(f.add(at, self.numbers["x"][0]), count) if edge else None
-        block = f.loop(i64(0), self.slot("outputs"), i64(self.lanes))
-        left = f.sub(self.slot("outputs"), block.index)
-        from_ = f.gep(here, f.mul(block.index, i64(self.element.size)))
-        weights = f.gep(self.w, f.mul(block.index, i64(self.size)))
-        self._fetch(from_, count)
-        sums = self._all_lines(from_, weights, left, count, there)
-        self._finish(sums, to, present, block.index, left)
-        f.end_loop(block)
+        done, end = i64(0), self.slot("outputs")
+        for parts in (2, 1) if self._splits else (1,):
+            self.parts = parts
+            step = self.parts * self.lanes
+            stop = f.sub(end, f.op("urem", end, i64(step))) if self.parts == 2 else end
+            block = f.loop(done, stop, i64(step))
+            left = f.sub(end, block.index)
+            from_ = f.gep(here, f.mul(block.index, i64(self.element.size)))
+            weights = f.gep(self.w, f.mul(block.index, i64(self.size)))
+            self._fetch(from_, count)
+            sums = self._all_lines(from_, weights, left, count, there)
+            self._finish(sums, to, present, block.index, left)
+            f.end_loop(block)
+            done = stop
+
+    parts: int
+    """Vectors of channels of a block: two hold its even and its odd ones."""
+
+    @property
+    def _splits(self) -> bool:
+        """Whether two vectors at once are widened faster, and registers hold their sums."""
+        few = self.spec.taps <= _SPLIT and host().vector_bytes == 64
+        return few and self.element.splits and self._is_short
 
     def _fetch(self, source: Value, count: int) -> None:
         """Ask for what the next line of positions sees here first."""
@@ -104,7 +121,7 @@ class _Windows(Channelwise):
         self.mask = first_lanes(f, left, self.lanes)
         y_row = f.mul(self.slot("row"), i64(self.spec.taps))
         z_row = f.mul(y_row, self.numbers["y"][2])
-        z = f.loop(*self.valid[0], i64(1), [const(self.type, 0)] * count)
+        z = f.loop(*self.valid[0], i64(1), [const(self.type, 0)] * (count * self.parts))
         plane = f.gep(source, self._offset(0, z.index))
         y = f.loop(*self.valid[1], i64(1), z.values)
         line = f.gep(plane, self._offset(1, y.index))
@@ -118,9 +135,9 @@ class _Windows(Channelwise):
         """One line of taps: element by element, to all sums that it belongs to."""
         f, factors = self.f, []
         for _ in range(self.spec.taps):
-            factors.append(f.load(w, self.type, self.size))
+            factors.append(self._factors(w))
             w = f.gep(w, self.slot("row"))
-        for i in range(self._inputs(len(sums))):
+        for i in range(self._inputs(len(sums) // self.parts)):
             if i and i % _GROUP == 0:
                 here = f.gep(here, f.mul(self.strides[2], i64(_GROUP)))
             address = f.gep(here, f.mul(self.strides[2], i64(i % _GROUP)))
@@ -128,18 +145,35 @@ class _Windows(Channelwise):
             sums = add() if there is None else f.changed(there[i], sums, add)
         return sums
 
-    def _one_element(
-        self, i: int, address: Value, factors: list[Value], sums: list[Value]
-    ) -> list[Value]:
-        f, spec, out = self.f, self.spec, list(sums)
+    def _factors(self, w: Value) -> list[Value]:
+        """The weights of a tap, as a block's channels are divided."""
+        f = self.f
+        first = f.load(w, self.type, self.size)
+        if self.parts == 1:
+            return [first]
+        second = f.load(f.gep(w, i64(self.lanes * self.size)), self.type, self.size)
+        return [f.shuffle(first, second, range(n, 2 * self.lanes, 2)) for n in (0, 1)]
+
+    def _elements(self, address: Value) -> list[Value]:
+        f = self.f
+        if self.parts == 2:
+            return [value for (value,) in self.element.load_split(f, address, self.lanes, None)]
         kind = vector(self.lanes, self.element.memory)
         align = bits_of(self.element.memory) // 8
         raw = f.masked_load(address, kind, self.mask, align, const(kind, 0))
-        value = self.element.widen(f, raw)
+        return [self.element.widen(f, raw)]
+
+    def _one_element(
+        self, i: int, address: Value, factors: list[list[Value]], sums: list[Value]
+    ) -> list[Value]:
+        f, spec, out = self.f, self.spec, list(sums)
+        values = self._elements(address)
         for tap, factor in enumerate(factors):
             position, between = divmod(i - tap, spec.step)
-            if not between and 0 <= position < len(out):
-                out[position] = multiply_add(f, value, factor, out[position], host().has_fma)
+            if not between and 0 <= position < len(out) // self.parts:
+                for part, (a, b) in enumerate(zip(values, factor, strict=True)):
+                    at = position * self.parts + part
+                    out[at] = multiply_add(f, a, b, out[at], host().has_fma)
         return out
 
     def _finish(
@@ -148,27 +182,52 @@ class _Windows(Channelwise):
         """Whole vectors go where they shall lie, if nothing else is to be done with them."""
         f = self.f
         count = i64(len(sums)) if present is None else f.min(present, i64(len(sums)))
-        place = self.plain_place(self.context)
-        if place is None:
-            self._keep(sums)
-            self._store(row, count, col, left)
+        if not self._is_short:
+            self._store_part(sums, row, count, col, left)
             return
-        direct, other, done = f.label("direct"), f.label("other"), f.label("stored")
-        f.branch_if(f.icmp("sge", left, i64(self.lanes)), direct, other)
-        f.start(direct)
-        pointer, pitch = place
-        to = f.gep(f.gep(pointer, f.mul(row, pitch)), f.mul(col, i64(self.size)))
-        step = f.mul(pitch, self.slot("x_rows"))
-        for t, value in enumerate(sums):
-            if present is not None and t:
-                following = f.label("following")
-                f.branch_if(f.icmp("sgt", present, i64(t)), following, done)
-                f.start(following)
-            f.store(value, to, self.size)
-            to = f.gep(to, step)
-        f.branch(done)
-        f.start(other)
+        if self.parts == 2:
+            self._store_whole(sums, row, present, col)
+            return
+        f.where(
+            f.icmp("sge", left, i64(self.lanes)),
+            lambda: self._store_whole(sums, row, present, col),
+            lambda: self._store_part(sums, row, count, col, left),
+        )
+
+    def _store_part(
+        self, sums: list[Value], row: Value, count: Value, col: Value, left: Value
+    ) -> None:
         self._keep(sums)
         self._store(row, count, col, left)
+
+    def _store_whole(
+        self, sums: list[Value], row: Value, present: Value | None, col: Value
+    ) -> None:
+        """Whole vectors of all positions, or of those that are ``present``."""
+        f, store, done = self.f, self.spec.epilogue.store, self.f.label("stored")
+        for t in range(0, len(sums), self.parts):
+            if present is not None and t:
+                following = f.label("following")
+                there = f.icmp("sgt", present, i64(t // self.parts))
+                f.branch_if(there, following, done)
+                f.start(following)
+            for part, value in enumerate(self._in_order(sums[t : t + self.parts])):
+                at = f.add(col, i64(part * self.lanes))
+                store(self.kernel, self.context, value, row, at, None)
+            row = f.add(row, self.slot("x_rows"))
         f.branch(done)
         f.start(done)
+
+    def _in_order(self, sums: list[Value]) -> list[Value]:
+        """A position's sums, vectors of neighbouring channels."""
+        if len(sums) == 1:
+            return sums
+        lanes, (evens, odds) = self.lanes, sums
+        mixed = [lane for n in range(lanes) for lane in (n, n + lanes)]
+        halves = mixed[:lanes], mixed[lanes:]
+        return [self.f.shuffle(evens, odds, half) for half in halves]
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether the epilogue is so little code that each position may have its own."""
+        return len(getattr(self.spec.epilogue, "values", ())) <= _SHORT

@@ -40,7 +40,7 @@ def plan_fourier(
         return None
     commands: list[Command] = []
     for axis in primitive.axes:
-        form = _Form(primitive.inverse, False, int(x.shape[axis]))
+        form = _Form(primitive.inverse, x.dtype == "float32", int(x.shape[axis]))
         commands += _transform(along(axis, [x, out]), form, scratch, workers)
         x = out
     return commands

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from mlx.backend.llvm.gemm.elements import Element
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.target import Target
-from mlx.backend.llvm.values import Value, const, i64, vector
+from mlx.backend.llvm.values import Value, const, i64, lanes_of, vector
 
-_DOT = "llvm.x86.avx512bf16.dpbf16ps.512"
+_DOT = "llvm.x86.avx512bf16.dpbf16ps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,21 @@ class Pairs(Element):
         return [join(f, low, self.gather_bits(f, following, stride, lanes, others))]
 
 
+@dataclass(frozen=True, slots=True)
+class WholePairs(Pairs):
+    """Pairs that lie side by side in memory: elements of 32 bits."""
+
+    @property
+    def size(self) -> int:
+        return 4
+
+    def load_run(
+        self, f: Function, address: Value, lanes: int, count: Value | None = None
+    ) -> list[Value]:
+        left = None if count is None else f.op("shl", count, i64(1))
+        return self.along(f, address, i64(2), lanes, left, True)
+
+
 def join(f: Function, low: Value, high: Value) -> Value:
     """Pairs of 16-bit elements."""
     wide = f.cast("zext", high, "i32")
@@ -64,16 +79,17 @@ def join(f: Function, low: Value, high: Value) -> Value:
 
 
 def has_pairs(target: Target) -> bool:
-    """Whether a target has the instruction, in vectors of full width."""
+    """Whether a target has the instruction, in vectors of full width and shorter ones."""
     return target.avx512 and target.has("avx512bf16")
 
 
 def dot_pairs(f: Function, a: Value, b: Value, c: Value) -> Value:
     """c + the two products of each pair of a and b."""
-    halves = "<32 x bfloat>"
-    f.module.declare(_DOT, c.type, [c.type, halves, halves])
+    lanes = lanes_of(c.type)
+    halves, name = vector(2 * lanes, "bfloat"), f"{_DOT}.{32 * lanes}"
+    f.module.declare(name, c.type, [c.type, halves, halves])
     left, right = f.bitcast(a, halves), f.bitcast(b, halves)
     return f.emit(
-        f"call {c.type} @{_DOT}({c.type} {c.ref}, {halves} {left.ref}, {halves} {right.ref})",
+        f"call {c.type} @{name}({c.type} {c.ref}, {halves} {left.ref}, {halves} {right.ref})",
         c.type,
     )

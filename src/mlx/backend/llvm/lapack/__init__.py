@@ -17,9 +17,9 @@ from math import prod
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand, Pointer
+from mlx.backend.llvm.addresses import address_of, thread_count
 from mlx.backend.llvm.along import along
 from mlx.backend.llvm.lapack import factorizations, lanes, solvers, spectra
-from mlx.backend.llvm.lapack.addresses import routine, thread_count
 from mlx.backend.llvm.lapack.frame import BeginSpec, EndSpec, LapackSpec
 from mlx.backend.llvm.lapack.lane_frame import LANES
 from mlx.backend.llvm.lapack.routine import Routine
@@ -112,7 +112,7 @@ class _Problem:
             total += -(-size // 64) * 64
         place = self.scratch(total * workers)
         consts = [count, each, *self.sizes, *noted.consts, *place.consts, total]
-        consts += [routine(chosen.spelled(name, dtype)) for name in chosen.calls]
+        consts += [address_of(chosen.spelled(name, dtype)) for name in chosen.calls]
         consts += [*offsets, *numbers]
         views = [_rows(o, self.lead) for o in self.operands]
         batch = along(self.lead, [rows for rows, _ in views])
