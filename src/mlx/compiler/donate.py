@@ -59,16 +59,19 @@ def check_ahead(plan: Plan) -> None:
     """Move the checks of indices before the first write into what may be donated memory, as far
     as the indices are known by then."""
     reads, writes, failing = _timeline(plan)
-    starts = [writes[number] for number, _ in _candidates(plan, reads, writes)]
+    candidates = _candidates(plan, reads, writes)
+    starts = [writes[number] for number, _ in candidates]
     if not starts or min(starts) > failing:
         return
     first = min(starts)
     written: dict[int, int] = {}
     checks: dict[int, list[Step]] = {}
+    ends = _only_pair(plan, candidates)
     for at, step in enumerate(plan.steps):
         if at >= first and isinstance(step, OpaqueStep) and step.primitive.family == "indexing":
             step.checked = True
             check = _check_of(step)
+            check.ends = ends
             known = max((written.get(i.buffer, -1) for i in check.indices), default=-1)
             if all(0 not in o.shape for o in (*step.inputs, *step.outputs)):
                 checks.setdefault(max(first, known + 1), []).append(check)
@@ -77,6 +80,15 @@ def check_ahead(plan: Plan) -> None:
     plan.steps = [
         step for at, after in enumerate(plan.steps) for step in (*checks.get(at, ()), after)
     ]
+
+
+def _only_pair(plan: Plan, candidates: list[tuple[int, list[int]]]) -> tuple[int, int] | None:
+    """The one leaf whose memory might be taken, and by what."""
+    if len(candidates) != 1 or len(candidates[0][1]) != 1:
+        return None
+    ((number, (position,)),) = candidates
+    leaves = (i for i, b in enumerate(plan.buffers) if b.kind == "leaf" and b.position == position)
+    return next(leaves), number
 
 
 def _check_of(step: OpaqueStep) -> CheckStep:

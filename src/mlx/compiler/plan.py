@@ -9,27 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from mlx.compiler.build import ExpressionBuilder, Operand, Place, build_nest, nest_over
+from mlx.compiler.build import ExpressionBuilder, Operand, Place, build_nest
+from mlx.compiler.copies import copy_nest
 from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
-from mlx.compiler.joins import (
-    copied_together,
-    is_rearrangement,
-    part_place,
-    places_in_copies,
-)
-from mlx.compiler.nest import Access, Apply, Expression, Literal, Load
-from mlx.compiler.orient import oriented
+from mlx.compiler.joins import copied_together, is_rearrangement, part_place, places_in_copies
+from mlx.compiler.nest import Access
 from mlx.compiler.reuse import reuse_memory
-from mlx.compiler.steps import (
-    BufferPlan,
-    CopyStep,
-    GemmStep,
-    NestStep,
-    OpaqueStep,
-    Plan,
-    Strided,
-)
+from mlx.compiler.steps import BufferPlan, CopyStep, GemmStep, NestStep, OpaqueStep, Plan, Strided
 from mlx.compiler.tiny import tiny_product
 from mlx.compiler.updates import (
     Overwritten,
@@ -41,7 +28,6 @@ from mlx.compiler.updates import (
 )
 from mlx.compiler.uses import Unresolvable, Use, culprit, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
-from mlx.primitives.elementwise import Add
 from mlx.primitives.layout import Layout, contiguous
 
 
@@ -380,10 +366,7 @@ class _Planner:
             return
         if is_whole(source.layout, base, node):
             nbytes = node.size * node.dtype.size
-            runs = None
-            if node.primitive.family == "join" and not node.primitive.accumulates:
-                runs = left_out(node.primitive.placements(*node.inputs)[1], node)
-            step = CopyStep(source.buffer, target.buffer, nbytes, "copy", runs)
+            step = CopyStep(source.buffer, target.buffer, nbytes, "copy", left_out(node))
             self.result.steps.append(step)
         else:
             self._copy([(base, target.layout)], target.buffer, node)
@@ -398,30 +381,14 @@ class _Planner:
         """A kernel that writes uses (or zeros) of one size to layouts of a buffer, or ``adds``
         one to what is there."""
         size = prod(copies[0][1].shape)
-        operands: list[Operand] = []
-        values: list[Expression] = []
-        stores: list[tuple[int, int]] = []
-        for use, target in copies:
-            stores.append((len(values), len(operands)))
-            operands.append(Operand(buffer, _flat(target, size), node.dtype, None))
-            if use is None:
-                values.append(Literal.of(0, node.dtype))
-                continue
-            self._need_memory(use.node)
-            place = self.place(use.node)
-            layout = seen_as(place.layout, use.chain, (size,))
-            blamed = culprit(use.chain) if use.chain else use.node
-            values.append(Load(len(operands), use.node.dtype))
-            operands.append(Operand(place.buffer, layout, use.node.dtype, blamed))
-        if adds:
-            values += [Load(len(operands), node.dtype), Apply(Add(), (1, 0), node.dtype)]
-            operands.append(operands[0])
-            stores = [(2, 0)]
-        nest = oriented(nest_over(operands, (size,), values, stores))
+        sources = [None if use is None else self._read(use, size) for use, _ in copies]
+        nest = copy_nest(sources, [target for _, target in copies], buffer, node.dtype, adds)
         self.result.steps.append(NestStep(nest, node.primitive.name))
 
-
-def _flat(layout: Layout, size: int) -> Layout:
-    found = layout.reshape((size,))
-    assert found is not None
-    return found
+    def _read(self, use: Use, size: int) -> Operand:
+        """A use as what a copy of so many elements reads."""
+        self._need_memory(use.node)
+        place = self.place(use.node)
+        layout = seen_as(place.layout, use.chain, (size,))
+        blamed = culprit(use.chain) if use.chain else use.node
+        return Operand(place.buffer, layout, use.node.dtype, blamed)

@@ -41,12 +41,14 @@ class CheckStep:
     """Whether all indices are in bounds, before anything is written that can't be taken back.
 
     ``bounds`` has the size of the axis and the width of the window for each index array.
+    ``ends``, if given, are two buffers: only where both have the same memory is anything at stake.
     """
 
     primitive: Any
     indices: list[Strided]
     bounds: list[tuple[int, int]]
     label: str = "check"
+    ends: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)

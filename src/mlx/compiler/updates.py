@@ -16,7 +16,6 @@ from mlx.compiler.joins import part_place, readings
 from mlx.compiler.uses import Unresolvable, Use, push, seen_as
 from mlx.graph.node import Node
 from mlx.primitives.layout import Layout, contiguous, merge
-from mlx.primitives.views import Slice
 
 LONG = 512
 """Bytes from which on a run of them is left out of a copy."""
@@ -103,13 +102,17 @@ def _meets(fusion: Fusion, home: Group, base: Node, part: Node, target: Layout) 
     )
 
 
-def left_out(part: Slice, node: Node) -> tuple[int, int, int, int] | None:
-    """The runs of bytes that a part of a node covers (``CopyStep.runs``); None where they are
+def left_out(update: Node) -> tuple[int, int, int, int] | None:
+    """The runs of bytes that an update covers (``CopyStep.runs``); None where they are
     short, lie at several distances or cover little."""
+    primitive = update.primitive
+    if primitive.family != "join" or primitive.accumulates:
+        return None
+    part = primitive.placements(*update.inputs)[1]
     if any(step != 1 for step in part.steps):
         return None
     each, count, apart, within, start = 1, 1, 0, 1, 0
-    for n, first, size in reversed([*zip(node.shape, part.starts, part.shape, strict=True)]):
+    for n, first, size in reversed([*zip(update.shape, part.starts, part.shape, strict=True)]):
         start += first * within
         if each == within:
             each *= size
@@ -120,8 +123,8 @@ def left_out(part: Slice, node: Node) -> tuple[int, int, int, int] | None:
         else:
             count *= size
         within *= n
-    size = node.dtype.size
-    if each * size < LONG or 2 * each * count < node.size:
+    size = update.dtype.size
+    if each * size < LONG or 2 * each * count < update.size:
         return None
     return start * size, apart * size, each * size, count
 

@@ -97,7 +97,10 @@ class _Lowering:
                 self.commands += plan_carry(*pointers, step.nbytes, step.runs, self.workers)
             elif isinstance(step, CheckStep):
                 indices = [self._operand(o) for o in step.indices]
-                self.commands += plan_check(step.primitive, indices, step.bounds, self.workers)
+                ends = step.ends and tuple(self.pointers[b] for b in step.ends)
+                self.commands += plan_check(
+                    step.primitive, indices, step.bounds, ends, self.workers
+                )
             else:
                 self._opaque(step)
             for command in self.commands[before:]:

@@ -9,7 +9,7 @@ from mlx.backend.llvm.abi import Command, Operand, Pointer
 from mlx.backend.llvm.indexing.carry import plan_carry
 from mlx.backend.llvm.indexing.fill import plan_zeros
 from mlx.backend.llvm.indexing.gather import plan_check, plan_gather
-from mlx.backend.llvm.indexing.scatter import plan_updates
+from mlx.backend.llvm.indexing.scatter_plan import plan_updates
 
 __all__ = ["plan_carry", "plan_check", "plan_indexing"]
 

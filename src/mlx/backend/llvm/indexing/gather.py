@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 from mlx.backend.llvm import memory
-from mlx.backend.llvm.abi import GATHER, SCATTER, Command, Kernel, Operand
+from mlx.backend.llvm.abi import GATHER, SCATTER, Command, Kernel, Operand, Pointer
 from mlx.backend.llvm.indexing.checked import CheckedIndices, ramp
 from mlx.backend.llvm.indexing.loops import (
     WORD,
@@ -43,7 +44,7 @@ class GatherSpec:
     depth: int
     inner: str
     """How the inner loop reads: ``unit`` or ``strided`` elements of src, or ``indexed``;
-    ``checked`` reads indices alone."""
+    ``checked`` reads indices alone, and only if out is src."""
     steps: tuple[str, ...] = ()
     """For ``indexed``: ``unit``, ``same`` or ``strided`` for each index array."""
     code: int = GATHER
@@ -92,6 +93,12 @@ class _Gather:
                 spec.indices, self.axes, spec.steps, self.steps[2:], strict=False
             )
         ]
+        if spec.inner == "checked":
+            same, differ = f.label("same"), f.label("differ")
+            f.branch_if(f.icmp("eq", *self.pointers[:2]), same, differ)
+            f.start(differ)
+            f.ret()
+            f.start(same)
         block = f.op("udiv", k.task, k.const(4))
         chunk = f.sub(k.task, f.mul(block, k.const(4)))
         first = f.mul(block, k.const(2))
@@ -220,9 +227,14 @@ def _commands(
 
 
 def plan_check(
-    primitive: Any, indices: list[Operand], bounds: list[tuple[int, int]], workers: int
+    primitive: Any,
+    indices: list[Operand],
+    bounds: list[tuple[int, int]],
+    ends: tuple[Pointer, ...] | None,
+    workers: int,
 ) -> list[Command]:
-    """The commands that end a program where an index is out of bounds."""
+    """The commands that end a program where an index is out of bounds; they look only if both
+    ``ends`` are one."""
     code = GATHER if primitive.name == "Gather" else SCATTER
     commands: list[Command] = []
     for index, (size, width) in zip(indices, bounds, strict=True):
@@ -230,5 +242,6 @@ def plan_check(
         loops = [Loop(n, (0, 0, s)) for n, s in zip(index.shape, strides, strict=True) if s]
         if 0 not in index.shape:
             described = [*index.pointer.consts, size, width, 0]
-            commands += _commands(loops, index, index, [index], described, workers, code)
+            src, out = (replace(index, pointer=end) for end in ends or (index.pointer,) * 2)
+            commands += _commands(loops, src, out, [index], described, workers, code)
     return commands
