@@ -52,8 +52,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A filled cache, made by two processes at once, and the results' digest."""
     folder = tmp_path_factory.mktemp("cache")
     first, second = start(MLX_CACHE_DIR=str(folder)), start(MLX_CACHE_DIR=str(folder))
-    (digest, used, compiled), (other, _, _) = end(first), end(second)
-    assert used and compiled and digest == other
+    (digest, used, compiled), (other, _, more) = end(first), end(second)
+    assert used and compiled + more and digest == other  # one may find what the other has made
     assert end(start(MLX_CACHE_DIR=str(folder))) == (digest, True, 0)
     return folder, digest
 
