@@ -90,6 +90,7 @@ def test_repeats_sum_in_one_kernel() -> None:
         ((2, 3, 4), mx.float32, []),
         ((2, 3, 4), mx.int32, [("linear", 3, 1.0, 0.0, 1.0)]),
         ((2, 3, 4), mx.float32, [("linear", -1, 1.0, 0.0, 1.0)]),
+        ((2, 3, 4), mx.float32, [("linear", 3)]),
     ],
 )
 def test_bad_input_is_named(shape: tuple, dtype: mx.Dtype, axes: list) -> None:

@@ -64,10 +64,17 @@ def _checked(name: str, x: array, axes: Sequence[Window]) -> tuple[Node, tuple[A
             f"[{name}] Expected floats (N, positions..., C) with {len(axes)} axes of positions, "
             f"got {node.dtype.name} {node.shape}."
         )
-    full = tuple(
-        (kind, size, target, float(step), float(origin), float(width), False)
-        for (kind, target, step, origin, width), size in zip(axes, node.shape[1:-1], strict=True)
-    )
+    try:
+        full = tuple(
+            (kind, size, int(target), float(step), float(origin), float(width), False)
+            for (kind, target, step, origin, width), size in zip(
+                axes, node.shape[1:-1], strict=True
+            )
+        )
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"[{name}] An axis is (kind, positions after, step, origin, width), got {axes}."
+        ) from None
     for axis in full:
         table(axis)
     return node, full
