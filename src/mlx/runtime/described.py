@@ -60,6 +60,10 @@ class Described:
         self.scalars.clear()
         self.segments.clear()
 
+    def made_numbers(self) -> list[Node]:
+        """The run-time numbers that segments make."""
+        return [number for segment in self.segments for number in segment.primitive.numbers]
+
     def structure(self) -> tuple[int, ...]:
         """The key with numbers in place of all sizes, which join ``shapes``."""
         numbers = []

@@ -87,11 +87,11 @@ def learn(
     constants = [part for node in order for part in (node.primitive._key_part, *_type(node))]
     for leaf in region.leaves:
         constants += _type(leaf)
-    made = [n for s in region.segments for n in s.primitive.numbers]
+    made = region.made_numbers()
     equal = equality.equal_numbers([*region.scalars, *made])
     given = tuple([at if not of_segment else -1 for at, of_segment in numbers])
     bits = [at for at, of_segment in numbers if of_segment]
-    maker = _maker(_structure(region, outputs), tuple(outputs), tuple(leaves), given, bool(made))
+    maker = _maker(_structure(region), tuple(outputs), tuple(leaves), given, bool(made))
     match = maker(tuple(constants), equal, made, bits)
     root = order[0]
     key = (root.primitive._key_part, root.shape, region.roots, team.num_threads())
@@ -106,18 +106,17 @@ def _type(node: Node) -> tuple[Any, Any]:
     return node.shape, node.dtype
 
 
-_Structure = tuple[int, int, tuple[tuple[tuple[int, ...], bool, bool], ...]]
+_Structure = tuple[int, int, tuple[tuple[tuple[int, ...], bool], ...]]
 
 
-def _structure(region: Described, live: Sequence[int]) -> _Structure:
-    """(roots, leaves, for each node (inputs, is an output, is a run-time number)) of a region;
-    inputs by position, leaves -1, -2, ..."""
+def _structure(region: Described) -> _Structure:
+    """(roots, leaves, for each node (inputs, is a run-time number)) of a region; inputs by
+    position, leaves -1, -2, ..."""
     at = {node: i for i, node in enumerate(region.order)}
     at |= {leaf: -1 - i for i, leaf in enumerate(region.leaves)}
-    outputs = set(live)
     nodes = [
-        (tuple([at[source] for source in node.inputs]), i in outputs, node.primitive.is_number)
-        for i, node in enumerate(region.order)
+        (tuple([at[source] for source in node.inputs]), node.primitive.is_number)
+        for node in region.order
     ]
     return region.roots, len(region.leaves), tuple(nodes)
 
@@ -142,13 +141,13 @@ def _maker(
     body += [f"if ({', '.join(parts)}) != constants: return None"]
     wrong = [f"{n}.data is not None" for n in inner]
     wrong += [f"{f}.data.__class__ is not Buffer" for f in read]
-    for name, (_, is_output, _) in zip(inner, nodes[roots:], strict=True):
-        relation = "<=" if is_output else ">"
+    for i, name in enumerate(inner, roots):
+        relation = "<=" if i in outputs else ">"
         wrong += [f"count({name}) {relation} {references[name]} + {ONE_NAME}"]
     if len(names + read) > 1:
         wrong += [f"len({{{', '.join(names + read)}}}) != {len(names + read)}"]
     body += [f"if {' or '.join(wrong)}: return None"] if wrong else []
-    numbers = [n for n, (_, _, is_number) in zip(names, nodes, strict=True) if is_number]
+    numbers = [n for n, (_, is_number) in zip(names, nodes, strict=True) if is_number]
     if len(numbers) > 1 or numbers and has_made:
         said = ", ".join(numbers + ["*made"] * has_made)
         body += [f"if equal_numbers([{said}]) != equal: return None"]
@@ -187,7 +186,7 @@ def _taken_apart(roots: int, nodes: Sequence[Any]) -> tuple[list[str], dict[str,
     seen = set(range(roots))
     references: dict[str, int] = {}
     wrong, aliases = [], 0
-    for i, (inputs, _, _) in enumerate(nodes):
+    for i, (inputs, _) in enumerate(nodes):
         targets = []
         for at in inputs:
             name = f"n{at}" if at >= 0 else f"f{-1 - at}"

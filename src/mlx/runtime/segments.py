@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mlx.base.bounded import Bounded
 from mlx.base.lazy import LazyModule
 from mlx.graph.node import Node
 from mlx.runtime import team
@@ -22,8 +23,7 @@ equality = LazyModule("mlx.compiler.equal")
 
 KEPT = 1 << 20
 """Parts of all keys that are kept."""
-_known: dict[Any, Known] = {}
-_size = 0
+_known = Bounded(KEPT)
 
 
 class Known:
@@ -72,7 +72,6 @@ class Meeting:
 
     def learn(self, region: Described, live: Sequence[int], program: Executable) -> None:
         """Note what the program of the expanded region reads and makes."""
-        global _size
         numbers = []
         for node in [region.scalars[i] for i in program.scalar_order]:
             at = self._scalars.get(id(node))
@@ -82,11 +81,7 @@ class Meeting:
             outputs = [self._order[id(region.order[i])] for i in live]
         except KeyError:  # a result that was computed before is a leaf now
             return
-        _size += len(self.key[0])
-        if _size > KEPT:
-            _known.clear()
-            _size = len(self.key[0])
-        _known[self.key] = Known(program, leaves, numbers, outputs)
+        _known.keep(self.key, Known(program, leaves, numbers, outputs), len(self.key[0]))
 
 
 def key_of(region: Described) -> Any:
@@ -97,8 +92,7 @@ def key_of(region: Described) -> Any:
     live = region.outside()
     if any([region.order[i].dtype is None for i in live]):
         return None
-    scalars = [*region.scalars, *[n for s in region.segments for n in s.primitive.numbers]]
-    equal = equality.equal_numbers(scalars)
+    equal = equality.equal_numbers([*region.scalars, *region.made_numbers()])
     return (*region.key, *live, team.num_threads()), tuple(region.shapes), equal
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import chain, islice
 from typing import Any
 
+from mlx.base.bounded import Bounded
 from mlx.base.tree import picker
 from mlx.graph.chains import Chain
 from mlx.graph.node import Node, ancestors
@@ -23,8 +24,7 @@ KEPT = 1 << 19
 """Nodes of all graphs and results that are."""
 _SEEN_INTO = (Transpose, Embed, SliceAdd)
 """What sums of cotangents look into."""
-_known: dict[Any, Transformed | bool] = {}
-_size = 0
+_known = Bounded(KEPT)
 
 
 class Transformed:
@@ -132,8 +132,7 @@ def known(key: Any) -> Transformed | bool:
     try:
         return _known[key]
     except KeyError:
-        _make_room(len(key) >> 3)
-        _known[key] = True
+        _known.keep(key, True, len(key) >> 3)
         return False
 
 
@@ -148,13 +147,4 @@ def learn(key: Any, given: Sequence[Node], found: Sequence[Node | None], start: 
     sources = {source for node in recorded for source in node.inputs}
     if not sources.issubset({*recorded, *given}):
         return
-    _make_room(len(recorded))
-    _known[key] = Transformed(given, recorded, found)
-
-
-def _make_room(nodes: int) -> None:
-    global _size
-    if _size + nodes > KEPT:
-        _known.clear()
-        _size = 0
-    _size += nodes
+    _known.keep(key, Transformed(given, recorded, found), len(recorded))
