@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import re
+from types import ModuleType
+
+import pytest
+
+from mlx.backend.llvm.target import Target, host
+from tests.gemm import runner
 
 _TILES = """
 @tiles = internal global [8 x [16 x <16 x i32>]] zeroinitializer, align 64
@@ -162,4 +168,16 @@ def emulated(text: str) -> str:
         re.sub(rf"@llvm\.x86\.({_INSTRUCTIONS})", r"@emulated_\1", "\n".join(lines))
         + _TILES
         + _DOTS
+    )
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
+    """Modules that ask ``host`` find tile registers, and the runner's kernels have these."""
+    machine = Target(host().features + ",+amx-tile,+amx-bf16,+amx-int8", host().triple)
+    for module in modules:
+        monkeypatch.setattr(module, "host", lambda: machine)
+    monkeypatch.setattr(runner, "_libraries", {})
+    compile_ir = runner.jit.compile_ir
+    monkeypatch.setattr(
+        runner.jit, "compile_ir", lambda text, symbols: compile_ir(emulated(text), symbols)
     )
