@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from mlx.backend.llvm import emission, target
 from mlx.backend.llvm.target import Target, host
 from tests.gemm import runner
 
@@ -171,9 +172,20 @@ def emulated(text: str) -> str:
     )
 
 
+_FEATURES = ",+amx-tile,+amx-bf16,+amx-int8"
+
+
+def pretend_everywhere() -> None:
+    """From here on this process, which must have one thread, finds tile registers."""
+    features, emitted_of = target.host_features(), emission._emitted
+    target.host_features = lambda: features + _FEATURES
+    target.host.cache_clear()
+    emission._emitted = lambda text: emitted_of(emulated(text))
+
+
 def pretend(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
     """Modules that ask ``host`` find tile registers, and the runner's kernels have these."""
-    machine = Target(host().features + ",+amx-tile,+amx-bf16,+amx-int8", host().triple)
+    machine = Target(host().features + _FEATURES, host().triple)
     for module in modules:
         monkeypatch.setattr(module, "host", lambda: machine)
     monkeypatch.setattr(runner, "_libraries", {})
