@@ -12,7 +12,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.dtype import PROMOTION
 from mlx.base.lazy import numpy_kinds
-from mlx.graph.chains import by_types_of_all
+from mlx.graph.chains import by_types, by_types_of_all
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
     Operand,
@@ -214,8 +214,7 @@ def roll(
     x = array_node("roll", a)
     shifts = [shift] if isinstance(shift, int) else [*integers("roll", "shift", shift)]
     if axis is None:
-        flat = _rolled(views.reshape(x, (x.size,)), 0, sum(shifts))
-        return wrap(views.reshape(flat, x.shape))
+        return wrap(_rolled_flat(x, sum(shifts)))
     axes = [axis] if isinstance(axis, int) else [*integers("roll", "axis", axis)]
     if len(shifts) == 1:
         shifts *= len(axes)
@@ -223,12 +222,24 @@ def roll(
         shifts = [sum(shifts)]
     if len(shifts) != len(axes):
         raise ValueError(f"[roll] Got {len(shifts)} shifts for {len(axes)} axes.")
-    for by, at in zip(shifts, axes, strict=True):
-        x = _rolled(x, axis_of("roll", at, x.ndim), by)
-    return wrap(x)
+    moves = zip([axis_of("roll", at, x.ndim) for at in axes], shifts, strict=True)
+    return wrap(_rolled(x, *moves))
 
 
-def _rolled(x: Node, axis: int, by: int) -> Node:
+@by_types(1)
+def _rolled_flat(x: Node, by: int) -> Node:
+    flat = _rolled_along(views.reshape(x, (x.size,)), 0, by)
+    return views.reshape(flat, x.shape)
+
+
+@by_types(1)
+def _rolled(x: Node, *moves: tuple[int, int]) -> Node:
+    for axis, by in moves:
+        x = _rolled_along(x, axis, by)
+    return x
+
+
+def _rolled_along(x: Node, axis: int, by: int) -> Node:
     size = x.shape[axis]
     by = by % size if size else 0
     if by == 0:
