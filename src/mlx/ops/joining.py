@@ -166,15 +166,18 @@ def tile(a: array, reps: int | Sequence[int], /, *, stream: Any = None) -> array
     >>> mx.tile(mx.array([1, 2]), 2)
     array([1, 2, 1, 2], dtype=int32)
     """
-    x = array_node("tile", a)
-    times = shape_of("tile", reps)
+    return wrap(_tiled(array_node("tile", a), shape_of("tile", reps)))
+
+
+@by_types(1)
+def _tiled(x: Node, times: Shape) -> Node:
     n = max(len(times), x.ndim)
     times = (1,) * (n - len(times)) + times
     shape = (1,) * (n - x.ndim) + x.shape
     spread = tuple(m for pair in zip(times, shape, strict=True) for m in pair)
     wide = Broadcast(spread, tuple(range(2 * (n - x.ndim) + 1, 2 * n, 2)))(x)
     merged = tuple(r * s for r, s in zip(times, shape, strict=True))
-    return wrap(views.reshape(wide, merged))
+    return views.reshape(wide, merged)
 
 
 def repeat(array: Operand, /, repeats: int, axis: int | None = None, *, stream: Any = None) -> Any:
@@ -189,11 +192,15 @@ def repeat(array: Operand, /, repeats: int, axis: int | None = None, *, stream: 
         raise ValueError(f"[repeat] Number of repeats cannot be negative, got {count}.")
     if axis is None:
         x, axis = views.reshape(x, (x.size,)), 0
-    at = axis_of("repeat", axis, x.ndim)
-    front, back = x.shape[: at + 1], x.shape[at + 1 :]
-    kept = tuple(i for i in range(x.ndim + 1) if i != at + 1)
+    return wrap(_repeated(x, axis_of("repeat", axis, x.ndim), count))
+
+
+@by_types(1)
+def _repeated(x: Node, axis: int, count: int) -> Node:
+    front, back = x.shape[: axis + 1], x.shape[axis + 1 :]
+    kept = tuple(i for i in range(x.ndim + 1) if i != axis + 1)
     wide = Broadcast((*front, count, *back), kept)(x)
-    return wrap(views.reshape(wide, (*front[:-1], front[-1] * count, *back)))
+    return views.reshape(wide, (*front[:-1], front[-1] * count, *back))
 
 
 def roll(
@@ -286,7 +293,12 @@ def diag(a: array, /, k: int = 0, *, stream: Any = None) -> array:
         return diagonal(wrap(x), k)
     if x.ndim != 1:
         raise ValueError(f"[diag] Needs 1 or 2 dimensions, got shape {x.shape}.")
+    return wrap(_on_diagonal(x, k))
+
+
+@by_types(1)
+def _on_diagonal(x: Node, k: int) -> Node:
     n = x.size + abs(k)
     start = k if k >= 0 else -k * n
     flat = Embed((start,), (n + 1,), (n * n,))(x)
-    return wrap(views.reshape(flat, (n, n)))
+    return views.reshape(flat, (n, n))
