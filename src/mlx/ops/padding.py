@@ -137,8 +137,8 @@ def _beside_edge(x: Node, axis: int, low: int, high: int) -> list[Node]:
 
 def _beside_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> list[Node]:
     """Mirrored at its ends, again and again where it is short; ``edge`` elements are left out."""
-    most = x.shape[axis] - edge
-    if most < 1:
+    period = x.shape[axis] - edge
+    if period < 1:
         raise ValueError(
             f"[pad] Cannot mirror {max(low, high)} elements of axis {axis} with size "
             f"{x.shape[axis]}."
@@ -153,6 +153,7 @@ def _beside_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> list
     parts = [x]
     while low or high:
         x = joined(parts, axis)
+        most = (x.shape[axis] - edge) // period * period  # so that it ends at a mirror
         before, after = min(low, most), min(high, most)
         last = x.shape[axis] - 1 - edge
         parts = [mirrored(x, before - 1 + edge, before), x, mirrored(x, last, after)]

@@ -295,9 +295,12 @@ def clip_grad_norm(grads: Any, max_norm: float) -> tuple[Any, mx.array]:
     >>> norm.item()
     5.0
     """
-    squared = tree_reduce(
-        lambda total, g: total + g.astype(mx.float32).square().sum(), grads, mx.array(0.0)
-    )
-    total_norm = mx.sqrt(squared)
+
+    def add(total: mx.array, g: mx.array) -> mx.array:
+        if not isinstance(g, mx.array):
+            raise TypeError(f"[clip_grad_norm] Expected arrays, got {type(g).__name__}.")
+        return total + g.astype(mx.float32).square().sum()
+
+    total_norm = mx.sqrt(tree_reduce(add, grads, mx.array(0.0)))
     scale = mx.minimum(max_norm / (total_norm + 1e-6), 1.0)
     return tree_map(lambda g: (g * scale).astype(g.dtype), grads), total_norm

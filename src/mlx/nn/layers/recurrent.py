@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 
 import mlx.core as mx
+from mlx.nn._checks import positive
 from mlx.nn.layers.activations import tanh
 from mlx.nn.layers.base import Module
 
 
 def _uniform(hidden_size: int, *shape: int) -> mx.array:
-    bound = 1.0 / math.sqrt(hidden_size)
+    bound = 1.0 / math.sqrt(positive("RNN", hidden_size))
     return mx.random.uniform(-bound, bound, shape)
 
 
