@@ -128,6 +128,7 @@ class _Planner:
                 node = self.fusion.blamed(stuck.node)
                 if not self._follows_from_stuck(node):
                     self.stuck.append(node)
+                    self.stuck += [n for n in stuck.later if is_view(n) and n is not node]
         if not self.stuck:
             check_uses(self.takeovers, self.last_use, self.fusion)
             self._name_outputs()
