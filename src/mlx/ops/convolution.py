@@ -98,6 +98,10 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
+_MANY = 1 << 18
+"""Weights of a tap that sees some of the positions, for which these are worth a copy."""
+
+
 @by_types(2)
 def _general(
     x: Node,
@@ -143,7 +147,8 @@ def _convolved(x: Node, w: Node, numbers: Sequence[Any], groups: int) -> Node:
     if x.dtype.is_complex:
         return _of_complex(x, w, numbers, groups)
     kernel = w.shape[1:-1]
-    if max(kernel) == max(spread) == 1 and not any((*low, *high)):
+    one = max(kernel) == max(spread) == 1 and not any((*low, *high))
+    if one and (max(strides) == 1 or prod(w.shape) >= _MANY * groups):
         return _pointwise(_every(x, strides), w, groups)
     return convolution(x, w, strides, low, high, dilation, spread, groups)
 

@@ -35,7 +35,7 @@ _TASK = 1 << 18  # multiplications of a task
 _WEIGHTS = 1 << 17  # bytes of weights that a task goes through for each line
 _LONGEST = 1 << 30
 _LINES = 16  # least lines where packing patches would pay
-_SMALLEST = 4  # rows of a tile, and channels of a loop for the positions that a tap sees
+_SMALLEST = 4  # rows of a tile
 _ENDS = 3  # most numbers of missing positions that have code of their own
 
 
@@ -88,7 +88,7 @@ def _inside(primitive: Any, x: Operand, other: Operand) -> float:
         before = -(-low // step)
         behind = max((count - 1) * step - low + (taps - 1) * apart - size + 1, 0)
         missing = (before + -(-behind // step)) * taps // 3
-        inside *= max(count * taps - missing, 0) / (count * taps)
+        inside *= max(count * taps - missing, 0) / max(count * taps, 1)
     return inside
 
 
@@ -113,7 +113,7 @@ def plan_direct(
         rows = _rows(phase.counts[2])
         spec = DirectSpec(
             x.dtype, accumulate, Share(1, 1), epilogue, rows, tile.lanes, tile.vectors, heads,
-            _missing(phase, x, rows) if groups == 1 and other.shape[-1] >= _SMALLEST else (), pairs,
+            _missing(phase, x, rows) if groups == 1 else (), pairs,
         )  # fmt: skip
         out.append(_product(spec, x, phase, places, (tile, panel, packed), shape, scratch, workers))
     return out
