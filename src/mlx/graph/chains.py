@@ -36,7 +36,7 @@ def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]
             nodes = [Node(None, (), *types[i : i + 2]) for i in range(0, 2 * count, 2)]
             start = nodes[-1].serial if nodes else next_serial()
             result = make(*nodes, *arguments)
-            return Chain(nodes, _spelled_out(result, start), result, True)
+            return Chain(nodes, spelled_out([result], start), result, True)
 
         names = "".join([f"x{i}, " for i in range(count)])
         types = "".join([f"x{i}.shape, x{i}.dtype, " for i in range(count)])
@@ -71,10 +71,10 @@ def by_types_of_all(make: Callable[..., Node]) -> Callable[..., Node]:
     return recorded
 
 
-def _spelled_out(result: Node, start: float) -> list[Node]:
-    """What a node depends on that was recorded after ``start``, in order, all of it recorded."""
+def spelled_out(results: Sequence[Node], start: float) -> list[Node]:
+    """What nodes depend on that was recorded after ``start``, in order, all of it recorded."""
     while True:
-        order = ancestors([result], start)
+        order = ancestors(results, start)
         whole = [n for n in order if n.primitive is not None and n.primitive.family == "segment"]
         if not whole:
             return order

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
-from mlx.optimizers._base import Optimizer, Schedule
+from mlx.optimizers._base import Optimizer, Schedule, updates_by_types
 
 
+@updates_by_types
 class Adafactor(Optimizer):
     """Adafactor (Shazeer and Stern 2018).
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
-from mlx.optimizers._base import Optimizer, Schedule
+from mlx.optimizers._base import Optimizer, Schedule, updates_by_types
 
 
 def _check_eps(name: str, eps: float) -> None:
@@ -14,6 +14,7 @@ def _check_eps(name: str, eps: float) -> None:
         raise ValueError(f"{name} epsilon should be >0, {eps} was provided instead")
 
 
+@updates_by_types
 class RMSprop(Optimizer):
     """Divide by a running root mean square of the gradients (Hinton, Coursera lecture 6e).
 
@@ -45,6 +46,7 @@ class RMSprop(Optimizer):
         return parameter - lr * gradient / (mx.sqrt(v) + self.eps)
 
 
+@updates_by_types
 class Adagrad(Optimizer):
     """Divide by the root of the sum of all squared gradients (Duchi et al. 2011).
 
@@ -71,6 +73,7 @@ class Adagrad(Optimizer):
         return parameter - lr * gradient / (mx.sqrt(v) + self.eps)
 
 
+@updates_by_types
 class AdaDelta(Optimizer):
     """Adagrad with running averages of gradients and of updates (Zeiler 2012).
 
@@ -107,6 +110,7 @@ class AdaDelta(Optimizer):
         return parameter - lr * d
 
 
+@updates_by_types
 class Adam(Optimizer):
     """Running averages of gradients and their squares (Kingma and Ba 2015).
 
@@ -155,6 +159,7 @@ class Adam(Optimizer):
         return parameter - rate * m / (mx.sqrt(v) * scale + self.eps)
 
 
+@updates_by_types
 class AdamW(Adam):
     """Adam with weight decay apart from the gradients (Loshchilov and Hutter 2019).
 
@@ -188,6 +193,7 @@ class AdamW(Adam):
         return super().apply_single(gradient, decayed, state)
 
 
+@updates_by_types
 class Adamax(Adam):
     """Adam with the infinity norm (Kingma and Ba 2015).
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import mlx.core as mx
+from mlx.api.recorded import by_types
 from mlx.nn import Module
 from mlx.utils import tree_flatten, tree_map, tree_merge, tree_reduce, tree_unflatten
 
@@ -20,6 +21,20 @@ def _compute(tree: Any) -> None:
     """
     with contextlib.suppress(ValueError):
         mx.eval(tree)
+
+
+_ARRAYS = frozenset({mx.array})
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+_OWN = frozenset({"_initialized", "_state", "_schedulers", "_shared"})
+_by_types: set[type] = set()
+Kind = TypeVar("Kind", bound=type)
+
+
+def updates_by_types(kind: Kind) -> Kind:
+    """Declare of a class, not of its subclasses, that `apply_single` depends on nothing but
+    settings and the types of arrays: an update is recorded once, then repeated as a whole."""
+    _by_types.add(kind)
+    return kind
 
 
 class Optimizer:
@@ -118,11 +133,71 @@ class Optimizer:
         for name, schedule in self._schedulers.items():
             self.state[name] = schedule(self.step)
         self.state["step"] = self.step + 1
+        updated = self._updated_together(gradients, parameters)
+        if updated is not None:
+            return updated
         self._shared = {}
         try:
             return tree_map(self.apply_single, gradients, parameters, self.state)
         finally:
             self._shared = None
+
+    def _updated_together(self, gradients: Any, parameters: Any) -> Any:
+        """All updated parameters, recorded as a whole; None where that isn't possible."""
+        settings = self._settings()
+        if settings is None:
+            return None
+        parts: list[tuple[mx.array, mx.array, dict[str, Any]]] = []
+        tree_map(lambda *part: parts.append(part), gradients, parameters, self.state)
+        shared = {name: one for name, one in self.state.items() if type(one) is mx.array}
+        arrays = list(shared.values())
+        for gradient, parameter, state in parts:
+            arrays += (gradient, parameter, *state.values())
+        if not _ARRAYS.issuperset(map(type, arrays)):
+            return None
+        names = tuple([tuple(state) for _, _, state in parts])
+
+        def make(arrays: Sequence[mx.array]) -> list[mx.array]:
+            return self._recorded(list(shared), names, iter(arrays))
+
+        made = iter(by_types((type(self), settings, *shared, *names), arrays, make))
+        updated = []
+        for _, _, state in parts:
+            updated.append(next(made))
+            state.update(zip(state, made))  # noqa: B905 (as many as it has)
+        values = iter(updated)
+        return tree_map(lambda _: next(values), gradients)
+
+    def _recorded(
+        self, shared: Sequence[str], names: Sequence[Sequence[str]], arrays: Iterator[mx.array]
+    ) -> list[mx.array]:
+        """The updated parameter and state of each parameter, from gradient, parameter and state."""
+        before = self._state
+        self._state = before | dict(zip(shared, arrays))  # noqa: B905 (there are more)
+        self._shared = {}
+        found = []
+        try:
+            for own in names:
+                gradient, parameter = next(arrays), next(arrays)
+                state = dict(zip(own, arrays))  # noqa: B905
+                found.append(self.apply_single(gradient, parameter, state))
+                found += [state[name] for name in own]
+        finally:
+            self._state, self._shared = before, None
+        return found
+
+    def _settings(self) -> str | None:
+        """All that an update depends on but for arrays; None where it may be something else."""
+        if type(self) not in _by_types:
+            return None
+        told = {name: one for name, one in vars(self).items() if name not in _OWN}
+        for value in told.values():
+            if type(value) in (list, tuple):
+                if not _PLAIN.issuperset(map(type, value)):
+                    return None
+            elif type(value) not in _PLAIN:
+                return None
+        return repr(told)
 
     def _once(self, key: Hashable, make: Callable[[], mx.array]) -> mx.array:
         """What `make` returns, made once for all parameters of an update."""

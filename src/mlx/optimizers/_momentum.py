@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
-from mlx.optimizers._base import Optimizer, Schedule
+from mlx.optimizers._base import Optimizer, Schedule, updates_by_types
 
 
+@updates_by_types
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum.
 
@@ -57,6 +58,7 @@ class SGD(Optimizer):
         return parameter - lr * (gradient + self.momentum * v if self.nesterov else v)
 
 
+@updates_by_types
 class Lion(Optimizer):
     """The sign of an interpolated gradient (Chen et al. 2023).
 
@@ -90,6 +92,7 @@ class Lion(Optimizer):
         return parameter - lr * mx.sign(c)
 
 
+@updates_by_types
 class Muon(Optimizer):
     """Momentum whose matrices are made nearly orthogonal (Jordan et al. 2024).
 

@@ -33,18 +33,20 @@ class Transformed:
     def __init__(
         self, given: Sequence[Node], recorded: Sequence[Node], found: Sequence[Node | None]
     ) -> None:
-        results = list(dict.fromkeys([node for node in found if node is not None]))
-        read = {source for node in recorded for source in node.inputs}.union(results)
+        at = {node: i for i, node in enumerate(recorded)}
+        results = [node for node in dict.fromkeys(found) if node in at]
+        read = {source for node in recorded for source in node.inputs}.union(found)
         used = [i for i, node in enumerate(given) if node in read]
-        place = {node: i for i, node in enumerate(results)}
+        operands = [given[i] for i in used]
+        place = {node: i for i, node in enumerate([*results, *operands])}
         self._used = picker(used)
         self._results = [None if node is None else place[node] for node in found]
-        self._chain = Chain([given[i] for i in used], list(recorded), results)
+        self._chain = Chain(operands, list(recorded), results)
         self._repeated: Repeated | None = None
-        if len(recorded) >= LEAST and set(results).issubset(recorded):
-            at = {node: len(used) + i for i, node in enumerate(recorded)}
+        if len(recorded) >= LEAST:
+            count = len(used)
             self._repeated = Repeated(
-                self._chain, len(used), recorded, [at[node] for node in results]
+                self._chain, count, recorded, [count + at[node] for node in results]
             )
 
     def of(self, given: Sequence[Node], alone: bool) -> list[Node | None]:
@@ -54,6 +56,7 @@ class Transformed:
             made = self._repeated.segment(operands)
         else:
             made = self._chain.repeat(*operands)
+        made += operands
         return [None if at is None else made[at] for at in self._results]
 
 
