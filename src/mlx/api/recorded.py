@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 from mlx.api.operands import handles
 from mlx.array import array
@@ -33,23 +34,26 @@ def by_types(
     """
     nodes = list(map(_node_of, arrays))
     key = (what, *map(_shape_of, nodes), *map(_dtype_of, nodes))
-    known = _known.get(key)
+    known: Any = _known.get(key)
     if known is None:
         _known.keep(key, False, len(key) >> 3)
         return make(arrays)
     if known is False:
-        known = _learned(nodes, make)
-        _known.keep(key, known, len(key))
+        known, count = _learned(nodes, make)
+        _known.keep(key, known, count + len(key))
     alone = not any_open()
-    found: list[Node] = known.of(nodes, alone)
+    found = known.of(nodes, alone)
     if alone and any_open():  # meanwhile, by another thread
         segments.expand(found)
     return handles(found)
 
 
-def _learned(nodes: Sequence[Node], make: Callable[[Sequence[array]], list[array]]) -> Transformed:
-    """What is recorded of nodes of such types."""
+def _learned(
+    nodes: Sequence[Node], make: Callable[[Sequence[array]], list[array]]
+) -> tuple[Transformed, int]:
+    """What is recorded of nodes of such types, and how many nodes that are."""
     given = [Node(None, (), node.shape, node.dtype) for node in nodes]
     start = given[-1].serial
     found = list(map(_node_of, make(handles(given))))
-    return Transformed(given, spelled_out(found, start), found)
+    recorded = spelled_out(found, start)
+    return Transformed(given, recorded, found), len(recorded)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import mlx.core as mx
+from mlx.api.recorded import by_types
+from mlx.nn.layers import activations
 from mlx.nn.layers.activations import tanh
 from mlx.nn.layers.base import Module
 
@@ -17,6 +19,35 @@ def _uniform(hidden_size: int, *shape: int) -> mx.array:
 
 def _project(x: mx.array, weight: mx.array, bias: mx.array | None) -> mx.array:
     return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
+
+
+_PURE = frozenset(
+    [
+        getattr(activations, name)
+        for name in ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "softplus", "softsign")
+    ]
+)
+"""Functions whose results depend on their operand alone."""
+
+
+def _recorded(
+    make: Callable[..., list[mx.array]], operands: Sequence[mx.array | None], *settings: Callable
+) -> list[mx.array]:
+    """`make(*operands, *settings)`, recorded once for the types of its operands: a sequence is
+    hundreds of nodes, which Python makes one at a time."""
+    given = [one for one in operands if one is not None]
+    if not _ARRAYS.issuperset(map(type, given)):
+        return make(*operands, *settings)
+    has = tuple([one is not None for one in operands])
+
+    def of(arrays: Sequence[mx.array]) -> list[mx.array]:
+        values = iter(arrays)
+        return make(*[next(values) if is_given else None for is_given in has], *settings)
+
+    return by_types((make, settings, has), given, of)
+
+
+_ARRAYS = frozenset({mx.array})
 
 
 class RNN(Module):
@@ -51,14 +82,30 @@ class RNN(Module):
         )
 
     def __call__(self, x: mx.array, hidden: mx.array | None = None) -> mx.array:
-        x = _project(x, self.Wxh, self.bias)
-        states = []
-        for t in range(x.shape[-2]):
-            now = x[..., t, :]
-            hidden = now if hidden is None else mx.addmm(now, hidden, self.Whh.T)
-            hidden = self.nonlinearity(hidden)
-            states.append(hidden)
-        return mx.stack(states, axis=-2)
+        operands = (x, self.Wxh, self.Whh, self.bias, hidden)
+        if self.nonlinearity in _PURE:
+            (states,) = _recorded(_elman, operands, self.nonlinearity)
+        else:
+            (states,) = _elman(*operands, self.nonlinearity)
+        return states
+
+
+def _elman(
+    x: mx.array,
+    wx: mx.array,
+    wh: mx.array,
+    bias: mx.array | None,
+    hidden: mx.array | None,
+    nonlinearity: Callable,
+) -> list[mx.array]:
+    x = _project(x, wx, bias)
+    states = []
+    for t in range(x.shape[-2]):
+        now = x[..., t, :]
+        hidden = now if hidden is None else mx.addmm(now, hidden, wh.T)
+        hidden = nonlinearity(hidden)
+        states.append(hidden)
+    return [mx.stack(states, axis=-2)]
 
 
 class GRU(Module):
@@ -86,25 +133,37 @@ class GRU(Module):
         )
 
     def __call__(self, x: mx.array, hidden: mx.array | None = None) -> mx.array:
-        x = _project(x, self.Wx, self.b)
-        size = self.hidden_size
-        states = []
-        for t in range(x.shape[-2]):
-            gates, new = x[..., t, : 2 * size], x[..., t, 2 * size :]
-            recurrent = self.bhn
-            if hidden is not None:
-                projected = hidden @ self.Wh.T
-                gates = gates + projected[..., : 2 * size]
-                recurrent = projected[..., 2 * size :]
-                if self.bhn is not None:
-                    recurrent = recurrent + self.bhn
-            r, z = mx.split(mx.sigmoid(gates), 2, axis=-1)
-            if recurrent is not None:
-                new = new + r * recurrent
-            new = (1 - z) * mx.tanh(new)
-            hidden = new if hidden is None else new + z * hidden
-            states.append(hidden)
-        return mx.stack(states, axis=-2)
+        (states,) = _recorded(_gated, (x, self.Wx, self.Wh, self.b, self.bhn, hidden))
+        return states
+
+
+def _gated(
+    x: mx.array,
+    wx: mx.array,
+    wh: mx.array,
+    bias: mx.array | None,
+    bias_new: mx.array | None,
+    hidden: mx.array | None,
+) -> list[mx.array]:
+    x = _project(x, wx, bias)
+    size = wh.shape[-1]
+    states = []
+    for t in range(x.shape[-2]):
+        gates, new = x[..., t, : 2 * size], x[..., t, 2 * size :]
+        recurrent = bias_new
+        if hidden is not None:
+            projected = hidden @ wh.T
+            gates = gates + projected[..., : 2 * size]
+            recurrent = projected[..., 2 * size :]
+            if bias_new is not None:
+                recurrent = recurrent + bias_new
+        r, z = mx.split(mx.sigmoid(gates), 2, axis=-1)
+        if recurrent is not None:
+            new = new + r * recurrent
+        new = (1 - z) * mx.tanh(new)
+        hidden = new if hidden is None else new + z * hidden
+        states.append(hidden)
+    return [mx.stack(states, axis=-2)]
 
 
 class LSTM(Module):
@@ -133,16 +192,28 @@ class LSTM(Module):
     def __call__(
         self, x: mx.array, hidden: mx.array | None = None, cell: mx.array | None = None
     ) -> tuple[mx.array, mx.array]:
-        x = _project(x, self.Wx, self.bias)
-        states, cells = [], []
-        for t in range(x.shape[-2]):
-            gates = x[..., t, :]
-            if hidden is not None:
-                gates = mx.addmm(gates, hidden, self.Wh.T)
-            i, f, g, o = mx.split(gates, 4, axis=-1)
-            new = mx.sigmoid(i) * mx.tanh(g)
-            cell = new if cell is None else mx.sigmoid(f) * cell + new
-            hidden = mx.sigmoid(o) * mx.tanh(cell)
-            states.append(hidden)
-            cells.append(cell)
-        return mx.stack(states, axis=-2), mx.stack(cells, axis=-2)
+        states, cells = _recorded(_long_short, (x, self.Wx, self.Wh, self.bias, hidden, cell))
+        return states, cells
+
+
+def _long_short(
+    x: mx.array,
+    wx: mx.array,
+    wh: mx.array,
+    bias: mx.array | None,
+    hidden: mx.array | None,
+    cell: mx.array | None,
+) -> list[mx.array]:
+    x = _project(x, wx, bias)
+    states, cells = [], []
+    for t in range(x.shape[-2]):
+        gates = x[..., t, :]
+        if hidden is not None:
+            gates = mx.addmm(gates, hidden, wh.T)
+        i, f, g, o = mx.split(gates, 4, axis=-1)
+        new = mx.sigmoid(i) * mx.tanh(g)
+        cell = new if cell is None else mx.sigmoid(f) * cell + new
+        hidden = mx.sigmoid(o) * mx.tanh(cell)
+        states.append(hidden)
+        cells.append(cell)
+    return [mx.stack(states, axis=-2), mx.stack(cells, axis=-2)]
