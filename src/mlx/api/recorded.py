@@ -11,7 +11,7 @@ from mlx.array import array
 from mlx.base.bounded import Bounded
 from mlx.graph.chains import spelled_out
 from mlx.graph.node import Node
-from mlx.graph.trace import any_open
+from mlx.graph.trace import any_open, takes_wholes
 from mlx.runtime import segments
 from mlx.transforms.repeated import Transformed
 
@@ -29,8 +29,8 @@ def by_types(
     """What ``make(arrays)`` returns: new arrays, or some of these.
 
     It must depend on nothing but ``what`` and the shapes and dtypes of the arrays.  From the
-    third meeting on, what it recorded is repeated; where no transformation is open, one node
-    stands for all of it.
+    third meeting on, what it recorded is repeated; where no transformation is open that would
+    have to know it, one node stands for all of it.
     """
     nodes = list(map(_node_of, arrays))
     key = (what, *map(_shape_of, nodes), *map(_dtype_of, nodes))
@@ -41,9 +41,9 @@ def by_types(
     if known is False:
         known, count = _learned(nodes, make)
         _known.keep(key, known, count + len(key))
-    alone = not any_open()
-    found = known.of(nodes, alone)
-    if alone and any_open():  # meanwhile, by another thread
+    may_stand = not any_open() or takes_wholes()
+    found = known.of(nodes, may_stand)
+    if may_stand and any_open() and not takes_wholes():  # meanwhile, by another thread
         segments.expand(found)
     return handles(found)
 

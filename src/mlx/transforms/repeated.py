@@ -44,10 +44,7 @@ class Transformed:
         self._chain = Chain(operands, list(recorded), results)
         self._repeated: Repeated | None = None
         if len(recorded) >= LEAST:
-            count = len(used)
-            self._repeated = Repeated(
-                self._chain, count, recorded, [count + at[node] for node in results]
-            )
+            self._repeated = Repeated(self._chain, [len(used) + at[node] for node in results])
 
     def of(self, given: Sequence[Node], alone: bool) -> list[Node | None]:
         """The results that belong to other nodes described alike."""
@@ -130,8 +127,8 @@ def _describe(outputs: Sequence[Node], nodes: list[Node], start: int, key: list[
     return len(order) <= LONGEST
 
 
-def known(key: Any) -> Transformed | bool:
-    """What was kept for a description, or whether it was met before and may be kept."""
+def known(key: Any) -> Any:
+    """What was kept for a description, or else whether it was met before and may be kept."""
     try:
         return _known[key]
     except KeyError:
@@ -147,7 +144,18 @@ def repeatable(order: Sequence[Node]) -> bool:
 def learn(key: Any, given: Sequence[Node], found: Sequence[Node | None], start: int) -> None:
     """Keep results that were recorded after ``start``."""
     recorded = ancestors([node for node in found if node is not None], start)
+    if (known := transformed(given, recorded, found)) is not None:
+        keep(key, known, len(recorded))
+
+
+def transformed(
+    given: Sequence[Node], recorded: Sequence[Node], found: Sequence[Node | None]
+) -> Transformed | None:
+    """Results as what is recorded of given nodes, or None where it reads others."""
     sources = {source for node in recorded for source in node.inputs}
-    if not sources.issubset({*recorded, *given}):
-        return
-    _known.keep(key, Transformed(given, recorded, found), len(recorded))
+    return Transformed(given, recorded, found) if sources.issubset({*recorded, *given}) else None
+
+
+def keep(key: Any, known: Any, nodes: int) -> None:
+    """Keep what was found out for a description, which holds so many nodes."""
+    _known.keep(key, known, nodes)
