@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
-from mlx.optimizers._base import Optimizer, Schedule, updates_by_types
+from mlx.optimizers._base import Optimizer, Schedule
 
 
-@updates_by_types
 class Adafactor(Optimizer):
     """Adafactor (Shazeer and Stern 2018).
 
@@ -18,6 +17,8 @@ class Adafactor(Optimizer):
     `warmup_init`: 1e-6 t in place of 1e-2. `scale_parameter`: step sizes grow with the root mean
     square of the parameter. `beta_1`: keep a running average of the updates too.
     """
+
+    by_types = True
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
-from mlx.optimizers._base import Optimizer, Schedule, updates_by_types
+from mlx.optimizers._base import Optimizer, Schedule
 
 
 def _check_eps(name: str, eps: float) -> None:
@@ -14,7 +14,6 @@ def _check_eps(name: str, eps: float) -> None:
         raise ValueError(f"{name} epsilon should be >0, {eps} was provided instead")
 
 
-@updates_by_types
 class RMSprop(Optimizer):
     """Divide by a running root mean square of the gradients (Hinton, Coursera lecture 6e).
 
@@ -22,6 +21,8 @@ class RMSprop(Optimizer):
 
     Raises ValueError for a negative `alpha` or `eps`.
     """
+
+    by_types = True
 
     def __init__(
         self, learning_rate: float | Schedule, alpha: float = 0.99, eps: float = 1e-8
@@ -46,7 +47,6 @@ class RMSprop(Optimizer):
         return parameter - lr * gradient / (mx.sqrt(v) + self.eps)
 
 
-@updates_by_types
 class Adagrad(Optimizer):
     """Divide by the root of the sum of all squared gradients (Duchi et al. 2011).
 
@@ -54,6 +54,8 @@ class Adagrad(Optimizer):
 
     Raises ValueError for a negative `eps`.
     """
+
+    by_types = True
 
     def __init__(self, learning_rate: float | Schedule, eps: float = 1e-8) -> None:
         super().__init__()
@@ -73,7 +75,6 @@ class Adagrad(Optimizer):
         return parameter - lr * gradient / (mx.sqrt(v) + self.eps)
 
 
-@updates_by_types
 class AdaDelta(Optimizer):
     """Adagrad with running averages of gradients and of updates (Zeiler 2012).
 
@@ -82,6 +83,8 @@ class AdaDelta(Optimizer):
 
     Raises ValueError for a negative `rho` or `eps`.
     """
+
+    by_types = True
 
     def __init__(
         self, learning_rate: float | Schedule, rho: float = 0.9, eps: float = 1e-6
@@ -110,7 +113,6 @@ class AdaDelta(Optimizer):
         return parameter - lr * d
 
 
-@updates_by_types
 class Adam(Optimizer):
     """Running averages of gradients and their squares (Kingma and Ba 2015).
 
@@ -119,6 +121,8 @@ class Adam(Optimizer):
 
     Raises ValueError for betas outside [0, 1) or a negative `eps`.
     """
+
+    by_types = True
 
     def __init__(
         self,
@@ -159,7 +163,6 @@ class Adam(Optimizer):
         return parameter - rate * m / (mx.sqrt(v) * scale + self.eps)
 
 
-@updates_by_types
 class AdamW(Adam):
     """Adam with weight decay apart from the gradients (Loshchilov and Hutter 2019).
 
@@ -170,6 +173,8 @@ class AdamW(Adam):
     >>> round(new["w"].item(), 6)
     0.99999
     """
+
+    by_types = True
 
     def __init__(
         self,
@@ -193,12 +198,13 @@ class AdamW(Adam):
         return super().apply_single(gradient, decayed, state)
 
 
-@updates_by_types
 class Adamax(Adam):
     """Adam with the infinity norm (Kingma and Ba 2015).
 
     ``m = b1 m + (1 - b1) g``, ``v = max(b2 v, |g|)``, ``w = w - lr m / (v + eps)``
     """
+
+    by_types = True
 
     def __init__(
         self,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import mlx.core as mx
-from mlx.api.recorded import by_types
 from mlx.nn import Module
 from mlx.utils import tree_flatten, tree_map, tree_merge, tree_reduce, tree_unflatten
 
@@ -26,15 +25,6 @@ def _compute(tree: Any) -> None:
 _ARRAYS = frozenset({mx.array})
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 _OWN = frozenset({"_initialized", "_state", "_schedulers", "_shared"})
-_by_types: set[type] = set()
-Kind = TypeVar("Kind", bound=type)
-
-
-def updates_by_types(kind: Kind) -> Kind:
-    """Declare of a class, not of its subclasses, that `apply_single` depends on nothing but
-    settings and the types of arrays: an update is recorded once, then repeated as a whole."""
-    _by_types.add(kind)
-    return kind
 
 
 class Optimizer:
@@ -43,6 +33,10 @@ class Optimizer:
     `state` is a tree of arrays: "step", "learning_rate" and, in the structure of the parameters,
     a dictionary of arrays for each parameter. `schedulers` maps names of state entries to
     functions of the step that set them before each update.
+
+    A subclass may say ``by_types = True`` (for itself, not for subclasses): then `apply_single`
+    must depend on nothing but its arguments, `state` and attributes that are constants, and a whole
+    update is recorded once for the types of its arrays (see `mx.record_once`).
 
     >>> import mlx.core as mx, mlx.optimizers as optim
     >>> opt = optim.SGD(learning_rate=0.5)
@@ -160,7 +154,7 @@ class Optimizer:
         def make(arrays: Sequence[mx.array]) -> list[mx.array]:
             return self._recorded(list(shared), names, iter(arrays))
 
-        made = iter(by_types((type(self), settings, *shared, *names), arrays, make))
+        made = iter(mx.record_once((type(self), settings, *shared, *names), arrays, make))
         updated = []
         for _, _, state in parts:
             updated.append(next(made))
@@ -188,7 +182,7 @@ class Optimizer:
 
     def _settings(self) -> str | None:
         """All that an update depends on but for arrays; None where it may be something else."""
-        if type(self) not in _by_types:
+        if not vars(type(self)).get("by_types", False):
             return None
         told = {name: one for name, one in vars(self).items() if name not in _OWN}
         for value in told.values():
@@ -370,9 +364,12 @@ def clip_grad_norm(grads: Any, max_norm: float) -> tuple[Any, mx.array]:
     >>> norm.item()
     5.0
     """
-    squared = tree_reduce(
-        lambda total, g: total + g.astype(mx.float32).square().sum(), grads, mx.array(0.0)
-    )
-    total_norm = mx.sqrt(squared)
+
+    def add(total: mx.array, g: mx.array) -> mx.array:
+        if not isinstance(g, mx.array):
+            raise TypeError(f"[clip_grad_norm] Expected arrays, got {type(g).__name__}.")
+        return total + g.astype(mx.float32).square().sum()
+
+    total_norm = mx.sqrt(tree_reduce(add, grads, mx.array(0.0)))
     scale = mx.minimum(max_norm / (total_norm + 1e-6), 1.0)
     return tree_map(lambda g: (g * scale).astype(g.dtype), grads), total_norm

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
-from mlx.optimizers._base import Optimizer, Schedule, updates_by_types
+from mlx.optimizers._base import Optimizer, Schedule
 
 
-@updates_by_types
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum.
 
@@ -23,6 +22,8 @@ class SGD(Optimizer):
     >>> round(new["w"].item(), 6)
     0.9
     """
+
+    by_types = True
 
     def __init__(
         self,
@@ -58,12 +59,13 @@ class SGD(Optimizer):
         return parameter - lr * (gradient + self.momentum * v if self.nesterov else v)
 
 
-@updates_by_types
 class Lion(Optimizer):
     """The sign of an interpolated gradient (Chen et al. 2023).
 
     ``c = b1 m + (1 - b1) g``, ``m = b2 m + (1 - b2) g``, ``w = w - lr (sign(c) + decay w)``
     """
+
+    by_types = True
 
     def __init__(
         self,
@@ -92,13 +94,14 @@ class Lion(Optimizer):
         return parameter - lr * mx.sign(c)
 
 
-@updates_by_types
 class Muon(Optimizer):
     """Momentum whose matrices are made nearly orthogonal (Jordan et al. 2024).
 
     Parameters of more than two dimensions are taken as matrices of shape ``(shape[0], -1)``;
     those of fewer get the plain momentum step.
     """
+
+    by_types = True
 
     def __init__(
         self,

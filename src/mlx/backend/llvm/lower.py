@@ -14,6 +14,7 @@ from mlx.backend.llvm import caches, columns, late, opaque, pipelined, several, 
 from mlx.backend.llvm.abi import FIRST, Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.accesses import structure_of, traffic
 from mlx.backend.llvm.arena import ALIGN
+from mlx.backend.llvm.blocks import plan_blocks
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
 from mlx.backend.llvm.expressions import Structure, accumulator, accumulator_lanes
@@ -26,6 +27,7 @@ from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.several import SeveralSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.base.lazy import LazyModule
+from mlx.compiler.blocks import moves_blocks, run_bytes
 from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile
 from mlx.compiler.sizes import least, most
 from mlx.compiler.steps import (
@@ -135,6 +137,9 @@ class _Lowering:
         reduces = [e for e in nest.values if isinstance(e, Reduce)]
         if not rows or (not nest.inner and not reduces):
             return
+        if moves_blocks(nest):
+            self._blocks(nest)
+            return
         structure = self._structure(nest)
         if late.late_stores(structure):
             self._late(nest, structure)
@@ -160,6 +165,17 @@ class _Lowering:
         for reduce, source, target in partials:
             size = accumulator(reduce.dtype).size
             self._combine(reduce, rows, chunks, chunks * size, size, source, target)
+
+    def _blocks(self, nest: Nest) -> None:
+        """A copy of short runs."""
+        ((_, target),) = nest.stores
+        ends = nest.accesses[target], nest.accesses[1 - target]
+        sizes = [a.dtype.size for a in ends]  # type: ignore[union-attr]
+        strides = [[s * n for s in a.outer] for a, n in zip(ends, sizes, strict=True)]
+        loops = list(zip(nest.outer, *strides, strict=True))
+        out, source = (Pointer(*self._access(a)) for a in ends)
+        nbytes = run_bytes(nest)
+        self.commands.append(plan_blocks(loops, nbytes, out, source, self.workers))
 
     def _scratch_rows(self, nest: Nest, spec: RowsSpec) -> list[int]:
         """The consts of rows kept from one pass to another; steps at their ends are whole."""

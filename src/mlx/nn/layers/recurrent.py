@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import mlx.core as mx
-from mlx.api.recorded import by_types
-from mlx.nn.layers import activations
+from mlx.nn._checks import positive
 from mlx.nn.layers.activations import tanh
 from mlx.nn.layers.base import Module
 
 
 def _uniform(hidden_size: int, *shape: int) -> mx.array:
-    bound = 1.0 / math.sqrt(hidden_size)
+    bound = 1.0 / math.sqrt(positive("RNN", hidden_size))
     return mx.random.uniform(-bound, bound, shape)
 
 
 def _project(x: mx.array, weight: mx.array, bias: mx.array | None) -> mx.array:
     return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
-
-
-_PURE = frozenset(
-    [
-        getattr(activations, name)
-        for name in ("tanh", "relu", "sigmoid", "gelu", "silu", "elu", "softplus", "softsign")
-    ]
-)
-"""Functions whose results depend on their operand alone."""
-
-
-def _recorded(
-    make: Callable[..., list[mx.array]], operands: Sequence[mx.array | None], *settings: Callable
-) -> list[mx.array]:
-    """`make(*operands, *settings)`, recorded once for the types of its operands: a sequence is
-    hundreds of nodes, which Python makes one at a time."""
-    given = [one for one in operands if one is not None]
-    if not _ARRAYS.issuperset(map(type, given)):
-        return make(*operands, *settings)
-    has = tuple([one is not None for one in operands])
-
-    def of(arrays: Sequence[mx.array]) -> list[mx.array]:
-        values = iter(arrays)
-        return make(*[next(values) if is_given else None for is_given in has], *settings)
-
-    return by_types((make, settings, has), given, of)
-
-
-_ARRAYS = frozenset({mx.array})
 
 
 class RNN(Module):
@@ -82,14 +52,10 @@ class RNN(Module):
         )
 
     def __call__(self, x: mx.array, hidden: mx.array | None = None) -> mx.array:
-        operands = (x, self.Wxh, self.Whh, self.bias, hidden)
-        if self.nonlinearity in _PURE:
-            (states,) = _recorded(_elman, operands, self.nonlinearity)
-        else:
-            (states,) = _elman(*operands, self.nonlinearity)
-        return states
+        return _elman(x, self.Wxh, self.Whh, self.bias, hidden, self.nonlinearity)
 
 
+@mx.compile
 def _elman(
     x: mx.array,
     wx: mx.array,
@@ -97,7 +63,7 @@ def _elman(
     bias: mx.array | None,
     hidden: mx.array | None,
     nonlinearity: Callable,
-) -> list[mx.array]:
+) -> mx.array:
     x = _project(x, wx, bias)
     states = []
     for t in range(x.shape[-2]):
@@ -105,7 +71,7 @@ def _elman(
         hidden = now if hidden is None else mx.addmm(now, hidden, wh.T)
         hidden = nonlinearity(hidden)
         states.append(hidden)
-    return [mx.stack(states, axis=-2)]
+    return mx.stack(states, axis=-2)
 
 
 class GRU(Module):
@@ -133,10 +99,10 @@ class GRU(Module):
         )
 
     def __call__(self, x: mx.array, hidden: mx.array | None = None) -> mx.array:
-        (states,) = _recorded(_gated, (x, self.Wx, self.Wh, self.b, self.bhn, hidden))
-        return states
+        return _gated(x, self.Wx, self.Wh, self.b, self.bhn, hidden)
 
 
+@mx.compile
 def _gated(
     x: mx.array,
     wx: mx.array,
@@ -144,7 +110,7 @@ def _gated(
     bias: mx.array | None,
     bias_new: mx.array | None,
     hidden: mx.array | None,
-) -> list[mx.array]:
+) -> mx.array:
     x = _project(x, wx, bias)
     size = wh.shape[-1]
     states = []
@@ -163,7 +129,7 @@ def _gated(
         new = (1 - z) * mx.tanh(new)
         hidden = new if hidden is None else new + z * hidden
         states.append(hidden)
-    return [mx.stack(states, axis=-2)]
+    return mx.stack(states, axis=-2)
 
 
 class LSTM(Module):
@@ -192,10 +158,10 @@ class LSTM(Module):
     def __call__(
         self, x: mx.array, hidden: mx.array | None = None, cell: mx.array | None = None
     ) -> tuple[mx.array, mx.array]:
-        states, cells = _recorded(_long_short, (x, self.Wx, self.Wh, self.bias, hidden, cell))
-        return states, cells
+        return _long_short(x, self.Wx, self.Wh, self.bias, hidden, cell)
 
 
+@mx.compile
 def _long_short(
     x: mx.array,
     wx: mx.array,
@@ -203,7 +169,7 @@ def _long_short(
     bias: mx.array | None,
     hidden: mx.array | None,
     cell: mx.array | None,
-) -> list[mx.array]:
+) -> tuple[mx.array, mx.array]:
     x = _project(x, wx, bias)
     states, cells = [], []
     for t in range(x.shape[-2]):
@@ -216,4 +182,4 @@ def _long_short(
         hidden = mx.sigmoid(o) * mx.tanh(cell)
         states.append(hidden)
         cells.append(cell)
-    return [mx.stack(states, axis=-2), mx.stack(cells, axis=-2)]
+    return mx.stack(states, axis=-2), mx.stack(cells, axis=-2)
