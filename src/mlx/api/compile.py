@@ -32,6 +32,8 @@ RECENT = 4
 SHORT = 32
 """Operations that are recorded anew where a call is one part of a larger graph, so that they fuse
 with what is around them and need no run of their own."""
+LEAST = 8
+"""Operations from which one node may stand for a call inside a gradient."""
 PATIENCE = 8
 """Calls inside transformations that are traced, beyond those that were not, before none is."""
 _APART = frozenset({"barrier", "compiled", "custom"})
@@ -164,7 +166,8 @@ class _Again:
         order = [node for node in ancestors(graph.outputs) if node.data is None]
         known = [s for n in (*order, *graph.outputs) for s in (n, *n.inputs) if s.data is not None]
         self._values = [node for node in dict.fromkeys(known) if node not in graph.inputs]
-        self._recorded = Transformed([*graph.inputs, *self._values], order, graph.outputs)
+        given = [*graph.inputs, *self._values]
+        self._recorded = Transformed(given, order, graph.outputs, LEAST)
 
     def of(self, inputs: Sequence[Node]) -> list[Node]:
         """The outputs, as results of one node where only a gradient that takes it is open."""

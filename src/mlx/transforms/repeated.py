@@ -31,7 +31,11 @@ class Transformed:
     """Some results, cotangents or batches, as what is recorded of nodes that were described."""
 
     def __init__(
-        self, given: Sequence[Node], recorded: Sequence[Node], found: Sequence[Node | None]
+        self,
+        given: Sequence[Node],
+        recorded: Sequence[Node],
+        found: Sequence[Node | None],
+        least: int = LEAST,
     ) -> None:
         at = {node: i for i, node in enumerate(recorded)}
         results = [node for node in dict.fromkeys(found) if node in at]
@@ -43,7 +47,7 @@ class Transformed:
         self._results = [None if node is None else place[node] for node in found]
         self._chain = Chain(operands, list(recorded), results)
         self._repeated: Repeated | None = None
-        if len(recorded) >= LEAST:
+        if len(recorded) >= least:
             self._repeated = Repeated(self._chain, [len(used) + at[node] for node in results])
 
     def of(self, given: Sequence[Node], alone: bool) -> list[Node | None]:
