@@ -132,7 +132,17 @@ class _Lowering:
         return pointer.base, pointer.offset + access.offset * access.dtype.size  # type: ignore[union-attr]
 
     def _structure(self, nest: Nest) -> Structure:
-        return structure_of(nest, lambda access: self._access(access)[1])
+        """Once for nests that are alike, unless it follows from where rows begin in memory."""
+        pattern = nest.pattern
+        if pattern is None or (nest.columns is None and caches.overflows(traffic(nest))):
+            return structure_of(nest, lambda access: self._access(access)[1])
+        numbers: dict[int, int] = {}
+        same = tuple([numbers.setdefault(a.buffer, len(numbers)) for a in nest.accesses])
+        found = pattern.structures.get(same)
+        if found is None:
+            found = structure_of(nest, lambda access: self._access(access)[1])
+            pattern.structures[same] = found
+        return found
 
     def _nest(self, nest: Nest) -> None:
         if nest.columns is not None:
