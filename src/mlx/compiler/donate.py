@@ -12,6 +12,7 @@ from mlx.compiler.steps import (
     CheckStep,
     CopyStep,
     GemmStep,
+    MoveStep,
     NestStep,
     OpaqueStep,
     Plan,
@@ -131,6 +132,8 @@ def read_by(step: Step) -> list[int]:
         return [step.source]
     if isinstance(step, CheckStep):
         return [o.buffer for o in step.indices]
+    if isinstance(step, MoveStep):
+        return [b for nest in step.nests for b in read_by(NestStep(nest))]
     accesses = step.nest.accesses if isinstance(step, NestStep) else step.accesses
     stores = step.nest.stores if isinstance(step, NestStep) else step.stores
     written = {a for _, a in stores}
@@ -146,6 +149,8 @@ def written_by(step: Step) -> list[int]:
         return [step.target]
     if isinstance(step, CheckStep):
         return []
+    if isinstance(step, MoveStep):
+        return written_by(NestStep(step.nests[0]))
     if isinstance(step, GemmStep):
         return [step.accesses[a].buffer for _, a in step.stores]
     return [step.nest.accesses[a].buffer for _, a in step.nest.stores]

@@ -12,11 +12,11 @@ from math import prod
 from mlx.compiler import updates
 from mlx.compiler.alike import Alike, Signs
 from mlx.compiler.build import ExpressionBuilder, Operand, Place
-from mlx.compiler.copies import copy_nest
+from mlx.compiler.copies import around, copy_nest, copy_steps
 from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.joins import copied_together, is_rearrangement, part_place, places_in_copies
-from mlx.compiler.nest import Access
+from mlx.compiler.nest import Access, Nest
 from mlx.compiler.reuse import reuse_memory
 from mlx.compiler.steps import BufferPlan, CopyStep, GemmStep, NestStep, OpaqueStep, Plan, Strided
 from mlx.compiler.tiny import tiny_product
@@ -129,6 +129,7 @@ class _Planner:
                 node = self.fusion.blamed(stuck.node)
                 if not self._follows_from_stuck(node):
                     self.stuck.append(node)
+                    self.stuck += [n for n in stuck.later if is_view(n) and n is not node]
         if not self.stuck:
             updates.check_uses(self.takeovers, self.last_use, self.fusion)
             self._name_outputs()
@@ -338,22 +339,26 @@ class _Planner:
     def _join(self, node: Node) -> None:
         place = self.place(node)
         slices = node.primitive.placements(*node.inputs)
-        if node.primitive.name == "Embed":
-            self._copy([(None, contiguous(node.shape))], place.buffer, node)
         parts = list(zip(self.fusion.operands[node], slices, strict=True))
         if node.primitive.updates_first:
             base, _ = parts.pop(0)
             if not self._is_begun(node):
                 self._start_from(base, node)
-        copies: list[tuple[Use, Layout]] = []
+        copies: list[tuple[Use | None, Layout]] = []
+        if node.primitive.name == "Embed":
+            copies += [(None, layout) for layout in around(node)]
         for use, part in parts:
             layout = part.layout(place.layout)
             assert layout is not None
             there = self.places.get(use.node)
             if there is None or there != part_place(use, place.buffer, layout):
                 copies.append((use, layout))
-        for together in copied_together(copies, node):
-            self._copy(together, place.buffer, node, adds=node.primitive.accumulates)
+        adds = node.primitive.accumulates
+        nests = [
+            self._copied(together, place.buffer, node, adds)
+            for together in copied_together(copies, node)
+        ]
+        self.result.steps += copy_steps(nests, node)
 
     def _is_begun(self, update: Node) -> bool:
         home = self.fusion.group_of.get(self.fusion.operands[update][1].node)
@@ -370,21 +375,21 @@ class _Planner:
             step = CopyStep(source.buffer, target.buffer, nbytes, "copy", updates.left_out(node))
             self.result.steps.append(step)
         else:
-            self._copy([(base, target.layout)], target.buffer, node)
+            nest = self._copied([(base, target.layout)], target.buffer, node)
+            self.result.steps += copy_steps([nest], node)
 
-    def _copy(
+    def _copied(
         self,
         copies: Sequence[tuple[Use | None, Layout]],
         buffer: int,
         node: Node,
         adds: bool = False,
-    ) -> None:
+    ) -> Nest:
         """A kernel that writes uses (or zeros) of one size to layouts of a buffer, or ``adds``
         one to what is there."""
         size = prod(copies[0][1].shape)
         sources = [None if use is None else self._read(use, size) for use, _ in copies]
-        nest = copy_nest(sources, [target for _, target in copies], buffer, node.dtype, adds)
-        self.result.steps.append(NestStep(nest, node.primitive.name))
+        return copy_nest(sources, [target for _, target in copies], buffer, node.dtype, adds)
 
     def _read(self, use: Use, size: int) -> Operand:
         """A use as what a copy of so many elements reads."""
