@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from mlx.compiler import updates
+from mlx.compiler import attempts, updates
 from mlx.compiler.alike import Alike, Signs
 from mlx.compiler.build import ExpressionBuilder, Operand, Place
 from mlx.compiler.copies import around, copy_nest, copy_steps
@@ -30,7 +30,7 @@ _alike = Alike()
 def make_plan(
     nodes: Sequence[Node],
     outputs: set[Node],
-    found: Sequence[Sequence[int]] = (),
+    found: attempts.Found = (),
     signs: Signs | None = None,
 ) -> Plan:
     """Fuse and plan a region; views that strides can't say are written out.
@@ -42,38 +42,27 @@ def make_plan(
     solid, aliases = solid_views(list(nodes), outputs)
     wanted = {n for n in outputs if n not in aliases}
     wanted |= {u.node for u in aliases.values()}
-    unplaced: set[Node] = set()
-    apart: set[Node] = set()
-    copied: set[Node] = set()
-    sets = solid, unplaced, apart, copied
-    for special, positions in zip(sets, found, strict=False):
-        special.update([nodes[i] for i in positions])
+    kind = None if found or signs else attempts.kind_of(nodes, outputs)
+    if kind is not None:
+        found = attempts.found(kind)
+    special = attempts.Special(solid, nodes, found)
     own = set(nodes)
     while True:
-        planner = _Planner(list(nodes), wanted, aliases, *sets, alike)
+        planner = _Planner(list(nodes), wanted, aliases, special, alike)
         try:
             plan = planner.plan()
         except updates.Overwritten as update:
-            copied.add(update.node)
+            special.copied.add(update.node)
             continue
         if not planner.stuck:
-            plan.found = tuple([i for i, n in enumerate(nodes) if n in s] for s in sets)
+            plan.found = special.positions(nodes)
+            if kind is not None:
+                attempts.learn(kind, plan.found)
             return plan
         for node in planner.stuck:
             if node not in own:  # made by the attempt: the next one would make another, for ever
                 raise AssertionError(f"cannot plan {node}, which is none of the region's")
-            if _can_be_solid(node) and node not in solid:
-                solid.add(node)
-            elif node not in unplaced:
-                unplaced.add(node)
-            elif node not in apart:
-                apart.add(node)
-            else:
-                raise AssertionError(f"cannot plan {node}")
-
-
-def _can_be_solid(node: Node) -> bool:
-    return is_view(node) or (node.primitive is not None and node.primitive.family == "source")
+            special.add(node)
 
 
 class _Planner:
@@ -84,20 +73,17 @@ class _Planner:
         nodes: list[Node],
         wanted: set[Node],
         aliases: dict[Node, Use],
-        solid: set[Node],
-        unplaced: set[Node],
-        apart: set[Node],
-        copied: set[Node],
+        special: attempts.Special,
         alike: Alike,
     ) -> None:
         self.result, self.alike = Plan(), alike
         self.last_use: dict[Node, int] = {}
         self.wanted = {producer(n) if n.dtype is None else n for n in wanted}
         self.aliases = aliases
-        self.unplaced = unplaced
+        self.unplaced = special.unplaced
         extra = {producer(n) for n in wanted}
-        self.fusion = Fusion(nodes, wanted | extra, solid, unplaced, apart)
-        self.takeovers = updates.takeovers(self.fusion, self.wanted, copied)
+        self.fusion = Fusion(nodes, wanted | extra, special.solid, special.unplaced, special.apart)
+        self.takeovers = updates.takeovers(self.fusion, self.wanted, special.copied)
         self.nodes = nodes
         self.places: dict[Node, Place] = {}
         self.scalar_at: dict[Node, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,5 +121,5 @@ class Plan:
     scalars: list[Node] = field(default_factory=list)
     outputs: dict[Node, tuple[int, int]] = field(default_factory=dict)
     """For each output node: buffer and offset in bytes."""
-    found: tuple[list[int], ...] = ()
+    found: Sequence[Sequence[int]] = ()
     """What attempts found: see ``make_plan``."""

@@ -29,7 +29,7 @@ Named = dict[tuple[int, ...], tuple[Any, ...]]
 class Template:
     """How to make the executable of a region for other sizes."""
 
-    _found: tuple[list[int], ...]
+    _found: Sequence[Sequence[int]]
     """Of the plan."""
 
     def __init__(
