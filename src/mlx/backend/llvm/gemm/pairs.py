@@ -74,8 +74,9 @@ class WholePairs(Pairs):
 
 def join(f: Function, low: Value, high: Value) -> Value:
     """Pairs of 16-bit elements."""
-    wide = f.cast("zext", high, "i32")
-    return f.op("or", f.cast("zext", low, "i32"), f.op("shl", wide, const(wide.type, 16)))
+    lanes = lanes_of(low.type)
+    both = f.shuffle(low, high, [at for n in range(lanes) for at in (n, lanes + n)])
+    return f.bitcast(both, vector(lanes, "i32"))
 
 
 def has_pairs(target: Target) -> bool:
