@@ -15,7 +15,7 @@ from mlx.array import array, wrap
 from mlx.base.dtype import promote
 from mlx.graph.chains import by_types
 from mlx.graph.node import Node
-from mlx.ops.operands import array_node
+from mlx.ops.operands import array_node, integers
 from mlx.ops.shape import flip as reversed_axes
 from mlx.primitives.complex import Complex, Imag, Real
 from mlx.primitives.contraction import MatMul
@@ -27,7 +27,7 @@ Steps = int | Sequence[int]
 
 
 def _per_axis(name: str, what: str, value: Any, ndim: int) -> list[int]:
-    values = [value] * ndim if isinstance(value, int) else list(value)
+    values = [value] * ndim if isinstance(value, int) else list(integers(name, what, value))
     if len(values) == 1:
         values *= ndim
     if len(values) != ndim:

@@ -94,7 +94,7 @@ class _Correlation(Tiled):
         self.all_tiles(scratch, right, steps, context, (row0, rows, col0, cols), (more, last))
         loop.step = f.sub(following, loop.index)
         f.end_loop(loop)
-        f.ret()
+        self.end()
 
     def _gather(
         self, first: Value, end: Value, stretch: Stretch, right: Sequence[Value],

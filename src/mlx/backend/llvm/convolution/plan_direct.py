@@ -49,6 +49,8 @@ def is_direct(primitive: Any, x: Operand, other: Operand, columns: int, accumula
     widens = x.dtype != accumulate and not _in_pairs(x, other, accumulate)
     if accumulate == "complex64" or (widens and wide > FEW // 4):
         return False
+    if _on_tiles(x, other, columns, accumulate):
+        return False
     taps, channels = other.shape[1:-1], other.shape[-1]
     seen = 14 * primitive.strides[-1] + (taps[-1] - 1) * primitive.dilation[-1]
     if prod(taps[:-1]) * seen * 2 * channels * SIZES[accumulate] > _COPY:
@@ -60,6 +62,13 @@ def is_direct(primitive: Any, x: Operand, other: Operand, columns: int, accumula
     if whole and _lines(primitive, x, other) >= _LINES:
         return True
     return _inside(primitive, x, other) * columns * 32 <= 31 * round_up(wide, FEW // 2)
+
+
+def _on_tiles(x: Operand, other: Operand, columns: int, accumulate: str) -> bool:
+    """Whether patches are multiplied on tile registers, faster than they are packed, and fill
+    those."""
+    tile = tile_of_patches(x.dtype, accumulate)
+    return tile.amx and 2 * columns >= tile.cols and prod(other.shape[1:]) >= tile.k_unit
 
 
 def _in_pairs(x: Operand, other: Operand, accumulate: str) -> bool:
@@ -105,7 +114,7 @@ def plan_direct(
     out = []
     for phase in phases_of(primitive, found, kernel):
         runs = runs_of(phase, other.shape[-1], _LONGEST, False)
-        panel = panel_bytes(tile, sum(run.depth(tile.step) for run in runs))
+        panel = panel_bytes(tile, sum(tile.depth_of(run.length) for run in runs))
         packed = scratch(groups * -(-columns // tile.cols) * panel)
         if runs:
             out.append(pack_weights(tile, other, runs, groups, packed))

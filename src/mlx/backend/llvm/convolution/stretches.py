@@ -61,20 +61,20 @@ def following_stretch(
 
 
 def blocks_of_taps(
-    phase: Phase, sizes: Three, channels: int, most: int, step: int, side_by_side: bool
+    phase: Phase, sizes: Three, channels: int, most: int, unit: int, side_by_side: bool
 ) -> tuple[list[list[Run]], list[int]]:
     """Blocks of runs of at most ``most`` elements, and the table of their entries.
 
     Taps of one line, or single ones, are a block where that leaves out much.
     """
     counts = phase.counts
-    alone = channels >= _ALONE and step == 1
+    alone = channels >= _ALONE and unit == 1
     runs = runs_of(phase, channels, most, side_by_side and not alone)
     by_place: dict[Sequence[int], list[Run]] = {}
     for run in runs:
         by_place.setdefault(run.at if alone else run.at[:2], []).append(run)
     blocks = [block for group in by_place.values() for block in blocks_of(group, most)]
-    ranges = [_seen(phase, sizes, block, step) for block in blocks]
+    ranges = [_seen(phase, sizes, block, unit) for block in blocks]
     lengths = [sum(run.length for run in block) for block in blocks]
     seen = [prod(b - a for a, b in each) for each in ranges]
     work = sum(length * number for length, number in zip(lengths, seen, strict=True))
@@ -84,16 +84,16 @@ def blocks_of_taps(
     return blocks, [number for each in ranges for number in _entry(each, counts)]
 
 
-def _seen(phase: Phase, sizes: Three, block: Sequence[Run], step: int) -> list[tuple[int, int]]:
+def _seen(phase: Phase, sizes: Three, block: Sequence[Run], unit: int) -> list[tuple[int, int]]:
     """Of each axis the positions from the first that sees something to the last; all, where
-    pairs of positions would be divided."""
+    ``unit`` positions that are multiplied at once would be divided."""
     out = []
     for axis, (line, size) in enumerate(zip(phase.axes, sizes, strict=True)):
         reach = [run.taps - 1 if axis == 2 else 0 for run in block]
-        first = min(-(run.at[axis] + n) // line.stride for run, n in zip(block, reach, strict=True))
+        first = -max((run.at[axis] + n) // line.stride for run, n in zip(block, reach, strict=True))
         last = max((size - 1 - run.at[axis]) // line.stride for run in block) + 1
         first, last = max(first, 0), min(last, line.count)
-        whole = step > 1 and (axis == 2 or phase.counts[2] % step)
+        whole = unit > 1 and (axis == 2 or phase.counts[2] % unit)
         out.append((0, line.count) if whole else (first, max(last, first)))
     return out
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mlx.backend.llvm.gemm.elements import Element
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.target import Target
-from mlx.backend.llvm.values import Value, const, i64, lanes_of, vector
+from mlx.backend.llvm.values import Value, i64, lanes_of, vector
 
 _DOT = "llvm.x86.avx512bf16.dpbf16ps"
 
