@@ -233,6 +233,16 @@ def test_no_columns_are_written_out(groups: int) -> None:
     assert mx.get_peak_memory() - before < 6 * x.nbytes
 
 
+@pytest.mark.parametrize("channels,outputs", [(3, 40), (40, 40), (40, 3)])
+def test_gradient_where_no_tap_was(channels: int, outputs: int) -> None:
+    x, w = mx.array(normal(0, 2, 8, 8, channels)), mx.array(normal(1, outputs, 1, 1, channels))
+    y = mx.array(normal(2, 2, 3, 3, outputs))
+    _, (got,) = mx.vjp(lambda x: mx.conv2d(x, w, stride=3), [x], [y])
+    want = np.zeros(x.shape, np.float32)
+    want[:, ::3, ::3] = np.array(y) @ np.array(w).reshape(outputs, channels)
+    np.testing.assert_allclose(np.array(got), want, rtol=1e-4, atol=1e-5)
+
+
 def test_infinity_stays_in_its_place() -> None:
     x = normal(0, 1, 9, 9, 8)
     x[0, 4, 4, 0] = np.inf
