@@ -132,7 +132,17 @@ class _Lowering:
         return pointer.base, pointer.offset + access.offset * access.dtype.size  # type: ignore[union-attr]
 
     def _structure(self, nest: Nest) -> Structure:
-        return structure_of(nest, lambda access: self._access(access)[1])
+        """Once for nests that are alike, unless it follows from where rows begin in memory."""
+        pattern = nest.pattern
+        if pattern is None or (nest.columns is None and caches.overflows(traffic(nest))):
+            return structure_of(nest, lambda access: self._access(access)[1])
+        numbers: dict[int, int] = {}
+        same = tuple([numbers.setdefault(a.buffer, len(numbers)) for a in nest.accesses])
+        found = pattern.structures.get(same)
+        if found is None:
+            found = structure_of(nest, lambda access: self._access(access)[1])
+            pattern.structures[same] = found
+        return found
 
     def _nest(self, nest: Nest) -> None:
         if nest.columns is not None:
@@ -216,7 +226,8 @@ class _Lowering:
         spec, rows = LateSpec(structure), prod(nest.outer)
         period = late.period(structure)
         size = max(a.dtype.size for a in nest.accesses if a.dtype is not None)
-        residues = late.residues(nest.inner, size, period, self.workers)
+        piece = late.PIECES if late.is_light(structure) else late.PIECE
+        residues = late.residues(nest.inner, size, period, self.workers, piece)
         consts = [rows, nest.inner, residues, nest.inner, 1]
         consts += self._tail_consts(nest, spec) + self._scratch_rows(nest, spec)
         folds = []
@@ -309,9 +320,9 @@ class _Lowering:
         chunks = max(1, -(-depth // CHUNK))
         nest.split = chunks > 1
         structure = self._structure(nest)
-        spec = ColumnsSpec(structure)
         block = columns.block_of(inner, depth, outer * chunks, self.workers)
         blocks = -(-inner // block)
+        spec = ColumnsSpec(structure, whole=bool(blocks == 1))
         consts = [outer, inner, depth, blocks, chunks]
         consts += self._tail_consts(nest, spec)
         partials = self._partials(nest, consts, spec, chunks * outer * inner) if chunks > 1 else []
