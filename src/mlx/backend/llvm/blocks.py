@@ -86,12 +86,8 @@ def plan_blocks(piece: Piece, workers: int) -> Command:
     assert piece.source is not None
     rows = prod(n for n, _, _ in outer)
     wanted = most(1, least(rows * last[0] * nbytes // TASK_BYTES, 16 * workers))
-    each, chunk = 1, last[0]
-    if rows >= wanted:
-        each = -(-rows // wanted)
-    else:
-        pieces = -(-wanted // rows)
-        chunk = -(-chunk // pieces // ABREAST) * ABREAST or ABREAST
+    each = -(-rows // wanted)
+    chunk = -(-last[0] // -(-wanted // rows) // ABREAST) * ABREAST
     chunks = -(-last[0] // chunk)
     consts = [rows, last[0], each, chunk, chunks, *piece.out.consts, *piece.source.consts]
     consts += [n for n, _, _ in outer]

@@ -22,7 +22,7 @@ from mlx.backend.llvm.gemm import Matrix, Product, plan_gemm
 from mlx.backend.llvm.gemm.sums import accumulate_in, as_alike
 from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.late import LateSpec
-from mlx.backend.llvm.moves import Piece, plan_moves
+from mlx.backend.llvm.moves import Piece, piece_of, plan_moves
 from mlx.backend.llvm.pipelined import PipelinedSpec
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.several import SeveralSpec
@@ -198,18 +198,7 @@ class _Lowering:
             self.commands.append(plan_moves(pieces, self.workers))
 
     def _piece(self, nest: Nest) -> Piece:
-        """A nest that only moves runs."""
-        ((_, target),) = nest.stores
-        out = nest.accesses[target]
-        size = out.dtype.size  # type: ignore[union-attr]
-        source = nest.accesses[1 - target] if len(nest.accesses) > 1 else None
-        loops = [
-            (n, s * size, 0 if source is None else source.outer[i] * size)
-            for i, (n, s) in enumerate(zip(nest.outer, out.outer, strict=True))
-        ]
-        place = Pointer(*self._access(out))
-        start = None if source is None else Pointer(*self._access(source))
-        return Piece(nest.inner * size, loops, place, start)
+        return piece_of(nest, lambda access: Pointer(*self._access(access)))
 
     def _scratch_rows(self, nest: Nest, spec: RowsSpec) -> list[int]:
         """The consts of rows kept from one pass to another; steps at their ends are whole."""
