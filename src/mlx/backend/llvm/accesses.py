@@ -58,7 +58,7 @@ def _kind(nest: Nest, number: int, stored: set[int], offset: Offset) -> str:
             return "zero"
     elif access.inner == -1 and number not in stored:
         return "reversed"
-    elif prod(nest.outer) * nest.inner >= MANY and is_interleaved(nest, number, stored):
+    elif _elements(nest, stored) >= MANY and is_interleaved(nest, number, stored):
         return "interleaved"
     elif access.inner != 1:
         return "strided"
@@ -66,6 +66,12 @@ def _kind(nest: Nest, number: int, stored: set[int], offset: Offset) -> str:
         return "unit"
     size = access.dtype.size  # type: ignore[union-attr]
     return "stream" if _in_lines(access, offset) or nest.inner * size >= aligned.LEAST else "unit"
+
+
+def _elements(nest: Nest, stored: set[int]) -> int:
+    """Read or written: of loops that became code those of each turn."""
+    turns = max(len(stored), len(nest.accesses) - len(stored))
+    return prod(nest.outer) * nest.inner * turns
 
 
 def _runs(nest: Nest, number: int, stored: set[int]) -> tuple[int, int, int]:
