@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from mlx.backend.llvm.abi import Command, Kernel, Pointer
+from mlx.backend.llvm.abi import Command, Kernel
 from mlx.backend.llvm.indexing.loops import walk
 from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.moves import TASK_BYTES, Piece
 from mlx.backend.llvm.values import Value, i64, vector
 from mlx.base.frozen import dataclass
 from mlx.compiler.sizes import least, most
@@ -15,7 +16,6 @@ from mlx.compiler.sizes import least, most
 ABREAST = 4
 """Runs that are moved side by side."""
 _WIDEST = 64
-TASK_BYTES = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,11 @@ class _Blocks:
             f.store(value, to, 1)
 
 
-def plan_blocks(
-    loops: Sequence[tuple[int, int, int]], nbytes: int, out: Pointer, source: Pointer, workers: int
-) -> Command:
-    """The command that copies runs; ``loops``: of each its size, and the strides of the result
-    and the source in bytes."""
-    *outer, last = loops
+def plan_blocks(piece: Piece, workers: int) -> Command:
+    """The command that copies runs of one length that is part of the code."""
+    nbytes = int(piece.run)
+    *outer, last = piece.loops
+    assert piece.source is not None
     rows = prod(n for n, _, _ in outer)
     wanted = most(1, least(rows * last[0] * nbytes // TASK_BYTES, 16 * workers))
     each, chunk = 1, last[0]
@@ -94,9 +93,9 @@ def plan_blocks(
         pieces = -(-wanted // rows)
         chunk = -(-chunk // pieces // ABREAST) * ABREAST or ABREAST
     chunks = -(-last[0] // chunk)
-    consts = [rows, last[0], each, chunk, chunks, *out.consts, *source.consts]
+    consts = [rows, last[0], each, chunk, chunks, *piece.out.consts, *piece.source.consts]
     consts += [n for n, _, _ in outer]
-    for _, *strides in loops:
+    for _, *strides in piece.loops:
         consts += strides
     tasks = -(-rows // each) * chunks
     return Command(BlocksSpec(nbytes, len(outer)), consts, tasks, bytes=2 * rows * last[0] * nbytes)
