@@ -119,7 +119,7 @@ class Chain:
     chain ``may_stand`` for itself, one node is recorded for all of it if no transformation is open.
     """
 
-    __slots__ = ("_made", "_may_stand", "_result", "_times", "repeat")
+    __slots__ = ("__dict__", "_made", "_may_stand", "_result", "_times")
 
     whole: ClassVar[Callable[[Chain], Any]]
     """Installed by primitives: the operation of such a node."""
@@ -142,18 +142,19 @@ class Chain:
         )
         self._may_stand = may_stand and len(recorded) >= LEAST and result is recorded[-1]
         self._times = 0
-        self.repeat: Callable[..., Any] = self._by_steps
 
-    def _by_steps(self, *given: Node) -> Any:
+    def repeat(self, *given: Node) -> Any:
+        """Step by step, until code is written that takes this one's place."""
         nodes = self.unfold(given, reserve_serials(len(self._made)), {})
         self._times += 1
         if self._times == PATIENCE and len(self._made) <= WRITTEN:
             structure = tuple([inputs for _, inputs, _, _ in self._made])
             constants = [part for p, _, s, d in self._made for part in (p, s, d)]
-            self.repeat = _written(len(given), structure, self._result)(*constants)
+            written = _written(len(given), structure, self._result)(*constants)
             if self._may_stand:
                 _, _, shape, dtype = self._made[-1]
-                self.repeat = _standing(len(given))(self.repeat, Chain.whole(self), shape, dtype)
+                written = _standing(len(given))(written, Chain.whole(self), shape, dtype)
+            self.__dict__["repeat"] = written
         result = self._result
         return nodes[result] if isinstance(result, int) else [nodes[i] for i in result]
 

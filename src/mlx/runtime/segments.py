@@ -97,6 +97,7 @@ def key_of(region: Described) -> Any:
 
 
 find = _known.get
+forget = _known.clear
 
 
 def expand(roots: Sequence[Node]) -> None:
