@@ -26,7 +26,7 @@ from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.several import SeveralSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.base.lazy import LazyModule
-from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile
+from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile, of_nothing
 from mlx.compiler.sizes import least, most
 from mlx.compiler.steps import (
     CheckStep,
@@ -134,6 +134,7 @@ class _Lowering:
         rows = prod(nest.outer)
         reduces = [e for e in nest.values if isinstance(e, Reduce)]
         if not rows or (not nest.inner and not reduces):
+            self._fill_late(nest, rows)
             return
         structure = self._structure(nest)
         if late.late_stores(structure):
@@ -160,6 +161,11 @@ class _Lowering:
         for reduce, source, target in partials:
             size = accumulator(reduce.dtype).size
             self._combine(reduce, rows, chunks, chunks * size, size, source, target)
+
+    def _fill_late(self, nest: Nest, rows: int) -> None:
+        """What is reduced over no rows."""
+        if not rows and nest.inner and any(isinstance(e, Accumulate) for e in nest.values):
+            self._nest(of_nothing(nest))
 
     def _scratch_rows(self, nest: Nest, spec: RowsSpec) -> list[int]:
         """The consts of rows kept from one pass to another; steps at their ends are whole."""
@@ -265,6 +271,9 @@ class _Lowering:
     def _columns(self, nest: Nest) -> None:
         outer, depth, inner = nest.columns  # type: ignore[misc]
         if outer * inner == 0:
+            return
+        if depth == 0:
+            self._nest(of_nothing(nest))
             return
         chunks = max(1, -(-depth // CHUNK))
         nest.split = chunks > 1
