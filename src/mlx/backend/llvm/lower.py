@@ -29,7 +29,7 @@ from mlx.backend.llvm.several import SeveralSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.base.lazy import LazyModule
 from mlx.compiler.blocks import moves_blocks, moves_runs
-from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile
+from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile, of_nothing
 from mlx.compiler.orient import oriented
 from mlx.compiler.sizes import least, most
 from mlx.compiler.steps import (
@@ -151,6 +151,8 @@ class _Lowering:
         rows = prod(nest.outer)
         reduces = [e for e in nest.values if isinstance(e, Reduce)]
         if not rows or (not nest.inner and not reduces):
+            if not rows and any(isinstance(e, Accumulate) for e in nest.values):
+                self._nest(of_nothing(nest))
             return
         if moves_blocks(nest):
             self.commands.append(plan_blocks(self._piece(nest), self.workers))
@@ -304,7 +306,9 @@ class _Lowering:
 
     def _columns(self, nest: Nest) -> None:
         outer, depth, inner = nest.columns  # type: ignore[misc]
-        if outer * inner == 0:
+        if outer * inner * depth == 0:
+            if outer * inner != 0:
+                self._nest(of_nothing(nest))
             return
         chunks = max(1, -(-depth // CHUNK))
         nest.split = chunks > 1
@@ -319,9 +323,8 @@ class _Lowering:
         consts += [*self.scratch(each * self.workers).consts, each, block]
         self.commands.append(Command(spec, consts, outer * blocks * chunks, bytes=traffic(nest)))
         for reduce, source, target in partials:
-            size = accumulator(reduce.dtype).size
-            gap = outer * inner * size
-            self._combine(reduce, outer * inner, chunks, size, gap, source, target)
+            size, each = accumulator(reduce.dtype).size, outer * inner
+            self._combine(reduce, each, chunks, size, each * size, source, target)
 
     # -- matrix products ---------------------------------------------------------------
 
