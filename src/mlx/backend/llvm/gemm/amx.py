@@ -42,7 +42,10 @@ def _call(f: Function, name: str, registers: list[int], *args: Value) -> None:
 
 
 class AmxMicro:
-    """Emission of one micro-kernel; the parameters are those of ``micro``."""
+    """Emission of one micro-kernel; the parameters are those of ``micro``.
+
+    What goes to the result is whole tiles of accumulators.
+    """
 
     def __init__(self, f: Function, dot: str, rows: int, vectors: int, b_row: int) -> None:
         self.f, self.dot = f, dot
@@ -51,8 +54,9 @@ class AmxMicro:
 
     def emit(self) -> None:
         f = self.f
-        a, a_pitch, b, _, depth, c, c_pitch, more = f.params
-        self._start(c, c_pitch, more)
+        a, a_pitch, b, _, depth, c, more, to, to_pitch, _, _ = f.params
+        pitch = i64(2 * _BYTES)
+        self._start(c, pitch, more)
         k = f.loop(i64(0), depth, i64(SIDE), [a, b])
         a, b = k.values
         for i in range(self.high):
@@ -66,8 +70,10 @@ class AmxMicro:
                 for i in range(self.high):
                     _call(f, self.dot, [2 * i + j, _A + i, _B + j])
         f.end_loop(k, [f.gep(a, i64(_BYTES)), f.gep(b, i64(SIDE * self.b_row))])
-        for register, address in self._places(c, c_pitch):
-            _call(f, "tilestored64", [register], address, c_pitch)
+        nowhere = f.icmp("eq", to, Value("null", "ptr"))
+        c, pitch = f.select(nowhere, c, to), f.select(nowhere, pitch, to_pitch)
+        for register, address in self._places(c, pitch):
+            _call(f, "tilestored64", [register], address, pitch)
         f.ret()
 
     def _places(self, c: Value, pitch: Value) -> list[tuple[int, Value]]:
