@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Kernel
+from mlx.backend.llvm.gemm import few_pairs
 from mlx.backend.llvm.gemm.elements import (
     SIZES,
     first_lanes,
@@ -19,6 +20,7 @@ from mlx.backend.llvm.gemm.elements import (
     prefetch,
     whole_then_edge,
 )
+from mlx.backend.llvm.gemm.few_pairs import FewPairs
 from mlx.backend.llvm.gemm.few_transposed import FewTransposed
 from mlx.backend.llvm.gemm.operand import (
     Epilogue,
@@ -27,9 +29,11 @@ from mlx.backend.llvm.gemm.operand import (
     item_of,
     round_up,
 )
+from mlx.backend.llvm.gemm.pairs import has_pairs
 from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW, tile_of_product
 from mlx.backend.llvm.gemm.unpacked import Unpacked, is_plain
 from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64
 
 MOST = 8
@@ -76,9 +80,16 @@ class FewSpec:
         """Most columns of a task."""
         return _C_BYTES // self.rows // SIZES[self.accumulate]
 
+    @property
+    def pairs(self) -> bool:
+        """Whether bfloat16 is multiplied in pairs."""
+        halves = self.a_dtype == self.b_dtype == "bfloat16" and self.accumulate == "float32"
+        return halves and has_pairs(host())
+
     def emit(self, module: Module, name: str) -> None:
         if self.transposed:
-            FewTransposed(self, Kernel(module, name), SLOTS).emit()
+            form = FewPairs if self.pairs and self.rows <= few_pairs.MOST else FewTransposed
+            form(self, Kernel(module, name), SLOTS).emit()
         else:
             _Few(self, Kernel(module, name)).emit()
 

@@ -21,9 +21,8 @@ from mlx.backend.llvm.gemm.elements import (
     transpose,
 )
 from mlx.backend.llvm.gemm.operand import batch_offsets, item_of
-from mlx.backend.llvm.gemm.pairs import Pairs, dot_pairs, has_pairs
+from mlx.backend.llvm.gemm.pairs import Pairs, dot_pairs
 from mlx.backend.llvm.gemm.unpacked import Unpacked
-from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, bits_of, const, i64, vector, with_element
 
 _AHEAD = 1024  # bytes along k that are asked for ahead of their use
@@ -36,7 +35,7 @@ class FewTransposed(Unpacked):
         super().__init__(spec, kernel, slots)
         self.together = 2 if self.b.size == 2 else 1  # elements that are transposed as one
         self.step = self.lanes * self.together  # along k
-        self.pairs = self.b.splits and spec.a_dtype == spec.b_dtype and has_pairs(host())
+        self.pairs = spec.pairs
         # A is kept as it is multiplied: a pair of bfloat16, or one widened number.
         self.left = (Pairs if self.pairs else Element)(spec.a_dtype, spec.accumulate)
         self.held = self.step // self.left.step  # words of a row of A in a step
