@@ -49,11 +49,13 @@ OUTERS, INNER, DEPTH, INNER_BLOCKS, CHUNKS = range(5)
 class ColumnsSpec(RowsSpec):
     """Consts: number of outer indices, inner size, reduced size, inner blocks, chunks of the
     reduced axis; then the sizes of all outer loops, arguments, accesses and scratch (base,
-    offset, bytes a worker, columns a task) as for rows."""
+    offset, bytes a worker, columns a task) as for rows.  ``whole``: a task has all columns."""
+
+    whole: bool = False
 
     @property
     def key(self) -> str:
-        return "columns " + self.structure.text
+        return "columns " + "whole " * self.whole + self.structure.text
 
     @property
     def lanes(self) -> int:
@@ -87,6 +89,8 @@ def _share(inner: int, parts: int) -> int:
 
 class _Columns(RowsKernel):
     """Emission of one columns kernel."""
+
+    spec: ColumnsSpec
 
     def emit(self) -> None:
         k, f, spec, s = self.k, self.f, self.spec, self.s
@@ -202,8 +206,9 @@ class _Columns(RowsKernel):
         self.fixed = outside
 
     def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
-        """Rows are too far apart for the hardware to fetch ahead: the code asks for it."""
-        self._ask(expression, j, i64(AHEAD))
+        """Parts of rows are too far apart for the hardware to fetch ahead: the code asks for it."""
+        if not self.spec.whole:
+            self._ask(expression, j, i64(AHEAD))
         return super()._load(expression, j, mask)
 
     def _columns_body(

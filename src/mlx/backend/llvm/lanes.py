@@ -374,7 +374,10 @@ class LaneEmitter(Registers):
         values = [a.v for a in args]
         if name in _NATIVE:
             return self.rounded(self.f.intrinsic(_NATIVE[name], *values), d, computed=True)
-        return self.rounded(elementary.TABLE[name](self.f, *values), d, computed=True)
+        routine = elementary.TABLE[name]
+        if d.size == 2:
+            routine = elementary.NARROW.get(name, routine)
+        return self.rounded(routine(self.f, *values), d, computed=True)
 
 
 _NATIVE = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "rint"}

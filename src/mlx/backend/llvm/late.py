@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.expressions import Structure, accumulator, accumulator_lanes
+from mlx.backend.llvm.columns import Row
+from mlx.backend.llvm.expressions import ROW, Structure, accumulator, accumulator_lanes
 from mlx.backend.llvm.frame import ROWS, ROWS_PER_TASK
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.registers import Lane
@@ -21,8 +22,11 @@ from mlx.compiler.sizes import least, most
 
 PADDING = 192
 """Bytes between rows of accumulators, off the powers of two that share cache sets."""
-PIECE = 8192
-"""Bytes of consecutive rows that a task should read in one go."""
+PIECE, PIECES = 1 << 13, 1 << 17
+"""Bytes of consecutive rows that a task should read in one go, of each of several runs of rows."""
+TOGETHER, LIGHT = 4, 8
+"""Rows that are added to an accumulator while it is in a register, where no more values than
+those are computed and nothing but these sums is stored."""
 
 
 def late_stores(structure: Structure) -> list[tuple[Accumulate, int]]:
@@ -41,9 +45,21 @@ def row_bytes(inner: int, reduce: Accumulate) -> int:
     return -(-inner // 32) * 32 * accumulator(reduce.dtype).size + PADDING
 
 
-def residues(inner: int, size: int, period: int, workers: int) -> int:
-    """Residues a task: neighbouring rows, as long as every worker has a task."""
-    wanted = most(1, least(PIECE // (inner * size), period // workers))
+def is_light(structure: Structure) -> bool:
+    """Whether rows that share accumulators are added together."""
+    values, sums = structure.values, [e for e, _ in late_stores(structure)]
+    alone = len(sums) == len(structure.stores) and structure.depth == 1
+    same = len({accumulator_lanes(e.dtype) for e in sums}) == 1
+    return (
+        alone and same and len(values) <= LIGHT and not any(isinstance(e, Reduce) for e in values)
+    )
+
+
+def residues(inner: int, size: int, period: int, workers: int, piece: int) -> int:
+    """Residues a task: neighbouring rows, as long as every worker has a task, or two tasks where
+    these rows are long."""
+    tasks = workers if piece == PIECE else 2 * workers
+    wanted = most(1, least(piece // (inner * size), period // tasks))
     return 1 << (int(wanted).bit_length() - 1)
 
 
@@ -72,6 +88,7 @@ class _Late(RowsKernel):
     def emit(self) -> None:
         k = self.k
         self.following = period(self.s)
+        self.light = is_light(self.s)
         self.single_pass = not any(isinstance(e, Reduce) for e in self.s.values)
         self.late = {access: e for e, access in late_stores(self.s)}
         self.areas: dict[int, tuple[Value, Value]] = {}
@@ -86,10 +103,61 @@ class _Late(RowsKernel):
         first = f.mul(k.task, k.const(ROWS_PER_TASK))
         behind = f.add(first, k.const(ROWS_PER_TASK))
         self._clear(first, behind, step)
+        if self.light:
+            first = self._runs_together(first, step)
         turns = f.loop(first, k.const(ROWS), i64(step))
         stop = f.min(f.add(turns.index, k.const(ROWS_PER_TASK)), k.const(ROWS))
         self._rows_between(turns.index, stop)
         f.end_loop(turns)
+
+    def _runs_together(self, first: Value, step: int) -> Value:
+        """Turns of several runs of rows at once; where those that are left begin."""
+        f, k, far = self.f, self.k, step * TOGETHER
+        whole = f.mul(f.op("udiv", k.const(ROWS), i64(far)), i64(far))
+        turns = f.loop(first, whole, i64(far))
+        rows = f.loop(turns.index, f.add(turns.index, k.const(ROWS_PER_TASK)), i64(1))
+        self._rows_together([f.add(rows.index, i64(step * i)) for i in range(TOGETHER)])
+        f.end_loop(rows)
+        f.end_loop(turns)
+        return f.add(first, whole)
+
+    def _rows_together(self, rows: list[Value]) -> None:
+        """Rows that share accumulators, which are read and written once for all of them."""
+        f, lanes = self.f, self.spec.lanes
+        outside, places = dict(self.fixed), []
+        for self.row in rows:
+            self.pointers, self.fixed = self._moved(self.bases, 0, self.row), dict(outside)
+            self._fill(ROW, 0)
+            places.append((self.pointers, self.fixed))
+        whole = f.add(self.j0, f.op("and", f.sub(self.j1, self.j0), i64(-lanes)))
+        loop = f.loop(self.j0, whole, i64(lanes))
+        self._add(places, loop.index, None)
+        f.end_loop(loop)
+        mask = memory.below(f, f.sub(self.j1, whole), lanes)
+        f.where(f.icmp("slt", whole, self.j1), lambda: self._add(places, whole, mask))
+        self.fixed = outside
+
+    def _add(self, places: list[Row], j: Value, mask: Value | None) -> None:
+        """A step of all these rows."""
+        totals: dict[int, tuple[Value, Lane]] = {}
+        for self.pointers, self.fixed in places:
+            known: dict[int, Lane] = {}
+            for value, access in self.s.stores:
+                lane = self._value(value, 0, j, mask, known)
+                at, total = totals.get(access) or self._total(access, j, mask)
+                total = self.late[access].primitive.combine(self.e, total, lane)
+                totals[access] = at, total
+        for at, total in totals.values():
+            memory.store_unit(self.e, total, at, mask)
+
+    def _total(self, access: int, j: Value, mask: Value | None) -> tuple[Value, Lane]:
+        """Where the accumulators of this row and step lie, and what they hold."""
+        f, reduce = self.f, self.late[access]
+        acc = accumulator(reduce.dtype)
+        last = i64(accumulator_lanes(reduce.dtype) - 1)
+        base = self._accumulators(access, f.op("and", self.row, last))
+        at = f.gep(base, f.mul(j, i64(acc.size)))
+        return at, memory.load_unit(self.e, at, acc, mask)
 
     def _clear(self, first: Value, behind: Value, step: int) -> None:
         """Start this task's accumulators at the identity."""
@@ -112,8 +180,9 @@ class _Late(RowsKernel):
 
     def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
         """Asks for the rows of the next turn, which lie too far ahead for the hardware to.
-        (Where rows are reduced too, passes over them leave it the time.)"""
-        if self.single_pass:
+        (Where rows are reduced too, passes over them leave it the time; several runs of rows at
+        once are read as fast as memory goes.)"""
+        if self.single_pass and not self.light:
             self._ask(expression, j, i64(self.following))
         return super()._load(expression, j, mask)
 
@@ -132,9 +201,5 @@ class _Late(RowsKernel):
         if reduce is None:
             super()._store(lane, access, j, mask)
             return
-        f = self.f
-        last = i64(accumulator_lanes(reduce.dtype) - 1)
-        base = self._accumulators(access, f.op("and", self.row, last))
-        at = f.gep(base, f.mul(j, i64(lane.dtype.size)))
-        total = memory.load_unit(self.e, at, lane.dtype, mask)
+        at, total = self._total(access, j, mask)
         memory.store_unit(self.e, reduce.primitive.combine(self.e, total, lane), at, mask)

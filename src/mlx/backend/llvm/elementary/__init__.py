@@ -3,7 +3,9 @@
 ``TABLE[name](f, x)`` appends the code of a function to ``f`` and returns a value of x's type,
 ``float`` or ``double`` with any number of lanes.  At most 2 ulp over the whole range; the
 same bits on every target with fused multiply-add, for all rounding is explicit.
-``COMPLEX[name]``, also exported as ``complex_name``, takes and returns parts.
+``NARROW[name]``, where there is one, is for floats that hold float16 or bfloat16 numbers and
+whose result is rounded to these.  ``COMPLEX[name]``, also exported as ``complex_name``, takes
+and returns parts.
 
 >>> from mlx.backend.llvm.ir import Module
 >>> f = Module().function("f", ["<8 x float>"], "<8 x float>")
@@ -13,6 +15,7 @@ same bits on every target with fused multiply-add, for all rounding is explicit.
 
 from __future__ import annotations
 
+from mlx.backend.llvm.elementary import narrow, narrow_angles
 from mlx.backend.llvm.elementary.complex import (
     complex_abs,
     complex_arccos,
@@ -74,6 +77,17 @@ TABLE: dict[str, Routine] = {
     )
 }  # fmt: skip
 
+NARROW: dict[str, Routine] = {
+    r.__name__: r
+    for r in (
+        narrow.exp, narrow.exp2, narrow.expm1, narrow.log, narrow.log2, narrow.log10, narrow.log1p,
+        narrow.logaddexp, narrow.sigmoid, narrow.sinh, narrow.cosh, narrow.tanh, narrow.arcsinh,
+        narrow.arccosh, narrow.arctanh, narrow.erf, narrow.erfinv, narrow.pow, narrow_angles.sin,
+        narrow_angles.cos, narrow_angles.tan, narrow_angles.arcsin, narrow_angles.arccos,
+        narrow_angles.arctan, narrow_angles.arctan2,
+    )
+}  # fmt: skip
+
 COMPLEX: dict[str, Routine] = {
     r.__name__.removeprefix("complex_"): r
     for r in (
@@ -85,4 +99,12 @@ COMPLEX: dict[str, Routine] = {
     )
 }  # fmt: skip
 
-__all__ = ["COMPLEX", "TABLE", "Routine", "sincos", *TABLE, *(f"complex_{n}" for n in COMPLEX)]
+__all__ = [
+    "COMPLEX",
+    "NARROW",
+    "TABLE",
+    "Routine",
+    "sincos",
+    *TABLE,
+    *(f"complex_{n}" for n in COMPLEX),
+]
