@@ -22,7 +22,7 @@ from mlx.backend.llvm.gemm import Matrix, Product, plan_gemm
 from mlx.backend.llvm.gemm.sums import accumulate_in, as_alike
 from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.late import LateSpec
-from mlx.backend.llvm.moves import Piece, plan_moves
+from mlx.backend.llvm.moves import piece_of, plan_moves
 from mlx.backend.llvm.pipelined import PipelinedSpec
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.several import SeveralSpec
@@ -153,9 +153,9 @@ class _Lowering:
         if not rows or (not nest.inner and not reduces):
             return
         if moves_blocks(nest):
-            self.commands.append(plan_blocks(self._piece(nest), self.workers))
+            self.commands.append(plan_blocks(piece_of(nest, self._access), self.workers))
         elif moves_runs(nest) and not caches.overflows(traffic(nest)):
-            self.commands.append(plan_moves([self._piece(nest)], self.workers))
+            self.commands.append(plan_moves([piece_of(nest, self._access)], self.workers))
         else:
             self._map(nest, rows, reduces)
 
@@ -193,23 +193,9 @@ class _Lowering:
             for nest in nests:
                 self._nest(oriented(nest))
             return
-        pieces = [piece for piece in map(self._piece, nests) if piece.nbytes]
+        pieces = [p for p in [piece_of(nest, self._access) for nest in nests] if p.nbytes]
         if pieces:
             self.commands.append(plan_moves(pieces, self.workers))
-
-    def _piece(self, nest: Nest) -> Piece:
-        """A nest that only moves runs."""
-        ((_, target),) = nest.stores
-        out = nest.accesses[target]
-        size = out.dtype.size  # type: ignore[union-attr]
-        source = nest.accesses[1 - target] if len(nest.accesses) > 1 else None
-        loops = [
-            (n, s * size, 0 if source is None else source.outer[i] * size)
-            for i, (n, s) in enumerate(zip(nest.outer, out.outer, strict=True))
-        ]
-        place = Pointer(*self._access(out))
-        start = None if source is None else Pointer(*self._access(source))
-        return Piece(nest.inner * size, loops, place, start)
 
     def _scratch_rows(self, nest: Nest, spec: RowsSpec) -> list[int]:
         """The consts of rows kept from one pass to another; steps at their ends are whole."""

@@ -13,6 +13,7 @@ from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.frozen import dataclass
 from mlx.compiler.blocks import LOOPS
+from mlx.compiler.nest import Access, Nest
 from mlx.compiler.sizes import Number, most
 
 TASK_BYTES = 1 << 15
@@ -39,6 +40,20 @@ class Piece:
     @property
     def nbytes(self) -> Number:
         return self.run * prod(n for n, _, _ in self.loops)
+
+
+def piece_of(nest: Nest, place: Callable[[Access], tuple[int, int]]) -> Piece:
+    """A nest that only moves runs; ``place``: the pointer and offset of an access."""
+    ((_, target),) = nest.stores
+    out = nest.accesses[target]
+    size = out.dtype.size  # type: ignore[union-attr]
+    source = nest.accesses[1 - target] if len(nest.accesses) > 1 else None
+    loops = [
+        (n, s * size, 0 if source is None else source.outer[i] * size)
+        for i, (n, s) in enumerate(zip(nest.outer, out.outer, strict=True))
+    ]
+    start = None if source is None else Pointer(*place(source))
+    return Piece(nest.inner * size, loops, Pointer(*place(out)), start)
 
 
 @dataclass(frozen=True)
