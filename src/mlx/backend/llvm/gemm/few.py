@@ -46,6 +46,8 @@ SLOTS = (
 _C_BYTES = 16 << 10  # of a task's part of C
 _DEEPEST = 1 << 14  # k for which a worker has room to keep its rows of A widened
 _LARGE = 1 << 21  # elements of a matrix that is not likely to be in a cache
+_NEAR = 1 << 22  # and of one that may well be
+_WIDENED = 4  # rows of bfloat16 up to which widening such a matrix is faster than pairing it
 _SPLATS = 16  # elements of A in registers
 
 
@@ -220,11 +222,23 @@ def is_few(p: Product) -> bool:
     return p.m <= rows and _along_k(p) and (halves or p.b.dtype == p.accumulate)
 
 
+def is_better_paired(p: Product) -> bool:
+    """Whether the blocked product, though it packs the matrix, beats this kernel by dot products
+    of pairs: columns lie side by side, and the matrix may be in a cache."""
+    near = p.b.layout == UNIT_COL and p.n * p.k <= _NEAR
+    return near and p.m > _WIDENED and _has_pairs(p)
+
+
 def _in_pairs(p: Product) -> bool:
     """Whether this kernel's dot products beat the blocked product's, which packs the matrix: it
     has to come from memory."""
+    return _has_pairs(p) and p.n * p.k >= _LARGE
+
+
+def _has_pairs(p: Product) -> bool:
+    """Whether the blocked product multiplies bfloat16 in pairs, by vectors."""
     tile = tile_of_product(p.a.dtype, p.b.dtype, p.accumulate)
-    return tile.pairs and not tile.amx and p.n * p.k >= _LARGE
+    return tile.pairs and not tile.amx
 
 
 def _along_k(p: Product) -> bool:
