@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Command, Kernel
-from mlx.backend.llvm.gemm import few_pairs
 from mlx.backend.llvm.gemm.elements import (
     SIZES,
     first_lanes,
@@ -90,7 +89,7 @@ class FewSpec:
 
     def emit(self, module: Module, name: str) -> None:
         if self.transposed:
-            form = FewPairs if self.pairs and self.rows <= few_pairs.MOST else FewTransposed
+            form = FewPairs if self.pairs else FewTransposed
             form(self, Kernel(module, name), SLOTS).emit()
         else:
             _Few(self, Kernel(module, name)).emit()
@@ -249,8 +248,9 @@ def _along_k(p: Product) -> bool:
 def plan_few(p: Product) -> list[Command]:
     """As ``plan_gemm``, where ``is_few``."""
     a, b, m, n, k, items = p.a, p.b, p.m, p.n, p.k, p.items
-    rows = next(r for r in (2, 4, MOST, 2 * MOST) if m <= r)
     transposed, a_unit = b.layout != UNIT_COL, a.layout == UNIT_COL
+    heights = (2, 4, MOST, 12, 2 * MOST) if transposed and _has_pairs(p) else (2, 4, MOST, 2 * MOST)
+    rows = next(r for r in heights if m <= r)
     spec = FewSpec(a.dtype, b.dtype, p.accumulate, rows, transposed, a_unit, p.epilogue)
     least = max(64, (1 << 19) // (rows * k))
     counted = 1 if p.choices else items  # of those that may be, any number may be empty
