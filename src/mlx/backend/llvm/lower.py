@@ -86,8 +86,7 @@ class _Lowering:
             else:
                 pointer = Pointer(ARENA, buffer.position)
             self.pointers.append(pointer)
-        self.scratch_used = 0
-        self.scratch_most = 0
+        self.scratch_used = self.scratch_most = 0
 
     def run(self) -> Lowered:
         for step in self.plan.steps:
@@ -194,9 +193,7 @@ class _Lowering:
         if caches.overflows(sum(traffic(nest) for nest in nests)):
             for nest in nests:
                 self._nest(oriented(nest))
-            return
-        pieces = [piece for piece in map(self._piece, nests) if piece.nbytes]
-        if pieces:
+        elif pieces := [piece for piece in map(self._piece, nests) if piece.nbytes]:
             self.commands.append(plan_moves(pieces, self.workers))
 
     def _piece(self, nest: Nest) -> Piece:
