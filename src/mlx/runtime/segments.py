@@ -117,6 +117,7 @@ def _equal_numbers(region: Described) -> tuple[int, ...]:
 
 
 find = _known.get
+forget = _known.clear
 
 
 def expand(roots: Sequence[Node]) -> None:
