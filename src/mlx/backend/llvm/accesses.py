@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from mlx.backend.llvm import aligned, caches, staging
+from mlx.backend.llvm import ahead, aligned, caches, staging
 from mlx.backend.llvm.expressions import AccessClass, Structure
 from mlx.compiler.nest import Access, Accumulate, Nest, Reduce
 from mlx.compiler.orient import SHORT
@@ -40,7 +40,8 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
             classes.append(AccessClass(kind, moves, name, int(access.inner), *runs, around))
         else:
             anywhere = kind == "stream" and not _in_lines(access, offset)
-            classes.append(AccessClass(kind, moves, name, anywhere=anywhere))
+            far = kind == "unit" and number not in stored and _lies_apart(nest, access)
+            classes.append(AccessClass(kind, moves, name, anywhere=anywhere, far=far))
     return aligned.settled(
         Structure(
             len(nest.outer), tuple(nest.values), tuple(classes), tuple(nest.stores), nest.split
@@ -66,6 +67,17 @@ def _kind(nest: Nest, number: int, stored: set[int], offset: Offset) -> str:
         return "unit"
     size = access.dtype.size  # type: ignore[union-attr]
     return "stream" if _in_lines(access, offset) or nest.inner * size >= aligned.LEAST else "unit"
+
+
+def _lies_apart(nest: Nest, access: Access) -> bool:
+    """Whether a map reads short rows with others between them: too short for the hardware to
+    fetch ahead."""
+    if not nest.outer or prod(nest.outer) * nest.inner < MANY or nest.columns is not None:
+        return False
+    if any(isinstance(e, Reduce | Accumulate) for e in nest.values):
+        return False
+    size = access.dtype.size  # type: ignore[union-attr]
+    return bool(nest.inner * size <= ahead.SHORTEST and access.outer[-1] >= 2 * nest.inner)
 
 
 def _runs(nest: Nest, number: int, stored: set[int]) -> tuple[int, int, int]:

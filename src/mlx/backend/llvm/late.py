@@ -26,7 +26,7 @@ PIECE, PIECES = 1 << 13, 1 << 17
 """Bytes of consecutive rows that a task should read in one go, of each of several runs of rows."""
 TOGETHER, LIGHT = 4, 8
 """Rows that are added to an accumulator while it is in a register, where no more values than
-those are computed and nothing but these sums is stored."""
+those are computed."""
 
 
 def late_stores(structure: Structure) -> list[tuple[Accumulate, int]]:
@@ -142,8 +142,11 @@ class _Late(RowsKernel):
         totals: dict[int, tuple[Value, Lane]] = {}
         for self.pointers, self.fixed in places:
             known: dict[int, Lane] = {}
-            for value, access in self.s.stores:
-                lane = self._value(value, 0, j, mask, known)
+            made = [(self._value(v, 0, j, mask, known), access) for v, access in self.s.stores]
+            self._store_all([m for m in made if m[1] not in self.late], j, mask)
+            for lane, access in made:
+                if access not in self.late:
+                    continue
                 at, total = totals.get(access) or self._total(access, j, mask)
                 total = self.late[access].primitive.combine(self.e, total, lane)
                 totals[access] = at, total
