@@ -30,7 +30,8 @@ def test_every_table_has_a_line_of_figures(name):
     elif name == "bandwidth":
         assert float(line[1]) > 0 and float(line[2].split()[1]) > 0 and line[3].endswith("%")
     else:
-        assert all(float(cell) > 0 for cell in line[1:])
+        # quotients of single short runs may round to nothing
+        assert float(line[1]) > 0 and all(float(cell) >= 0 for cell in line[1:])
 
 
 def test_work_counts_the_logarithm_of_a_sort():

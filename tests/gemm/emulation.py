@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import re
+from types import ModuleType
+
+import pytest
+
+from mlx.backend.llvm import emission, target
+from mlx.backend.llvm.target import Target, host
+from tests.gemm import runner
 
 _TILES = """
 @tiles = internal global [8 x [16 x <16 x i32>]] zeroinitializer, align 64
@@ -162,4 +169,27 @@ def emulated(text: str) -> str:
         re.sub(rf"@llvm\.x86\.({_INSTRUCTIONS})", r"@emulated_\1", "\n".join(lines))
         + _TILES
         + _DOTS
+    )
+
+
+_FEATURES = ",+amx-tile,+amx-bf16,+amx-int8"
+
+
+def pretend_everywhere() -> None:
+    """From here on this process, which must have one thread, finds tile registers."""
+    features, emitted_of = target.host_features(), emission._emitted
+    target.host_features = lambda: features + _FEATURES
+    target.host.cache_clear()
+    emission._emitted = lambda text: emitted_of(emulated(text))
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
+    """Modules that ask ``host`` find tile registers, and the runner's kernels have these."""
+    machine = Target(host().features + _FEATURES, host().triple)
+    for module in modules:
+        monkeypatch.setattr(module, "host", lambda: machine)
+    monkeypatch.setattr(runner, "_libraries", {})
+    compile_ir = runner.jit.compile_ir
+    monkeypatch.setattr(
+        runner.jit, "compile_ir", lambda text, symbols: compile_ir(emulated(text), symbols)
     )

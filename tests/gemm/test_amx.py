@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from mlx.backend.llvm.gemm import tile
-from mlx.backend.llvm.target import Target, host
-from tests.gemm import runner
-from tests.gemm.emulation import emulated
+from mlx.backend.llvm.target import host
+from tests.gemm.emulation import pretend
 from tests.gemm.runner import matmul
 from tests.gemm.test_gemm import check, random, stored
 from tests.gemm.test_integers import extremes
@@ -22,13 +21,7 @@ _CACHES = (tile.tile_for, tile.tile_of_product)
 @pytest.fixture
 def with_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As on a machine that has tile registers."""
-    features = host().features + ",+amx-tile,+amx-bf16,+amx-int8"
-    monkeypatch.setattr(tile, "host", lambda: Target(features, host().triple))
-    monkeypatch.setattr(runner, "_libraries", {})
-    compile_ir = runner.jit.compile_ir
-    monkeypatch.setattr(
-        runner.jit, "compile_ir", lambda text, symbols: compile_ir(emulated(text), symbols)
-    )
+    pretend(monkeypatch, tile)
     for cache in _CACHES:
         cache.cache_clear()
     yield

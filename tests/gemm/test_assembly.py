@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from mlx.backend.llvm.attention import tile as attention_tile
+from mlx.backend.llvm.attention.backward import BackwardSpec
+from mlx.backend.llvm.attention.forward import ForwardSpec
 from mlx.backend.llvm.gemm import tile
 from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lazy import binding
-from mlx.backend.llvm.target import Target
+from mlx.backend.llvm.target import Target, host
 
 _X86, _ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 _AVX2 = "+avx2,+fma,+f16c,+bmi,+bmi2"
@@ -58,12 +62,17 @@ def assembly(target: Target, dtype: str, a_format: str) -> tuple[tile.Tile, str]
     shape = tile.tile_of_product(dtype, dtype, accumulate, target)
     module = Module()
     micro_kernel(module, shape, a_format, shape.rows, shape.vectors)
+    return shape, assembled(module, target)
+
+
+def assembled(module: Module, target: Target) -> str:
+    """What LLVM makes of a module; private functions are kept though nobody calls them."""
     llvm = binding()
     text = module.text(target.attributes()).replace("define internal", "define")
     machine = llvm.Target.from_triple(target.triple).create_target_machine(
         cpu="", features=target.features, opt=2, reloc="pic", codemodel="small"
     )
-    return shape, machine.emit_assembly(llvm.parse_assembly(text))
+    return machine.emit_assembly(llvm.parse_assembly(text))
 
 
 def inner_loop(text: str, instruction: str) -> str:
@@ -88,3 +97,19 @@ def test_widths_follow_the_target() -> None:
     for name, register in (("avx2", "ymm"), ("avx512", "zmm"), ("neon", ".4s")):
         _, text = assembly(TARGETS[name], "float32", "row")
         assert register in text
+
+
+@pytest.mark.skipif(not host().has("avx512bf16"), reason="other instructions are the host's")
+@pytest.mark.parametrize("spec", [
+    ForwardSpec("bfloat16", "kqv", "", "", True, 32), BackwardSpec("bfloat16", "kqvo", "", True),
+], ids=lambda spec: type(spec).__name__)  # fmt: skip
+def test_attention_multiplies_on_tiles(spec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target(host().features + ",+amx-tile,+amx-bf16", host().triple)
+    monkeypatch.setattr(attention_tile, "host", lambda: target)
+    attention_tile.tile_for.cache_clear()
+    module = Module()
+    spec.emit(module, "kernel")
+    attention_tile.tile_for.cache_clear()
+    text = assembled(module, target)
+    for instruction in ("ldtilecfg", "tdpbf16ps", "tileloadd", "tilestored", "tilerelease"):
+        assert instruction in text

@@ -64,7 +64,7 @@ def test_many_threads_compile_what_shares_routines() -> None:
     def source(i: int) -> jit.Source:
         text = (
             "declare i64 @shared_by_a_test(i64)\n"
-            f"define i64 @kernel(i64 %x) {{\n %y = call i64 @shared_by_a_test(i64 {i})\n"
+            f"define i64 @user{i}(i64 %x) {{\n %y = call i64 @shared_by_a_test(i64 {i})\n"
             " ret i64 %y\n}\n"
         )
         routine = "define i64 @shared_by_a_test(i64 %x) {\n ret i64 %x\n}\n"
@@ -74,8 +74,8 @@ def test_many_threads_compile_what_shares_routines() -> None:
 
     def compile_some(first: int) -> None:
         try:
-            keys = {f"test of routines {i}": lambda i=i: source(i) for i in range(first, first + 4)}
-            assert len(dict(jit.compile_all(keys, ["kernel"], 2))) == 4
+            keys = {f"user{i}": lambda i=i: source(i) for i in range(first, first + 4)}
+            assert len(dict(jit.compile_all(keys, lambda key: {key: key}, 2))) == 4
         except BaseException as error:
             failures.append(error)
 

@@ -22,6 +22,14 @@ def test_against_numpy(mode: str, shape: tuple[int, ...], widths: tuple) -> None
     assert np.array_equal(found, np.pad(x, pairs, mode=mode))
 
 
+@pytest.mark.parametrize("mode", ["reflect", "symmetric"])
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("widths", [(3, 17), (40, 5), (0, 33), (200, 201)])
+def test_mirrored_again_and_again(mode: str, size: int, widths: tuple[int, int]) -> None:
+    x = np.arange(size)
+    assert np.array_equal(mx.pad(mx.array(x), widths, mode=mode), np.pad(x, widths, mode=mode))
+
+
 def test_the_gradient_adds_what_was_repeated() -> None:
     x = mx.array(np.arange(6, dtype=np.float32).reshape(2, 3))
     for mode, want in {"edge": [[4, 2, 4], [4, 2, 4]], "symmetric": [[4, 4, 4], [4, 4, 4]]}.items():

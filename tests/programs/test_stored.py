@@ -12,7 +12,7 @@ import pytest
 START = """
 import hashlib, sys
 from mlx.backend.llvm import jit, stored
-from mlx.backend.llvm.abi import Command
+from mlx.backend.llvm.abi import Command, HostCall
 stored.LEAST = 1
 import mlx.core as mx
 import mlx.nn as nn
@@ -27,10 +27,14 @@ def described(program):
     found = {name: getattr(program, name) for name in names}
     found["commands"] = [
         (c.spec.key, list(c.consts), c.tasks, c.label, c.bytes, c.flops, c.between)
+        if isinstance(c, Command) else c
         for c in program.commands
     ]
     lean = [] if program.lean is None else [program.lean]
-    found["native"] = [(s.small, s.parallel, s.count) for s in program.segments + lean]
+    found["native"] = [
+        s if isinstance(s, HostCall) else (s.small, s.parallel, s.count)
+        for s in program.segments + lean
+    ]
     return found
 
 def checked(region):
@@ -76,7 +80,16 @@ mx.eval(x)
 y = x.reshape(64, 64) * -0.0 + 1e-7
 values += [x, y, mx.concatenate([y * 2, y + 3]), mx.fft.fft(x), mx.random.uniform(shape=(3, 3))]
 """
-PROGRAMS = {"training": TRAINING, "compiled": COMPILED, "updates": UPDATES}
+LIBRARY = """
+x = mx.sin(mx.arange(3003, dtype=mx.float32)).reshape(3, 1001)
+f = mx.fft.rfft(x * 2)
+values += [mx.abs(f) + 1, mx.fft.irfft(f * 0.5, n=1001) - 1, mx.fft.fft2(x.reshape(21, 11, 13))]
+mx.eval(values)
+values += [mx.fft.ifft(mx.abs(values[2])), mx.fft.fft(x[:, :14], axis=0)]
+"""
+PROGRAMS = {
+    "training": TRAINING, "compiled": COMPILED, "updates": UPDATES, "library": LIBRARY,
+}  # fmt: skip
 
 
 def run(program: str, folder: Path, **more: str) -> tuple[str, list[int]]:

@@ -155,3 +155,13 @@ def test_unet() -> None:
     loss, gradients = nn.value_and_grad(model, lambda m: m(x, t).square().mean())(model)
     mx.eval(loss, gradients)
     assert mx.isfinite(loss).item()
+
+
+@pytest.mark.parametrize("length", [40, 3001])
+def test_a_long_chain_that_strides_cannot_say(length: int) -> None:
+    """All that must be written out of it is found at once, so that planning it ends."""
+    x = mx.arange(6.0).reshape(2, 3)
+    want = np.array(x)
+    for _ in range(length):
+        x, want = x.T.reshape(2, 3), want.T.reshape(2, 3)
+    assert np.array_equal(x + 1, want + 1)

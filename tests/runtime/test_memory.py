@@ -203,6 +203,20 @@ def test_changing_sizes_do_not_pile_up():
     assert memory.get_cache_memory() + memory.get_active_memory() <= allowed
 
 
+@pytest.mark.parametrize("cache_limit", [0, 1 << 40])
+def test_changing_small_sizes_do_not_pile_up(monkeypatch, cache_limit):
+    memory.set_cache_limit(cache_limit)
+    memory.clear_cache()
+    memory.reset_peak_memory()
+    monkeypatch.setattr(memory._counters, "mapped_peak", 0)
+    mapped, used = len(regions._mappings), 32 << 20
+    for size in range(40 << 10, 700 << 10, 30 << 10):
+        blocks = [allocate(size) for _ in range(used // size)]
+        blocks.clear()
+    allowed = (memory.get_active_memory() + used) * 5 // 4 + (32 << 20)
+    assert (len(regions._mappings) - mapped) * (16 << 20) <= allowed
+
+
 def test_arrays_in_cycles_do_not_pile_up():
     """Few objects, much memory: Python's collector alone would wait for thousands of them."""
     gc.collect()

@@ -19,11 +19,11 @@ from mlx.api.usage import Usage
 from mlx.array import array
 from mlx.base.tree import leaves, picker
 from mlx.graph import trace
-from mlx.graph.chains import Chain
 from mlx.graph.node import Node, ancestors, next_serial
 from mlx.ops import random
 from mlx.primitives.base import Pick, Source
 from mlx.primitives.custom import CompiledCall, Graph
+from mlx.transforms.repeated import Transformed
 from mlx.transforms.replay import substitute
 
 KEPT = 256
@@ -32,6 +32,12 @@ RECENT = 4
 SHORT = 32
 """Operations that are recorded anew where a call is one part of a larger graph, so that they fuse
 with what is around them and need no run of their own."""
+LEAST = 8
+"""Operations from which one node may stand for a call inside a gradient."""
+PATIENCE = 8
+"""Calls inside transformations that are traced, beyond those that were not, before none is."""
+_APART = frozenset({"barrier", "compiled", "custom"})
+"""Families of operations that are bound to the call in which they were recorded."""
 _enabled = not os.environ.get("MLX_DISABLE_COMPILE")
 
 
@@ -106,7 +112,11 @@ class _Entry:
         self._constants, self._shapes, self._dtypes = found.constants, found.shapes, found.dtypes
         self._exact = all(c == c and c != 0 for c in found.constants)
         effects.seal({i: at for at, i in enumerate(used)})
-        self._short = None if effects else _short(graph)
+        self._graph = graph
+        order = [node for node in ancestors(graph.outputs) if node.data is None]
+        self._is_short = not effects and len(order) <= SHORT
+        self.is_plain = _APART.isdisjoint([n.primitive.family for n in order if n.primitive])
+        self._again: _Again | None = None
 
     def fits(self, found: Found) -> bool:
         """Whether this is certainly the entry of a call of the same structure."""
@@ -124,8 +134,8 @@ class _Entry:
 
     def call(self, found: Found) -> Any:
         given = tuple(self._pick(found.nodes))
-        if self._short is not None and None in [node.data for node in given]:
-            return self._effects.repeat(found, self._short(given))[0]
+        if self._is_short and None in [node.data for node in given]:
+            return self.repeat(found)
         node = Node(self._primitive, given, self._types, None)
         inputs = (node,)
         made = []
@@ -141,16 +151,28 @@ class _Entry:
             _pending[node] = undo
         return result
 
+    def repeat(self, found: Found) -> Any:
+        """The call as part of what surrounds it: its operations are recorded again."""
+        if self._again is None:
+            self._again = _Again(self._graph)
+        made = self._again.of(self._pick(found.nodes))
+        return self._effects.repeat(found, made)[0]
 
-def _short(graph: Graph) -> Callable[[Sequence[Node]], list[Node]] | None:
-    """Records a short graph's operations for other inputs; None if it is longer."""
-    order = [n for n in ancestors(graph.outputs) if n.data is None]
-    if len(order) > SHORT:
-        return None
-    known = [s for n in (*order, *graph.outputs) for s in (n, *n.inputs) if s.data is not None]
-    values = [node for node in dict.fromkeys(known) if node not in graph.inputs]
-    chain = Chain([*graph.inputs, *values], order, graph.outputs)
-    return lambda inputs: chain.repeat(*inputs, *values)
+
+class _Again:
+    """What a graph records of other inputs."""
+
+    def __init__(self, graph: Graph) -> None:
+        order = [node for node in ancestors(graph.outputs) if node.data is None]
+        known = [s for n in (*order, *graph.outputs) for s in (n, *n.inputs) if s.data is not None]
+        self._values = [node for node in dict.fromkeys(known) if node not in graph.inputs]
+        given = [*graph.inputs, *self._values]
+        self._recorded = Transformed(given, order, graph.outputs, LEAST)
+
+    def of(self, inputs: Sequence[Node]) -> list[Node]:
+        """The outputs, as results of one node where only a gradient that takes it is open."""
+        made: list[Any] = self._recorded.of([*inputs, *self._values], trace.takes_wholes())
+        return made
 
 
 def _undo(call: Node) -> None:
@@ -194,6 +216,8 @@ class Compiled:
         self._usage = Usage()
         self._lock = threading.RLock()
         _made.add(self)
+        self._is_met_inside = False
+        self._patience = PATIENCE
         self.traces = 0
 
     def __get__(self, instance: Any, owner: type) -> Any:
@@ -203,8 +227,37 @@ class Compiled:
         return f"<compiled {self._fun!r}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not _enabled or trace.active():
+        if not _enabled:
             return self._fun(*args, **kwargs)
+        if trace.active():
+            return self._call_inside(args, kwargs)
+        found, entry = self._met(args, kwargs)
+        return entry.call(found)
+
+    def _call_inside(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """A call inside a transformation: what a call like it recorded is recorded again.
+
+        The first one runs the Python, for it may be the only one; so do all where that is not
+        possible, or each call is unlike those before.
+        """
+        if not self._is_met_inside or self._patience <= 0:
+            self._is_met_inside = True
+            return self._fun(*args, **kwargs)
+        traces = self.traces
+        try:
+            found, entry = self._met(args, kwargs)
+        except ValueError:  # a value is read, or an array used that can't be found
+            self._patience = 0
+            return self._fun(*args, **kwargs)
+        if not entry.is_plain:
+            self._patience = 0
+            return self._fun(*args, **kwargs)
+        self._patience += 1 if self.traces == traces and self._patience < PATIENCE else 0
+        self._patience -= self.traces != traces
+        return entry.repeat(found)
+
+    def _met(self, args: tuple, kwargs: dict[str, Any]) -> tuple[Found, _Entry]:
+        """What a call reaches, and the traced call that it is like."""
         roots = [args, kwargs, *self._captured]
         for pattern in self._recent:
             found = pattern.match(roots.copy())
@@ -224,7 +277,7 @@ class Compiled:
                     if entry is None or not entry.holds(found):
                         entry = self._trace(found, args, kwargs)
             pattern.last = entry
-        return entry.call(found)
+        return found, entry
 
     def _scan(self, roots: list[Any]) -> Found:
         """Scan until all the code met is known."""

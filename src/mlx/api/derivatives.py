@@ -103,7 +103,7 @@ def _gradient_function(
             arrays += array_leaves(name, f"Keyword argument {n!r}", kwargs[n])
         if not arrays:
             raise ValueError(f"[{name}] The arguments to differentiate contain no arrays.")
-        with Trace(name) as trace:
+        with Trace(name, takes_wholes=True) as trace:
             inputs = [fresh(a) for a in arrays]
             values = iter(handles(inputs))
             call = list(args)
@@ -114,6 +114,7 @@ def _gradient_function(
             result = fun(*call, **kwargs)
             loss = _loss(name, result)
             one = Node(_ONE, (), loss.shape, loss.dtype)
+            trace.takes_wholes = False
             found = derivatives.vjp([loss], inputs, [one], trace.start, alone())
         gradients = iter(handles(or_zeros(found, inputs)))
         by_position = [tree.fill(args[i], gradients) for i in positions]

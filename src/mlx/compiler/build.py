@@ -7,7 +7,7 @@ stride a loop; raises Unresolvable with the node to write out where that can't b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mlx.compiler.fuse import Fusion
@@ -39,10 +39,12 @@ from mlx.primitives.reductions import Reduction
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a stored node lies: a buffer and a layout over the node's shape."""
+    """Where a stored node lies: a buffer and a layout over the node's shape; whether it has the
+    buffer to itself."""
 
     buffer: int
     layout: Layout
+    is_whole: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,11 +234,9 @@ def build_nest(
     group: Group,
     place: Callable[[Node], Place],
     argument: Callable[[Node], int],
-) -> Nest | None:
-    """The nest of a rows or columns group; None where nothing of it is stored."""
+) -> Nest:
+    """The nest of a rows or columns group of which something is stored."""
     stored = [n for n in group.members if n in fusion.stored]
-    if not stored:
-        return None
     builder = ExpressionBuilder(fusion, group, place, argument, root_of(group))
     stores: list[tuple[int, int]] = []
     results: list[int] = []

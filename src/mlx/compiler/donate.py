@@ -12,6 +12,7 @@ from mlx.compiler.steps import (
     CheckStep,
     CopyStep,
     GemmStep,
+    MoveStep,
     NestStep,
     OpaqueStep,
     Plan,
@@ -36,8 +37,9 @@ def _candidates(
 ) -> list[tuple[int, list[int]]]:
     """Donations, were it not for steps that can fail."""
     by_size: dict[int, list[int]] = {}
+    results = {buffer for buffer, _ in plan.outputs.values()}
     for number, buffer in enumerate(plan.buffers):
-        if buffer.kind == "leaf" and not _is_result(plan, number):
+        if buffer.kind == "leaf" and number not in results:
             by_size.setdefault(buffer.nbytes, []).append(number)
     for leaves in by_size.values():  # those read last first: where they are free, they are near
         leaves.sort(key=lambda leaf: -reads.get(leaf, -1))
@@ -45,10 +47,13 @@ def _candidates(
     for number, buffer in enumerate(plan.buffers):
         if buffer.kind != "output" or number not in writes:
             continue
+        write = writes[number]
+        copies = isinstance(plan.steps[write], CopyStep)
         legal = [
             plan.buffers[leaf].position
             for leaf in by_size.get(buffer.nbytes, ())
-            if _legal(plan, leaf, number, reads, writes[number])
+            if (last := reads.get(leaf, -1)) < write
+            or ((copies or last == write) and _legal(plan, leaf, number, last, write))
         ]
         if legal:
             found.append((number, legal))
@@ -100,10 +105,6 @@ def _check_of(step: OpaqueStep) -> CheckStep:
     return CheckStep(primitive, indices, bounds)
 
 
-def _is_result(plan: Plan, number: int) -> bool:
-    return any(buffer == number for buffer, _ in plan.outputs.values())
-
-
 def _timeline(plan: Plan) -> tuple[dict[int, int], dict[int, int], int]:
     """(last read of each buffer, first write of each buffer, last step that can fail)."""
     reads: dict[int, int] = {}
@@ -133,6 +134,8 @@ def read_by(step: Step) -> list[int]:
         return [step.source]
     if isinstance(step, CheckStep):
         return [o.buffer for o in step.indices]
+    if isinstance(step, MoveStep):
+        return [b for nest in step.nests for b in read_by(NestStep(nest))]
     accesses = step.nest.accesses if isinstance(step, NestStep) else step.accesses
     stores = step.nest.stores if isinstance(step, NestStep) else step.stores
     written = {a for _, a in stores}
@@ -148,18 +151,18 @@ def written_by(step: Step) -> list[int]:
         return [step.target]
     if isinstance(step, CheckStep):
         return []
+    if isinstance(step, MoveStep):
+        return written_by(NestStep(step.nests[0]))
     if isinstance(step, GemmStep):
         return [step.accesses[a].buffer for _, a in step.stores]
     return [step.nest.accesses[a].buffer for _, a in step.nest.stores]
 
 
-def _legal(plan: Plan, leaf: int, output: int, reads: dict[int, int], write: int) -> bool:
-    last = reads.get(leaf, -1)
-    if last < write:
-        return True
+def _legal(plan: Plan, leaf: int, output: int, last: int, write: int) -> bool:
+    """Of a leaf that is read last when or after the output is first written."""
     step = plan.steps[write]
     if not isinstance(step, CopyStep):
-        return last == write and _is_in_place(step, leaf, output)
+        return _is_in_place(step, leaf, output)
     later = plan.steps[write + 1 : last + 1]
     after = [s for s in later if leaf in read_by(s) or output in written_by(s)]
     same = step.source == leaf and step.target == output

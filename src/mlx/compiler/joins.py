@@ -27,7 +27,7 @@ def is_concatenation(group: Group) -> bool:
 
 
 def copied_together(
-    copies: list[tuple[Use, Layout]], node: Node
+    copies: list[tuple[Use | None, Layout]], node: Node
 ) -> list[list[tuple[Use | None, Layout]]]:
     """Copies to be made by one kernel each: those that fill the same lines of memory."""
     several = len(copies) > 1 and node.primitive.name == "Concatenate"

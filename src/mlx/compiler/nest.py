@@ -171,3 +171,5 @@ class Nest:
     columns: tuple[int, int, int] | None = None
     arguments: list[int] = field(default_factory=list)
     label: str = ""
+    pattern: Any = None
+    """What nests that are alike share (``compiler.alike``)."""

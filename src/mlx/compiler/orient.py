@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+from mlx.compiler.blocks import in_words, moves_blocks
 from mlx.compiler.groups import is_late
 from mlx.compiler.nest import (
     CHUNK,
@@ -40,6 +41,9 @@ def oriented(nest: Nest) -> Nest:
     if any(isinstance(v, Accumulate) for v in nest.values):
         return nest
     if nest.split or not nest.outer or prod(nest.outer) * nest.inner < MANY:
+        return nest
+    nest = in_words(nest)
+    if moves_blocks(nest):
         return nest
     nest = _along_lines(nest)
     reduces = any(isinstance(e, Reduce) for e in nest.values)

@@ -9,54 +9,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from mlx.compiler.build import ExpressionBuilder, Operand, Place, build_nest
-from mlx.compiler.copies import copy_nest
+from mlx.compiler import updates
+from mlx.compiler.alike import Alike, Signs
+from mlx.compiler.build import ExpressionBuilder, Operand, Place
+from mlx.compiler.copies import around, copy_nest, copy_steps
 from mlx.compiler.fuse import Fusion
 from mlx.compiler.groups import Group, producer
 from mlx.compiler.joins import copied_together, is_rearrangement, part_place, places_in_copies
-from mlx.compiler.nest import Access
+from mlx.compiler.nest import Access, Nest
 from mlx.compiler.reuse import reuse_memory
 from mlx.compiler.steps import BufferPlan, CopyStep, GemmStep, NestStep, OpaqueStep, Plan, Strided
 from mlx.compiler.tiny import tiny_product
-from mlx.compiler.updates import (
-    Overwritten,
-    check_uses,
-    computed_inside,
-    is_whole,
-    left_out,
-    takeovers,
-)
 from mlx.compiler.uses import Unresolvable, Use, culprit, is_view, push, seen_as, solid_views
 from mlx.graph.node import Node
 from mlx.primitives.layout import Layout, contiguous
 
+_alike = Alike()
+
 
 def make_plan(
-    nodes: Sequence[Node], outputs: set[Node], found: Sequence[Sequence[int]] = ()
+    nodes: Sequence[Node],
+    outputs: set[Node],
+    found: Sequence[Sequence[int]] = (),
+    signs: Signs | None = None,
 ) -> Plan:
     """Fuse and plan a region; views that strides can't say are written out.
 
     ``found``: what attempts to plan the region at other sizes did (``Plan.found``), by which this
-    one may be the first.
+    one may be the first.  ``signs``: what nodes with unknown sizes are (``alike``).
     """
+    alike = _alike if signs is None else Alike(signs)
     solid, aliases = solid_views(list(nodes), outputs)
     wanted = {n for n in outputs if n not in aliases}
     wanted |= {u.node for u in aliases.values()}
     unplaced: set[Node] = set()
     apart: set[Node] = set()
     copied: set[Node] = set()
-    for special, positions in zip((solid, unplaced, apart, copied), found, strict=False):
+    sets = solid, unplaced, apart, copied
+    for special, positions in zip(sets, found, strict=False):
         special.update([nodes[i] for i in positions])
     own = set(nodes)
     while True:
-        planner = _Planner(list(nodes), wanted, aliases, solid, unplaced, apart, copied)
+        planner = _Planner(list(nodes), wanted, aliases, *sets, alike)
         try:
             plan = planner.plan()
-        except Overwritten as update:
+        except updates.Overwritten as update:
             copied.add(update.node)
             continue
         if not planner.stuck:
-            sets = solid, unplaced, apart, copied
             plan.found = tuple([i for i, n in enumerate(nodes) if n in s] for s in sets)
             return plan
         for node in planner.stuck:
@@ -88,15 +88,16 @@ class _Planner:
         unplaced: set[Node],
         apart: set[Node],
         copied: set[Node],
+        alike: Alike,
     ) -> None:
-        self.result = Plan()
+        self.result, self.alike = Plan(), alike
         self.last_use: dict[Node, int] = {}
         self.wanted = {producer(n) if n.dtype is None else n for n in wanted}
         self.aliases = aliases
         self.unplaced = unplaced
         extra = {producer(n) for n in wanted}
         self.fusion = Fusion(nodes, wanted | extra, solid, unplaced, apart)
-        self.takeovers = takeovers(self.fusion, self.wanted, copied)
+        self.takeovers = updates.takeovers(self.fusion, self.wanted, copied)
         self.nodes = nodes
         self.places: dict[Node, Place] = {}
         self.scalar_at: dict[Node, int] = {}
@@ -128,8 +129,9 @@ class _Planner:
                 node = self.fusion.blamed(stuck.node)
                 if not self._follows_from_stuck(node):
                     self.stuck.append(node)
+                    self.stuck += [n for n in stuck.later if is_view(n) and n is not node]
         if not self.stuck:
-            check_uses(self.takeovers, self.last_use, self.fusion)
+            updates.check_uses(self.takeovers, self.last_use, self.fusion)
             self._name_outputs()
             reuse_memory(self.result)
         return self.result
@@ -185,7 +187,7 @@ class _Planner:
         else:
             buffer = BufferPlan("output" if node in self.results else "temp", nbytes)
         plan.buffers.append(buffer)
-        return Place(len(plan.buffers) - 1, contiguous(node.shape))
+        return Place(len(plan.buffers) - 1, contiguous(node.shape), True)
 
     def argument(self, node: Node) -> int:
         """The position of a run-time number among the program's scalars."""
@@ -220,7 +222,7 @@ class _Planner:
     def _place_in_updates(self) -> None:
         """What an update would only copy is written straight into a copy of its base."""
         taken = {node for node, _ in self.takeovers}
-        inside = computed_inside(self.fusion, taken, self._may_move, self._new_join)
+        inside = updates.computed_inside(self.fusion, taken, self._may_move, self._new_join)
         for update, part, place in inside:
             self.places[part] = place
             self.begun.setdefault(self.fusion.group_of[part], []).append(update)
@@ -232,8 +234,8 @@ class _Planner:
             return
         for update in self.begun.get(group, ()):
             self._start_from(self.fusion.operands[update][0], update)
-        nest = build_nest(self.fusion, group, self.place, self.argument)
-        if nest is not None:
+        if not self.fusion.stored.isdisjoint(group.members):
+            nest = self.alike.nest(self, group)
             self.result.steps.append(NestStep(nest, nest.label))
 
     def _lies_there(self, copy: Node) -> bool:
@@ -337,22 +339,26 @@ class _Planner:
     def _join(self, node: Node) -> None:
         place = self.place(node)
         slices = node.primitive.placements(*node.inputs)
-        if node.primitive.name == "Embed":
-            self._copy([(None, contiguous(node.shape))], place.buffer, node)
         parts = list(zip(self.fusion.operands[node], slices, strict=True))
         if node.primitive.updates_first:
             base, _ = parts.pop(0)
             if not self._is_begun(node):
                 self._start_from(base, node)
-        copies: list[tuple[Use, Layout]] = []
+        copies: list[tuple[Use | None, Layout]] = []
+        if node.primitive.name == "Embed":
+            copies += [(None, layout) for layout in around(node)]
         for use, part in parts:
             layout = part.layout(place.layout)
             assert layout is not None
             there = self.places.get(use.node)
             if there is None or there != part_place(use, place.buffer, layout):
                 copies.append((use, layout))
-        for together in copied_together(copies, node):
-            self._copy(together, place.buffer, node, adds=node.primitive.accumulates)
+        adds = node.primitive.accumulates
+        nests = [
+            self._copied(together, place.buffer, node, adds)
+            for together in copied_together(copies, node)
+        ]
+        self.result.steps += copy_steps(nests, node)
 
     def _is_begun(self, update: Node) -> bool:
         home = self.fusion.group_of.get(self.fusion.operands[update][1].node)
@@ -364,26 +370,26 @@ class _Planner:
         source, target = self.place(base.node), self.place(node)
         if source.buffer == target.buffer:
             return
-        if is_whole(source.layout, base, node):
+        if updates.is_whole(source.layout, base, node):
             nbytes = node.size * node.dtype.size
-            step = CopyStep(source.buffer, target.buffer, nbytes, "copy", left_out(node))
+            step = CopyStep(source.buffer, target.buffer, nbytes, "copy", updates.left_out(node))
             self.result.steps.append(step)
         else:
-            self._copy([(base, target.layout)], target.buffer, node)
+            nest = self._copied([(base, target.layout)], target.buffer, node)
+            self.result.steps += copy_steps([nest], node)
 
-    def _copy(
+    def _copied(
         self,
         copies: Sequence[tuple[Use | None, Layout]],
         buffer: int,
         node: Node,
         adds: bool = False,
-    ) -> None:
+    ) -> Nest:
         """A kernel that writes uses (or zeros) of one size to layouts of a buffer, or ``adds``
         one to what is there."""
         size = prod(copies[0][1].shape)
         sources = [None if use is None else self._read(use, size) for use, _ in copies]
-        nest = copy_nest(sources, [target for _, target in copies], buffer, node.dtype, adds)
-        self.result.steps.append(NestStep(nest, node.primitive.name))
+        return copy_nest(sources, [target for _, target in copies], buffer, node.dtype, adds)
 
     def _read(self, use: Use, size: int) -> Operand:
         """A use as what a copy of so many elements reads."""

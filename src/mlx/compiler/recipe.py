@@ -17,6 +17,9 @@ class Recipe:
         self.guards: dict[tuple[str, str, str], tuple[str, tuple[Size, ...]]] = {}
         self.hashed: dict[str, Size] = {}
         self.functions: dict[str, Callable[..., int]] = {}
+        self.results: dict[tuple[Any, ...], Number] = {}
+        """What operations gave, and ``outcomes`` of comparisons, by what is compared with."""
+        self.outcomes: dict[tuple[str, str], dict[Any, Any]] = {}
         self._made: dict[str, Size] = {}
         self._products: dict[tuple[int, tuple[str, ...]], Size] = {}
         self.variables = [self._variable(value, 2) for value in values]
@@ -92,13 +95,13 @@ class Recipe:
         arguments: str,
         needed: Sequence[Number],
         placing: str,
-        outputs: Sequence[tuple[str, Number]],
-        end: str,
+        results: Sequence[Sequence[Number]],
     ) -> Callable[..., Any]:
-        """Code that is given the variables (``sizes``) and returns None where a guard fails.
+        """Code that is given the variables (``sizes``) and returns None where a guard fails, else
+        tuples of the numbers in ``results``.
 
-        The numbers ``needed`` come before the line ``placing``, which yields the places; then
-        each of ``outputs`` is assigned, then comes ``end``.  Texts name numbers in braces: {0}.
+        The numbers ``needed`` come before the line ``placing``, which yields the places and names
+        these numbers in braces: {0}.
         """
         writer = _Writer(self)
         late = []
@@ -116,10 +119,13 @@ class Recipe:
         for test, inputs in late:
             writer.compute(inputs)
             writer.lines.append(f"if not ({test}): return None")
-        for target, number in outputs:
-            writer.compute(sizes_in(number))
-            writer.lines.append(f"{target} = {name_of(number)}")
-        source = f"def bind({arguments}):\n    " + "\n    ".join([*writer.lines, end])
+        for numbers in results:
+            writer.compute(sizes_in(*numbers))
+        tuples = "".join(
+            f"({''.join(f'{name_of(n)}, ' for n in numbers)}), " for numbers in results
+        )
+        writer.lines.append(f"return ({tuples})")
+        source = f"def bind({arguments}):\n    " + "\n    ".join(writer.lines)
         scope: dict[str, Any] = dict(self.functions)
         exec(compile(source, "<template>", "exec"), scope)
         return scope["bind"]

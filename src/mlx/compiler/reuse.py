@@ -15,6 +15,7 @@ from mlx.compiler.steps import (
     CheckStep,
     CopyStep,
     GemmStep,
+    MoveStep,
     NestStep,
     OpaqueStep,
     Plan,
@@ -167,10 +168,12 @@ def _overwrites(step: OpaqueStep) -> bool:
     return (x.dtype, x.shape, x.strides, x.offset) == (out.dtype, out.shape, out.strides, 0)
 
 
-def _operands(step: NestStep | GemmStep | OpaqueStep | CheckStep) -> list[Any]:
+def _operands(step: NestStep | MoveStep | GemmStep | OpaqueStep | CheckStep) -> list[Any]:
     """Whatever names a buffer in a step."""
     if isinstance(step, NestStep):
         return step.nest.accesses
+    if isinstance(step, MoveStep):
+        return [access for nest in step.nests for access in nest.accesses]
     if isinstance(step, GemmStep):
         return [step.a, step.b, *step.accesses]
     if isinstance(step, OpaqueStep):

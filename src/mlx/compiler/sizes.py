@@ -219,6 +219,30 @@ def _extreme(name: str, choose: Callable[..., int], a: Number, b: Number) -> Num
     return sizes[0].of.made(f"{name}({name_of(a)}, {name_of(b)})", sizes, value, low)
 
 
+def _again(find: Callable[[Any, Any], Number]) -> Callable[[Any, Any], Number]:
+    """An operation of a size and a number, looked up where it was asked for before: planning
+    asks for most of them many times."""
+    name = find.__name__
+
+    def found(a: Any, b: Any) -> Number:
+        of = a.of if type(a) is Size else b.of
+        if type(b) is Size:
+            key: tuple[Any, ...] = (name, a.name if type(a) is Size else a, b.name)
+        elif type(b) is int:
+            key = (name, a.name, b)
+        else:
+            return find(a, b)
+        known = of.results.get(key)
+        if known is None or not of.is_open:
+            known = find(a, b)
+            if of.is_open:
+                of.results[key] = known
+        return known
+
+    return found
+
+
+@_again
 def _product(a: Size, b: Number) -> Number:
     of = a.of
     if type(b) is Size:
@@ -236,6 +260,7 @@ def _product(a: Size, b: Number) -> Number:
     return of.product(a.factor * b, a.atoms, f"{a.name} * {name_of(b)}", (a,), a.value * b)
 
 
+@_again
 def _sum(a: Size, b: Number) -> Number:
     of, other = a.of, value_of(b)
     if not isinstance(other, int):
@@ -252,6 +277,7 @@ def _sum(a: Size, b: Number) -> Number:
     return of.made(f"{a.name} + {name_of(b)}", (a,), a.value + b, a.low + b)
 
 
+@_again
 def _difference(a: Size, b: Number) -> Number:
     if type(b) is not Size:
         return _sum(a, -b)
@@ -289,6 +315,7 @@ def _divisible(of: Any, a: Number, b: Number) -> tuple[int, tuple[str, ...]] | N
     return factor // divisor, left
 
 
+@_again
 def _quotient(a: Number, b: Number) -> Number:
     sizes = sizes_in(a, b)
     of, value = sizes[0].of, value_of(a) // value_of(b)
@@ -305,6 +332,7 @@ def _quotient(a: Number, b: Number) -> Number:
     return of.made(text, sizes, value, bound if low >= 0 and divisor > 0 else UNBOUNDED)
 
 
+@_again
 def _remainder(a: Number, b: Number) -> Number:
     sizes = sizes_in(a, b)
     of, value = sizes[0].of, value_of(a) % value_of(b)
@@ -318,6 +346,20 @@ def _remainder(a: Number, b: Number) -> Number:
 
 def _compared(comparison: str, a: Size, b: Any) -> Any:
     """The outcome of a comparison for the present values; a guard unless it always holds."""
+    if type(b) is Size:
+        other: Any = b.name if b.of is a.of else None
+    else:
+        other = b if type(b) is int else None
+    outcomes = a.of.outcomes.setdefault((comparison, a.name), {})
+    outcome = outcomes.get(other)
+    if outcome is None:
+        outcome = _decided(comparison, a, b)
+        if other is not None:
+            outcomes[other] = outcome
+    return outcome
+
+
+def _decided(comparison: str, a: Size, b: Any) -> Any:
     if type(b) is Size:
         if b.of is not a.of:
             return comparison == "!=" if comparison in ("==", "!=") else NotImplemented

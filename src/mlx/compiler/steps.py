@@ -88,6 +88,14 @@ class NestStep:
 
 
 @dataclass(slots=True)
+class MoveStep:
+    """Copies of runs, or zeros, to places of one buffer that don't overlap: one kernel."""
+
+    nests: list[Nest]
+    label: str = ""
+
+
+@dataclass(slots=True)
 class OpaqueStep:
     """A primitive with a kernel of its own."""
 
@@ -99,7 +107,7 @@ class OpaqueStep:
     """Whether a step before has found all its indices in bounds."""
 
 
-Step = NestStep | GemmStep | OpaqueStep | CopyStep | CheckStep
+Step = NestStep | MoveStep | GemmStep | OpaqueStep | CopyStep | CheckStep
 
 
 @dataclass(slots=True)

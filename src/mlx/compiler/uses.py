@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -13,12 +13,18 @@ from mlx.primitives.reductions import Broadcast
 Chain = tuple[Node, ...]
 
 
-class Unresolvable(Exception):
-    """A view that strides cannot say; ``node`` must be written out for it."""
+LONG_CHAIN = 32
+"""Of chains of more views, all that must be written out is found at once: otherwise each attempt
+at a plan would find one."""
 
-    def __init__(self, node: Node) -> None:
+
+class Unresolvable(Exception):
+    """A view that strides cannot say; ``node`` must be written out for it, and ``later`` too."""
+
+    def __init__(self, node: Node, later: Sequence[Node] = ()) -> None:
         super().__init__(node)
         self.node = node
+        self.later = later
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +98,28 @@ def read_whole(nodes: Iterable[Node], uses: Uses) -> set[Node]:
 
 def push(layout: Layout, chain: Chain) -> Layout:
     """A layout seen through views.  Raises Unresolvable with the node to write out."""
+    for at, view in enumerate(chain):
+        found = view.primitive.layout(layout)
+        if found is None:
+            later = _stuck_later(chain[at:]) if len(chain) > LONG_CHAIN else ()
+            raise Unresolvable(view.inputs[0], later)
+        layout = found
+    return layout
+
+
+def _stuck_later(chain: Chain) -> list[Node]:
+    """What else must be written out of a chain whose first view reads what will be."""
+    stuck: list[Node] = []
+    layout = contiguous(chain[0].inputs[0].shape)
     for view in chain:
         found = view.primitive.layout(layout)
         if found is None:
-            raise Unresolvable(view.inputs[0])
+            stuck.append(view.inputs[0])
+            found = view.primitive.layout(contiguous(view.inputs[0].shape))
+        if found is None:
+            break
         layout = found
-    return layout
+    return stuck
 
 
 def culprit(chain: Chain) -> Node:

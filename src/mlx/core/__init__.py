@@ -36,6 +36,7 @@ from mlx.api.io import (
 from mlx.api.memory import (
     get_array_buffer_size,
 )
+from mlx.api.recorded import record_once
 from mlx.api.vmap import (
     vmap,
 )
@@ -636,6 +637,7 @@ __all__ = [
     "random",
     "real",
     "reciprocal",
+    "record_once",
     "remainder",
     "repeat",
     "reset_peak_memory",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -36,7 +36,7 @@ def by_types(count: int) -> Callable[[Callable[..., Node]], Callable[..., Node]]
             nodes = [Node(None, (), *types[i : i + 2]) for i in range(0, 2 * count, 2)]
             start = nodes[-1].serial if nodes else next_serial()
             result = make(*nodes, *arguments)
-            return Chain(nodes, _spelled_out(result, start), result, True)
+            return Chain(nodes, spelled_out([result], start), result, True)
 
         names = "".join([f"x{i}, " for i in range(count)])
         types = "".join([f"x{i}.shape, x{i}.dtype, " for i in range(count)])
@@ -71,10 +71,10 @@ def by_types_of_all(make: Callable[..., Node]) -> Callable[..., Node]:
     return recorded
 
 
-def _spelled_out(result: Node, start: float) -> list[Node]:
-    """What a node depends on that was recorded after ``start``, in order, all of it recorded."""
+def spelled_out(results: Sequence[Node], start: float) -> list[Node]:
+    """What nodes depend on that was recorded after ``start``, in order, all of it recorded."""
     while True:
-        order = ancestors([result], start)
+        order = ancestors(results, start)
         whole = [n for n in order if n.primitive is not None and n.primitive.family == "segment"]
         if not whole:
             return order
@@ -116,10 +116,11 @@ class Chain:
     """What was recorded of some nodes, in order, to be repeated of others of the same types.
 
     ``repeat`` takes the others and gives the result, or for several a list of them.  Where the
-    chain ``may_stand`` for itself, one node is recorded for all of it if no transformation is open.
+    chain ``may_stand`` for itself, one node is recorded for all of it if no transformation is open
+    that would have to know them.
     """
 
-    __slots__ = ("_made", "_may_stand", "_result", "_times", "repeat")
+    __slots__ = ("_made", "_may_stand", "_result", "_times", "given", "repeat")
 
     whole: ClassVar[Callable[[Chain], Any]]
     """Installed by primitives: the operation of such a node."""
@@ -132,6 +133,7 @@ class Chain:
         may_stand: bool = False,
     ) -> None:
         nodes = given + recorded
+        self.given = len(given)
         at = {node: i for i, node in enumerate(nodes)}
         self._made = [
             (n.primitive, tuple([at[source] for source in n.inputs]), n.shape, n.dtype)
@@ -145,7 +147,8 @@ class Chain:
         self.repeat: Callable[..., Any] = self._by_steps
 
     def _by_steps(self, *given: Node) -> Any:
-        nodes = self.unfold(given, reserve_serials(len(self._made)), {})
+        first = reserve_serials(len(self._made))
+        nodes = self.unfold(given, range(first, first + len(self._made)), {})
         self._times += 1
         if self._times == PATIENCE and len(self._made) <= WRITTEN:
             structure = tuple([inputs for _, inputs, _, _ in self._made])
@@ -168,22 +171,22 @@ class Chain:
         count = len(self._made)
         step = 1 / (1 << count.bit_length())
         first = result.serial - (count - 1) * step
-        self.unfold(given, first, {len(given) + count - 1: result}, step)
+        serials = [first + i * step for i in range(count)]
+        self.unfold(given, serials, {len(given) + count - 1: result})
 
     def unfold(
         self,
         given: Sequence[Node],
-        serial: float,
+        serials: Iterable[float],
         results: Mapping[int, Node],
-        step: float = 1,
     ) -> list[Node]:
-        """All nodes, those given first; the others have serials from ``serial`` on.
+        """All nodes, those given first; the others have these serials.
 
         ``results`` has by position nodes that become these, unless they are computed.
         """
         nodes = list(given)
         add = nodes.append
-        for primitive, inputs, shape, dtype in self._made:
+        for (primitive, inputs, shape, dtype), serial in zip(self._made, serials, strict=True):
             if (node := results.get(len(nodes))) is None:
                 node = new(Node)  # Node(...), in less time
                 node.shape, node.dtype, node.data, node.serial = shape, dtype, None, serial
@@ -194,7 +197,6 @@ class Chain:
                     node.inputs = (nodes[first], nodes[second])
                 else:
                     node.inputs = tuple([nodes[i] for i in inputs])
-            serial += step
             add(node)
         return nodes
 
@@ -239,7 +241,7 @@ def _standing(given: int) -> Callable[..., Any]:
         f"            return all({names})\n"
         "        node = new(Node)\n        node.serial = next_serial()\n"
         # behind the serial: what is opened later begins behind it, and never walks this far
-        f"        if any_open(): return all({names})\n"
+        f"        if any_open() and not takes_wholes(): return all({names})\n"
         "        node.primitive, node.shape, node.dtype = whole, shape, dtype\n"
         f"        node.inputs, node.data = ({names}), None\n"
         "        return node\n    return repeat\n"
@@ -249,6 +251,7 @@ def _standing(given: int) -> Callable[..., Any]:
         "Node": Node,
         "next_serial": next_serial,
         "any_open": trace.any_open,
+        "takes_wholes": trace.takes_wholes,
         "balance": balance,
     }
     exec(code, known)

@@ -26,10 +26,14 @@ class Trace:
             not theirs at every call.  Those that are True may not be read; the others may, and
             ``read`` has those that were.
         is_open: whether the transformation is running its function.
+        takes_wholes: whether nodes that stand for others may be recorded in it, which it will
+            spell out where it needs to; ``has_wholes``: whether some were.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, takes_wholes: bool = False) -> None:
         self.name = name
+        self.takes_wholes = takes_wholes
+        self.has_wholes = False
         self.start = 0
         self.evaluated: list[Node] = []
         self.captured: Mapping[Node, bool] = {}
@@ -77,6 +81,26 @@ def active() -> bool:
 def any_open() -> bool:
     """Whether any thread is inside a transformation."""
     return bool(_open)
+
+
+def takes_wholes() -> bool:
+    """Whether the only transformation of all threads is this thread's and takes nodes that stand
+    for others; notes that it has some."""
+    if len(_open) != 1 or not (own := stack()) or not own[0].takes_wholes:
+        return False
+    own[0].has_wholes = True
+    return True
+
+
+def has_wholes() -> bool:
+    """Whether a transformation of this thread has nodes that stand for others."""
+    return any([trace.has_wholes for trace in stack()])
+
+
+def spelled_out() -> None:
+    """Note that what stood for others is recorded in full."""
+    for trace in stack():
+        trace.has_wholes = False
 
 
 def evaluated(nodes: list[Node]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import mlx.core as mx
+from mlx.nn._checks import need_arrays
 from mlx.nn._precision import narrow_all, widen
 
 _REDUCTIONS = ("none", "mean", "sum")
@@ -24,6 +25,7 @@ def _reduce(loss: mx.array, reduction: str = "none") -> mx.array:
 
 
 def _same_shape(name: str, a: mx.array, other: str, b: mx.array) -> None:
+    need_arrays("loss", a, b)
     if a.shape != b.shape:
         raise ValueError(f"{name} shape {a.shape} does not match {other} shape {b.shape}.")
 
@@ -31,6 +33,7 @@ def _same_shape(name: str, a: mx.array, other: str, b: mx.array) -> None:
 def _weigh(loss: mx.array, weights: mx.array | None) -> mx.array:
     if weights is None:
         return loss
+    need_arrays("weights", weights)
     if weights.shape != loss.shape:
         raise ValueError(
             f"Weights with shape {weights.shape} is not the same as "
@@ -60,9 +63,12 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"Label smoothing must be in [0, 1), got {label_smoothing}.")
+    need_arrays("cross_entropy", logits, targets)
     as_probs = targets.ndim == logits.ndim
     expected = list(logits.shape)
     if not as_probs and expected:
+        if not -len(expected) <= axis < len(expected):
+            raise ValueError(f"[cross_entropy] Invalid axis {axis} for logits {logits.shape}.")
         expected.pop(axis)
     if tuple(expected) != tuple(targets.shape):
         raise ValueError(
@@ -222,6 +228,8 @@ def triplet_loss(
     Source: Balntas et al. 2016.
     """
 
+    need_arrays("triplet_loss", anchors, positives, negatives)
+
     def distance(other: mx.array) -> mx.array:
         return mx.power(mx.sum(mx.power(mx.abs(anchors - other), p), axis=axis) + eps, 1 / p)
 
@@ -249,6 +257,7 @@ def margin_ranking_loss(
     reduction: str = "none",
 ) -> mx.array:
     """``max(-targets * (inputs1 - inputs2) + margin, 0)`` with targets of -1 and 1."""
+    need_arrays("margin_ranking_loss", inputs1, inputs2, targets)
     if not inputs1.shape == inputs2.shape == targets.shape:
         raise ValueError(
             "The shapes of the arguments do not match. The provided shapes are "

@@ -15,19 +15,19 @@ from mlx.array import array, wrap
 from mlx.base.dtype import promote
 from mlx.graph.chains import by_types
 from mlx.graph.node import Node
-from mlx.ops.operands import array_node
+from mlx.ops.operands import array_node, integers
 from mlx.ops.shape import flip as reversed_axes
 from mlx.primitives.complex import Complex, Imag, Real
 from mlx.primitives.contraction import MatMul
 from mlx.primitives.convolution import convolution, wide
 from mlx.primitives.elementwise import cast
-from mlx.primitives.views import reshape, transpose
+from mlx.primitives.views import Slice, reshape, transpose
 
 Steps = int | Sequence[int]
 
 
 def _per_axis(name: str, what: str, value: Any, ndim: int) -> list[int]:
-    values = [value] * ndim if isinstance(value, int) else list(value)
+    values = [value] * ndim if isinstance(value, int) else list(integers(name, what, value))
     if len(values) == 1:
         values *= ndim
     if len(values) != ndim:
@@ -98,6 +98,10 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
+_MANY = 1 << 18
+"""Weights of a tap that sees some of the positions, for which these are worth a copy."""
+
+
 @by_types(2)
 def _general(
     x: Node,
@@ -143,8 +147,9 @@ def _convolved(x: Node, w: Node, numbers: Sequence[Any], groups: int) -> Node:
     if x.dtype.is_complex:
         return _of_complex(x, w, numbers, groups)
     kernel = w.shape[1:-1]
-    if max(kernel) == max(strides) == max(spread) == 1 and not any((*low, *high)):
-        return _pointwise(x, w, groups)
+    one = max(kernel) == max(spread) == 1 and not any((*low, *high))
+    if one and (max(strides) == 1 or prod(w.shape) >= _MANY * groups):
+        return _pointwise(_every(x, strides), w, groups)
     return convolution(x, w, strides, low, high, dilation, spread, groups)
 
 
@@ -155,6 +160,14 @@ def _of_complex(x: Node, w: Node, numbers: Sequence[Any], groups: int) -> Node:
         _convolved(p, q, numbers, groups) for p, q in ((a, c), (b, d), (a, d), (b, c))
     )
     return Complex()(ac - bd, ad + bc)
+
+
+def _every(x: Node, strides: Sequence[int]) -> Node:
+    """The positions that a kernel of one tap sees."""
+    if max(strides) == 1:
+        return x
+    sizes = [-(-n // s) for n, s in zip(x.shape[1:-1], strides, strict=True)]
+    return Slice((0,) * x.ndim, (1, *strides, 1), (x.shape[0], *sizes, x.shape[-1]))(x)
 
 
 def _pointwise(x: Node, w: Node, groups: int) -> Node:

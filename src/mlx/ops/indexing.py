@@ -142,10 +142,16 @@ def put_along_axis(
         node = index_node(name, indices)
         indices = wrap(reshape(node, (node.size,)))
     at = axis_of(name, axis, x.ndim)
-    index = _along(name, x, index_node(name, indices), at)
-    value = cast(_fit(name, array(values)._node, index.shape), x.dtype)
-    out = Scatter((at,), "set", batch=at, behind=x.ndim - 1 - at)(x, value, index)
+    out = _put_along(x, index_node(name, indices), array(values)._node, at)
     return wrap(reshape(out, shape))
+
+
+@by_types(3)
+def _put_along(x: Node, index: Node, value: Node, axis: int) -> Node:
+    name = "put_along_axis"
+    index = _along(name, x, index, axis)
+    value = cast(_fit(name, value, index.shape), x.dtype)
+    return Scatter((axis,), "set", batch=axis, behind=x.ndim - 1 - axis)(x, value, index)
 
 
 def _fit(name: str, value: Node, shape: Shape) -> Node:

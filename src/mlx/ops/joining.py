@@ -12,7 +12,7 @@ from typing import Any
 from mlx.array import array, wrap
 from mlx.base.dtype import PROMOTION
 from mlx.base.lazy import numpy_kinds
-from mlx.graph.chains import by_types_of_all
+from mlx.graph.chains import by_types, by_types_of_all
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import (
     Operand,
@@ -166,15 +166,18 @@ def tile(a: array, reps: int | Sequence[int], /, *, stream: Any = None) -> array
     >>> mx.tile(mx.array([1, 2]), 2)
     array([1, 2, 1, 2], dtype=int32)
     """
-    x = array_node("tile", a)
-    times = shape_of("tile", reps)
+    return wrap(_tiled(array_node("tile", a), shape_of("tile", reps)))
+
+
+@by_types(1)
+def _tiled(x: Node, times: Shape) -> Node:
     n = max(len(times), x.ndim)
     times = (1,) * (n - len(times)) + times
     shape = (1,) * (n - x.ndim) + x.shape
     spread = tuple(m for pair in zip(times, shape, strict=True) for m in pair)
     wide = Broadcast(spread, tuple(range(2 * (n - x.ndim) + 1, 2 * n, 2)))(x)
     merged = tuple(r * s for r, s in zip(times, shape, strict=True))
-    return wrap(views.reshape(wide, merged))
+    return views.reshape(wide, merged)
 
 
 def repeat(array: Operand, /, repeats: int, axis: int | None = None, *, stream: Any = None) -> Any:
@@ -189,11 +192,15 @@ def repeat(array: Operand, /, repeats: int, axis: int | None = None, *, stream: 
         raise ValueError(f"[repeat] Number of repeats cannot be negative, got {count}.")
     if axis is None:
         x, axis = views.reshape(x, (x.size,)), 0
-    at = axis_of("repeat", axis, x.ndim)
-    front, back = x.shape[: at + 1], x.shape[at + 1 :]
-    kept = tuple(i for i in range(x.ndim + 1) if i != at + 1)
+    return wrap(_repeated(x, axis_of("repeat", axis, x.ndim), count))
+
+
+@by_types(1)
+def _repeated(x: Node, axis: int, count: int) -> Node:
+    front, back = x.shape[: axis + 1], x.shape[axis + 1 :]
+    kept = tuple(i for i in range(x.ndim + 1) if i != axis + 1)
     wide = Broadcast((*front, count, *back), kept)(x)
-    return wrap(views.reshape(wide, (*front[:-1], front[-1] * count, *back)))
+    return views.reshape(wide, (*front[:-1], front[-1] * count, *back))
 
 
 def roll(
@@ -214,8 +221,7 @@ def roll(
     x = array_node("roll", a)
     shifts = [shift] if isinstance(shift, int) else [*integers("roll", "shift", shift)]
     if axis is None:
-        flat = _rolled(views.reshape(x, (x.size,)), 0, sum(shifts))
-        return wrap(views.reshape(flat, x.shape))
+        return wrap(_rolled_flat(x, sum(shifts)))
     axes = [axis] if isinstance(axis, int) else [*integers("roll", "axis", axis)]
     if len(shifts) == 1:
         shifts *= len(axes)
@@ -223,12 +229,24 @@ def roll(
         shifts = [sum(shifts)]
     if len(shifts) != len(axes):
         raise ValueError(f"[roll] Got {len(shifts)} shifts for {len(axes)} axes.")
-    for by, at in zip(shifts, axes, strict=True):
-        x = _rolled(x, axis_of("roll", at, x.ndim), by)
-    return wrap(x)
+    moves = zip([axis_of("roll", at, x.ndim) for at in axes], shifts, strict=True)
+    return wrap(_rolled(x, *moves))
 
 
-def _rolled(x: Node, axis: int, by: int) -> Node:
+@by_types(1)
+def _rolled_flat(x: Node, by: int) -> Node:
+    flat = _rolled_along(views.reshape(x, (x.size,)), 0, by)
+    return views.reshape(flat, x.shape)
+
+
+@by_types(1)
+def _rolled(x: Node, *moves: tuple[int, int]) -> Node:
+    for axis, by in moves:
+        x = _rolled_along(x, axis, by)
+    return x
+
+
+def _rolled_along(x: Node, axis: int, by: int) -> Node:
     size = x.shape[axis]
     by = by % size if size else 0
     if by == 0:
@@ -275,7 +293,12 @@ def diag(a: array, /, k: int = 0, *, stream: Any = None) -> array:
         return diagonal(wrap(x), k)
     if x.ndim != 1:
         raise ValueError(f"[diag] Needs 1 or 2 dimensions, got shape {x.shape}.")
+    return wrap(_on_diagonal(x, k))
+
+
+@by_types(1)
+def _on_diagonal(x: Node, k: int) -> Node:
     n = x.size + abs(k)
     start = k if k >= 0 else -k * n
     flat = Embed((start,), (n + 1,), (n * n,))(x)
-    return wrap(views.reshape(flat, (n, n)))
+    return views.reshape(flat, (n, n))

@@ -11,7 +11,7 @@ from typing import Any
 from mlx.array import array
 from mlx.base import dtype as dt
 from mlx.base.dtype import PROMOTION, Dtype, scalar_dtype
-from mlx.base.errors import AxisError, OperandError
+from mlx.base.errors import AxisError, DtypeError, OperandError
 from mlx.base.lazy import numpy_kinds
 from mlx.graph.node import Node, Shape
 from mlx.primitives.base import Full
@@ -132,7 +132,9 @@ def scalar_node(shape: Shape, dtype: Dtype, value: Scalar) -> Node:
     elif dtype is dt.bool_:
         value = bool(value)
     elif dtype.is_float and type(value) is not float:
-        value = float(value)  # type: ignore[arg-type]
+        if isinstance(value, complex):
+            raise DtypeError(f"[convert] Converting {value} to {dtype.name} would lose a part.")
+        value = float(value)
     return Node(constant(value), (), shape, dtype)
 
 

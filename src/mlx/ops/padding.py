@@ -16,10 +16,10 @@ from mlx.graph.node import Node
 from mlx.ops.joining import joined
 from mlx.ops.operands import Operand, array_node, fitted, integers, node_of, sequence
 from mlx.ops.shape import narrow
-from mlx.primitives.base import full
 from mlx.primitives.elementwise import cast
-from mlx.primitives.views import Concatenate, Embed, Slice
+from mlx.primitives.views import Embed, Slice
 
+Widths = tuple[tuple[int, int], ...]
 Beside = Callable[[Node, int, int, int], list[Node]]
 """From an array, an axis and widths: the parts of the padded axis, the array among them."""
 
@@ -47,21 +47,41 @@ def pad(
     array([2, 1, 2, 3], dtype=int32)
     """
     x = array_node("pad", a)
-    widths = _widths(pad_width, x.ndim)
+    widths = tuple(_widths(pad_width, x.ndim))
     if mode == "constant":
         if type(constant_values) in (int, float) and constant_values == 0:
-            return wrap(_embedded(x, tuple(widths)))
-        return wrap(_pad_constant(x, widths, node_of("pad", constant_values)))
+            return wrap(_embedded(x, widths))
+        value = cast(node_of("pad", constant_values), x.dtype)
+        if getattr(value.primitive, "value", None) == 0:
+            return wrap(_embedded(x, widths))
+        return wrap(_framed(x, value, widths))
     beside = _BESIDE.get(mode)
     if beside is None:
         raise ValueError(f"[pad] Unknown mode {mode!r}: use constant, edge, reflect or symmetric.")
-    return wrap(_extended(x, widths, beside, 0))
+    return wrap(_prolonged(x, widths, beside))
 
 
 @by_types(1)
-def _embedded(x: Node, widths: tuple[tuple[int, int], ...]) -> Node:
+def _embedded(x: Node, widths: Widths) -> Node:
     """x among zeros."""
-    return _pad_constant(x, widths, full((), x.dtype, 0))
+    starts = tuple(low for low, _ in widths)
+    shape = tuple(low + n + high for n, (low, high) in zip(x.shape, widths, strict=True))
+    return x if shape == x.shape else Embed(starts, (1,) * x.ndim, shape)(x)
+
+
+@by_types(2)
+def _framed(x: Node, value: Node, widths: Widths) -> Node:
+    """x in a frame of one value."""
+    for axis, (low, high) in enumerate(widths):
+        around = [(*x.shape[:axis], n, *x.shape[axis + 1 :]) for n in (low, high)]
+        before, after = (fitted(value, shape, x.dtype) for shape in around)
+        x = joined([p for p in (before, x, after) if p.shape[axis]], axis) if low or high else x
+    return x
+
+
+@by_types(1)
+def _prolonged(x: Node, widths: Widths, beside: Beside) -> Node:
+    return _extended(x, widths, beside, 0)
 
 
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
@@ -92,24 +112,7 @@ def _pair(width: Any) -> tuple[int, int]:
     return both[0], both[-1]
 
 
-def _pad_constant(x: Node, widths: Sequence[tuple[int, int]], value: Node) -> Node:
-    starts = tuple(low for low, _ in widths)
-    shape = tuple(low + n + high for n, (low, high) in zip(x.shape, widths, strict=True))
-    if shape == x.shape:
-        return x
-    steps = (1,) * x.ndim
-    inside = Embed(starts, steps, shape)(x)
-    if getattr(value.primitive, "value", None) == 0:
-        return inside
-    for axis, (low, high) in enumerate(widths):
-        edge = (*x.shape[:axis], 0, *x.shape[axis + 1 :])
-        before, after = ((*edge[:axis], n, *edge[axis + 1 :]) for n in (low, high))
-        parts = [fitted(cast(value, x.dtype), s, x.dtype) for s in (before, after)]
-        x = Concatenate(axis)(parts[0], x, parts[1])
-    return x
-
-
-def _extended(x: Node, widths: list[tuple[int, int]], beside: Beside, first: int) -> Node:
+def _extended(x: Node, widths: Widths, beside: Beside, first: int) -> Node:
     """Extended along the axes from ``first`` on.  Each part along an axis is extended along the
     others by itself, so that it is written once, where it belongs."""
     for axis in range(first, x.ndim):
@@ -134,8 +137,8 @@ def _beside_edge(x: Node, axis: int, low: int, high: int) -> list[Node]:
 
 def _beside_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> list[Node]:
     """Mirrored at its ends, again and again where it is short; ``edge`` elements are left out."""
-    most = x.shape[axis] - edge
-    if most < 1:
+    period = x.shape[axis] - edge
+    if period < 1:
         raise ValueError(
             f"[pad] Cannot mirror {max(low, high)} elements of axis {axis} with size "
             f"{x.shape[axis]}."
@@ -150,6 +153,7 @@ def _beside_mirrored(x: Node, axis: int, low: int, high: int, edge: int) -> list
     parts = [x]
     while low or high:
         x = joined(parts, axis)
+        most = (x.shape[axis] - edge) // period * period  # so that it ends at a mirror
         before, after = min(low, most), min(high, most)
         last = x.shape[axis] - 1 - edge
         parts = [mirrored(x, before - 1 + edge, before), x, mirrored(x, last, after)]

@@ -19,7 +19,7 @@ from mlx.base.dtype import Dtype, promote
 from mlx.base.frozen import dataclass
 from mlx.graph.node import Node, Shape
 from mlx.ops.fp8 import LARGEST, decode, encode, masked
-from mlx.ops.operands import array_node, dtype_of, fitted
+from mlx.ops.operands import array_node, dtype_of, fitted, integer
 from mlx.primitives.arithmetic import Absolute, Ceil, Maximum, Minimum, Power, Round
 from mlx.primitives.base import full_like, iota
 from mlx.primitives.bitwise import BitwiseAnd, LeftShift, RightShift
@@ -45,6 +45,12 @@ _FIXED = {"mxfp4": (32, 4), "nvfp4": (16, 4), "mxfp8": (32, 8)}
 
 
 def format_of(name: str, group_size: int | None, bits: int | None, mode: str) -> Format:
+    if not isinstance(mode, str):
+        raise TypeError(f"[{name}] mode must be a string, got {type(mode).__name__}.")
+    if group_size is not None:
+        group_size = integer(name, "group_size", group_size)
+    if bits is not None:
+        bits = integer(name, "bits", bits)
     if mode == "affine":
         found = Format(mode, 64 if group_size is None else group_size, 4 if bits is None else bits)
         if found.group not in (32, 64, 128):

@@ -69,7 +69,7 @@ def _simple(
 ) -> Callable[[Operand, Axes, bool], array]:
     def record(a: Operand, axis: Axes, keepdims: bool) -> array:
         x = a._node if type(a) is array else node_of(name, a)
-        if x.dtype in _SUMS and (axis is None or axis not in ([], ())):
+        if x.dtype in _SUMS and not (isinstance(axis, (list, tuple)) and not axis):
             x = cast(x, _SUMS[x.dtype])
         return wrap(_reduce_by(name, make, x, axis, keepdims))
 

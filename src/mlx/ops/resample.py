@@ -10,7 +10,7 @@ from typing import Any
 
 from mlx.array import array, wrap
 from mlx.graph.node import Node
-from mlx.ops.operands import array_node
+from mlx.ops.operands import array_node, sequence
 from mlx.primitives.resample import Axis, Resample, table
 from mlx.primitives.windows import WindowMax
 
@@ -58,8 +58,8 @@ def resample_max(x: array, axes: Sequence[Window], *, stream: Any = None) -> arr
 
 
 def _checked(name: str, x: array, axes: Sequence[Window]) -> tuple[Node, tuple[Axis, ...]]:
-    node = array_node(name, x)
-    if not node.dtype.is_float or node.ndim != len(axes) + 2:
+    node, axes = array_node(name, x), sequence(name, "axes", axes)
+    if not node.dtype.is_float or not axes or node.ndim != len(axes) + 2:
         raise ValueError(
             f"[{name}] Expected floats (N, positions..., C) with {len(axes)} axes of positions, "
             f"got {node.dtype.name} {node.shape}."

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlx.array import array, wrap
 from mlx.base import dtype as dt
+from mlx.graph.chains import by_types
 from mlx.graph.node import Node, Shape
 from mlx.ops.operands import array_node, axes_of, axis_of, integer
 from mlx.ops.reductions import kept, widened
@@ -120,7 +121,11 @@ def median(a: array, /, axis: Any = None, keepdims: bool = False, *, stream: Any
     array(2.5, dtype=float32)
     """
     x = array_node("median", a)
-    axes = axes_of("median", axis, x.ndim)
+    return wrap(_medians(x, axes_of("median", axis, x.ndim), bool(keepdims)))
+
+
+@by_types(1)
+def _medians(x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
     stay = [i for i in range(x.ndim) if i not in axes]
     lead = tuple(x.shape[i] for i in stay)
     size = prod(x.shape[i] for i in axes)
@@ -128,7 +133,7 @@ def median(a: array, /, axis: Any = None, keepdims: bool = False, *, stream: Any
         raise ValueError(f"[median] Cannot reduce an axis of size 0: {x.shape}.")
     rows = reshape(transpose(x, (*stay, *axes)), (*lead, size))
     out = cast(_middle(rows, lead, size), dt.at_least_float(x.dtype))
-    return wrap(reshape(out, kept(x, axes)) if keepdims else out)
+    return reshape(out, kept(x, axes)) if keepdims else out
 
 
 def _middle(rows: Node, lead: Shape, size: int) -> Node:

@@ -18,6 +18,8 @@ class Adafactor(Optimizer):
     square of the parameter. `beta_1`: keep a running average of the updates too.
     """
 
+    by_types = True
+
     def __init__(
         self,
         learning_rate: float | Schedule | None = None,

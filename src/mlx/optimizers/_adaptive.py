@@ -22,6 +22,8 @@ class RMSprop(Optimizer):
     Raises ValueError for a negative `alpha` or `eps`.
     """
 
+    by_types = True
+
     def __init__(
         self, learning_rate: float | Schedule, alpha: float = 0.99, eps: float = 1e-8
     ) -> None:
@@ -53,6 +55,8 @@ class Adagrad(Optimizer):
     Raises ValueError for a negative `eps`.
     """
 
+    by_types = True
+
     def __init__(self, learning_rate: float | Schedule, eps: float = 1e-8) -> None:
         super().__init__()
         self._maybe_schedule("learning_rate", learning_rate)
@@ -79,6 +83,8 @@ class AdaDelta(Optimizer):
 
     Raises ValueError for a negative `rho` or `eps`.
     """
+
+    by_types = True
 
     def __init__(
         self, learning_rate: float | Schedule, rho: float = 0.9, eps: float = 1e-6
@@ -115,6 +121,8 @@ class Adam(Optimizer):
 
     Raises ValueError for betas outside [0, 1) or a negative `eps`.
     """
+
+    by_types = True
 
     def __init__(
         self,
@@ -166,6 +174,8 @@ class AdamW(Adam):
     0.99999
     """
 
+    by_types = True
+
     def __init__(
         self,
         learning_rate: float | Schedule,
@@ -193,6 +203,8 @@ class Adamax(Adam):
 
     ``m = b1 m + (1 - b1) g``, ``v = max(b2 v, |g|)``, ``w = w - lr m / (v + eps)``
     """
+
+    by_types = True
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -22,12 +22,21 @@ def _compute(tree: Any) -> None:
         mx.eval(tree)
 
 
+_ARRAYS = frozenset({mx.array})
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+_OWN = frozenset({"_initialized", "_state", "_schedulers", "_shared"})
+
+
 class Optimizer:
     """Base class of optimizers. A subclass defines `init_single` and `apply_single`.
 
     `state` is a tree of arrays: "step", "learning_rate" and, in the structure of the parameters,
     a dictionary of arrays for each parameter. `schedulers` maps names of state entries to
     functions of the step that set them before each update.
+
+    A subclass may say ``by_types = True`` (for itself, not for subclasses): then `apply_single`
+    must depend on nothing but its arguments, `state` and attributes that are constants, and a whole
+    update is recorded once for the types of its arrays (see `mx.record_once`).
 
     >>> import mlx.core as mx, mlx.optimizers as optim
     >>> opt = optim.SGD(learning_rate=0.5)
@@ -118,11 +127,71 @@ class Optimizer:
         for name, schedule in self._schedulers.items():
             self.state[name] = schedule(self.step)
         self.state["step"] = self.step + 1
+        updated = self._updated_together(gradients, parameters)
+        if updated is not None:
+            return updated
         self._shared = {}
         try:
             return tree_map(self.apply_single, gradients, parameters, self.state)
         finally:
             self._shared = None
+
+    def _updated_together(self, gradients: Any, parameters: Any) -> Any:
+        """All updated parameters, recorded as a whole; None where that isn't possible."""
+        settings = self._settings()
+        if settings is None:
+            return None
+        parts: list[tuple[mx.array, mx.array, dict[str, Any]]] = []
+        tree_map(lambda *part: parts.append(part), gradients, parameters, self.state)
+        shared = {name: one for name, one in self.state.items() if type(one) is mx.array}
+        arrays = list(shared.values())
+        for gradient, parameter, state in parts:
+            arrays += (gradient, parameter, *state.values())
+        if not _ARRAYS.issuperset(map(type, arrays)):
+            return None
+        names = tuple([tuple(state) for _, _, state in parts])
+
+        def make(arrays: Sequence[mx.array]) -> list[mx.array]:
+            return self._recorded(list(shared), names, iter(arrays))
+
+        made = iter(mx.record_once((type(self), settings, *shared, *names), arrays, make))
+        updated = []
+        for _, _, state in parts:
+            updated.append(next(made))
+            state.update(zip(state, made))  # noqa: B905 (as many as it has)
+        values = iter(updated)
+        return tree_map(lambda _: next(values), gradients)
+
+    def _recorded(
+        self, shared: Sequence[str], names: Sequence[Sequence[str]], arrays: Iterator[mx.array]
+    ) -> list[mx.array]:
+        """The updated parameter and state of each parameter, from gradient, parameter and state."""
+        before = self._state
+        self._state = before | dict(zip(shared, arrays))  # noqa: B905 (there are more)
+        self._shared = {}
+        found = []
+        try:
+            for own in names:
+                gradient, parameter = next(arrays), next(arrays)
+                state = dict(zip(own, arrays))  # noqa: B905
+                found.append(self.apply_single(gradient, parameter, state))
+                found += [state[name] for name in own]
+        finally:
+            self._state, self._shared = before, None
+        return found
+
+    def _settings(self) -> str | None:
+        """All that an update depends on but for arrays; None where it may be something else."""
+        if not vars(type(self)).get("by_types", False):
+            return None
+        told = {name: one for name, one in vars(self).items() if name not in _OWN}
+        for value in told.values():
+            if type(value) in (list, tuple):
+                if not _PLAIN.issuperset(map(type, value)):
+                    return None
+            elif type(value) not in _PLAIN:
+                return None
+        return repr(told)
 
     def _once(self, key: Hashable, make: Callable[[], mx.array]) -> mx.array:
         """What `make` returns, made once for all parameters of an update."""
@@ -295,9 +364,12 @@ def clip_grad_norm(grads: Any, max_norm: float) -> tuple[Any, mx.array]:
     >>> norm.item()
     5.0
     """
-    squared = tree_reduce(
-        lambda total, g: total + g.astype(mx.float32).square().sum(), grads, mx.array(0.0)
-    )
-    total_norm = mx.sqrt(squared)
+
+    def add(total: mx.array, g: mx.array) -> mx.array:
+        if not isinstance(g, mx.array):
+            raise TypeError(f"[clip_grad_norm] Expected arrays, got {type(g).__name__}.")
+        return total + g.astype(mx.float32).square().sum()
+
+    total_norm = mx.sqrt(tree_reduce(add, grads, mx.array(0.0)))
     scale = mx.minimum(max_norm / (total_norm + 1e-6), 1.0)
     return tree_map(lambda g: (g * scale).astype(g.dtype), grads), total_norm

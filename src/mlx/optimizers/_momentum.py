@@ -23,6 +23,8 @@ class SGD(Optimizer):
     0.9
     """
 
+    by_types = True
+
     def __init__(
         self,
         learning_rate: float | Schedule,
@@ -63,6 +65,8 @@ class Lion(Optimizer):
     ``c = b1 m + (1 - b1) g``, ``m = b2 m + (1 - b2) g``, ``w = w - lr (sign(c) + decay w)``
     """
 
+    by_types = True
+
     def __init__(
         self,
         learning_rate: float | Schedule,
@@ -96,6 +100,8 @@ class Muon(Optimizer):
     Parameters of more than two dimensions are taken as matrices of shape ``(shape[0], -1)``;
     those of fewer get the plain momentum step.
     """
+
+    by_types = True
 
     def __init__(
         self,

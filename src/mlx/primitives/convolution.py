@@ -21,6 +21,8 @@ from mlx.primitives.views import Embed, Slice, reshape, transpose
 
 _MOST_PHASES = 1024
 """Products of spreads up to which zeros between elements are skipped, not written out."""
+_NARROW = 8
+"""Outputs of phases that leave most lanes empty by themselves."""
 _FEW_OUTPUTS, _FEW_PHASES = 32, 16
 """Of one phase, and phases: products of their own up to so many of so many outputs or more."""
 
@@ -98,7 +100,8 @@ class Convolution(Contraction):
         )
 
     def _for_weights(self, x: Node, cotangent: Node, kernel: Shape) -> Node:
-        if max(self.spread) > 1 and max(self.strides) == 1:
+        fewer = 2 * prod(x.shape[1:-1]) <= prod(cotangent.shape[1:-1])
+        if (max(self.spread) > 1 or fewer) and max(self.strides) == 1:
             low = tuple(
                 (k - 1) * d - before
                 for k, d, before in zip(kernel, self.dilation, self.low, strict=True)
@@ -238,6 +241,8 @@ def convolution(
     """A Convolution; elements that are spread far are written out with their zeros."""
     if _are_blocks(w, strides, low, dilation, spread, groups):
         return _blocks(x, w, low, high)
+    if _are_columns(w, strides, dilation, spread, groups):
+        return _phases_as_columns(x, w, strides, low, high, dilation, spread)
     if prod(spread) > _MOST_PHASES:
         x, spread = spaced(x, spread), (1,) * len(spread)
     return Convolution(strides, low, high, dilation, spread, groups)(x, w)
@@ -251,6 +256,39 @@ def _are_blocks(
     fits = groups == 1 == max(strides) and kernel == spread and min(low) >= 0
     few = w.shape[0] < _FEW_OUTPUTS or prod(spread) > _FEW_PHASES
     return fits and few and max(spread) > 1 and max(dilation) == 1
+
+
+def _are_columns(
+    w: Node, strides: Numbers, dilation: Numbers, spread: Numbers, groups: int
+) -> bool:
+    """Whether the last axis' phases see as many taps each and have few outputs."""
+    each = spread[-1]
+    plain = groups == strides[-1] == dilation[-1] == 1
+    return plain and each > 1 and w.shape[-2] % each == 0 and 0 < w.shape[0] <= _NARROW
+
+
+def _phases_as_columns(
+    x: Node, w: Node, strides: Numbers, low: Numbers, high: Numbers, dilation: Numbers,
+    spread: Numbers,
+) -> Node:  # fmt: skip
+    """The last axis' phases as outputs of one kernel; the result starts inside a block of them."""
+    each, size, before = spread[-1], x.shape[-2], low[-1]
+    found = wide(size, each) + before + high[-1] - w.shape[-2] + 1
+    start = (each - 1 - before) % each
+    first = (start + before + 1) // each - 1
+    blocks, taps = -(-(start + found) // each), w.shape[-2] // each
+    high = (*high[:-1], blocks - size - first + taps - 1)
+    outputs, *kernel, channels = w.shape
+    split = reshape(w, (outputs, *kernel[:-1], taps, each, channels))
+    n = split.ndim
+    starts = (*(0,) * (n - 2), each - 1, 0)
+    turned = Slice(starts, (*(1,) * (n - 2), -1, 1), split.shape)(split)
+    turned = transpose(turned, (n - 2, *range(n - 2), n - 1))
+    turned = reshape(turned, (each * outputs, *kernel[:-1], taps, channels))
+    made = convolution(x, turned, strides, (*low[:-1], first), high, dilation, (*spread[:-1], 1), 1)
+    out = reshape(made, (*made.shape[:-2], blocks * each, outputs))
+    starts = (*(0,) * (out.ndim - 2), start, 0)
+    return Slice(starts, (1,) * out.ndim, (*out.shape[:-2], found, outputs))(out)
 
 
 def _blocks(x: Node, w: Node, low: Numbers, high: Numbers) -> Node:

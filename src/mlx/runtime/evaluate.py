@@ -73,6 +73,8 @@ def _deliver(outputs: list[Node], buffers: list[Buffer]) -> None:
 
 def _evaluate_known(roots: Sequence[Node], asynchronous: bool) -> bool:
     """Evaluate the region of some roots if it is short and known; whether it was."""
+    if trace.has_wholes():  # a gradient may be asked for of what is computed now
+        segments.expand(roots)
     found = known.find(roots)
     if found is None or profile.LEVEL or profile.active:
         return False

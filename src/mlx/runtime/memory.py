@@ -286,8 +286,12 @@ def _free_cycles(size: int) -> None:
 
 
 def _trim(target: int) -> None:
-    """Unmap cached large blocks, largest first, until at most ``target`` bytes are cached."""
+    """Let go of cached blocks until at most ``target`` bytes are cached: small ones, all at once,
+    if they are most of it, or too much without the large; these largest first."""
     counters = _counters
+    small = sum([CAPACITY[i] * len(_free[i]) for i in range(FIRST_LARGE)])
+    if small > min(target, counters.cached // 2):
+        regions.rejoin(_uncache_small())
     for index in range(LAST_CLASS, FIRST_LARGE - 1, -1):
         while _free[index] and counters.cached > target:
             try:
@@ -315,7 +319,6 @@ def _uncache_small() -> list[tuple[int, int]]:
 def clear_cache() -> None:
     """Give cached memory back to the system."""
     _trim(0)
-    regions.rejoin(_uncache_small())
     # an interrupt between a list and its counter leaves them apart; here they meet again
     _counters.cached = sum(CAPACITY[i] * len(blocks) for i, blocks in enumerate(_free) if blocks)
 

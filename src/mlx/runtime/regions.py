@@ -72,6 +72,8 @@ def take(index: int, nbytes: int) -> int:
         return _map(size, nbytes)
     with _lock:
         if not _ranges or _ranges[-1][0] < size:
+            _ranges[:] = sorted(_merged(_ranges))
+        if not _ranges or _ranges[-1][0] < size:
             _ranges.append((_REGION, _map(_REGION, _REGION)))
         left, address = _ranges.pop()
         if left > size:

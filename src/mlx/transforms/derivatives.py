@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mlx.graph.chains import Chain
+from mlx.graph import trace
+from mlx.graph.chains import Chain, balance, spelled_out
 from mlx.graph.node import Node, ancestors, next_serial
 from mlx.primitives.base import Pick
 from mlx.primitives.elementwise import Add
 from mlx.primitives.indexing import SliceAdd
 from mlx.primitives.views import Concatenate, Embed, Transpose
 from mlx.transforms import repeated
+from mlx.transforms.joint import Derivative, Joint
 from mlx.transforms.walk import dependents, without_collection
 
 _ADD = Add()
@@ -76,21 +78,55 @@ def vjp(
     """Cotangents of ``inputs`` from those of ``outputs``; None where nothing arrives.
 
     At the second meeting of a graph they are kept, from then on repeated; where no other
-    transformation can follow, ``alone``, one node may stand for all that they need.
+    transformation can follow, ``alone``, one node may stand for all that they need, and for the
+    graph itself.
     """
     met = repeated.of_derivative("vjp", outputs, inputs, cotangents, start)
-    if met is None:
-        return _vjp(outputs, inputs, cotangents, dependents(outputs, inputs, start, smooth=True))
-    key, given = met
-    known = repeated.known(key)
-    if isinstance(known, repeated.Transformed):
-        return known.of(given, alone)
+    key, given = met or (None, [])
+    known = met is not None and repeated.known(key)
+    if isinstance(known, Derivative) and (found := known.of(given, alone)) is not None:
+        return found
+    joint = None
+    if known is True and alone:
+        seeds = [one for one in cotangents if one is not None]
+        joint = Joint(given, len(inputs) + len(seeds), start)
+    is_whole = trace.has_wholes()
+    if is_whole:
+        spelled_out(outputs, start)
+        trace.spelled_out()
+        if joint is None:
+            balance.unknown(len(given) if known else 0)
+            return vjp(outputs, inputs, cotangents, start, alone)
     order, marked = dependents(outputs, inputs, start, smooth=True)
-    keep, before = known and repeated.repeatable(order), next_serial()
+    keep, before = known is True and repeated.repeatable(order), next_serial()
     found = _vjp(outputs, inputs, cotangents, (order, marked))
     if keep:
-        repeated.learn(key, given, found, before)
+        _learn(key, given, (outputs, start), (found, before), joint, is_whole)
     return found
+
+
+def _learn(
+    key: Any,
+    given: Sequence[Node],
+    graph: tuple[Sequence[Node], float],
+    derivative: tuple[Sequence[Node | None], float],
+    joint: Joint | None,
+    is_whole: bool,
+) -> None:
+    """Keep a derivative, recorded after a serial, of a graph that was recorded after another;
+    nodes of the graph that was described stand for others where it ``is_whole``."""
+    (outputs, start), (found, before) = graph, derivative
+    backward = ancestors([node for node in found if node is not None], before)
+    forward = []
+    if joint is not None:
+        apart = joint.apart(given)
+        forward = [node for node in ancestors(outputs, start) if node not in apart]
+        if not joint.learn(given, forward, backward, found):
+            joint = None
+    transformed = None if is_whole else repeated.transformed(given, backward, found)
+    if joint is not None or transformed is not None:
+        known = Derivative(transformed, joint)
+        repeated.keep(key, known, len(forward) + len(backward))
 
 
 def _vjp(

@@ -31,21 +31,24 @@ class Transformed:
     """Some results, cotangents or batches, as what is recorded of nodes that were described."""
 
     def __init__(
-        self, given: Sequence[Node], recorded: Sequence[Node], found: Sequence[Node | None]
+        self,
+        given: Sequence[Node],
+        recorded: Sequence[Node],
+        found: Sequence[Node | None],
+        least: int = LEAST,
     ) -> None:
-        results = list(dict.fromkeys([node for node in found if node is not None]))
-        read = {source for node in recorded for source in node.inputs}.union(results)
+        at = {node: i for i, node in enumerate(recorded)}
+        results = [node for node in dict.fromkeys(found) if node in at]
+        read = {source for node in recorded for source in node.inputs}.union(found)
         used = [i for i, node in enumerate(given) if node in read]
-        place = {node: i for i, node in enumerate(results)}
+        operands = [given[i] for i in used]
+        place = {node: i for i, node in enumerate([*results, *operands])}
         self._used = picker(used)
         self._results = [None if node is None else place[node] for node in found]
-        self._chain = Chain([given[i] for i in used], list(recorded), results)
+        self._chain = Chain(operands, list(recorded), results)
         self._repeated: Repeated | None = None
-        if len(recorded) >= LEAST and set(results).issubset(recorded):
-            at = {node: len(used) + i for i, node in enumerate(recorded)}
-            self._repeated = Repeated(
-                self._chain, len(used), recorded, [at[node] for node in results]
-            )
+        if len(recorded) >= least:
+            self._repeated = Repeated(self._chain, [len(used) + at[node] for node in results])
 
     def of(self, given: Sequence[Node], alone: bool) -> list[Node | None]:
         """The results that belong to other nodes described alike."""
@@ -54,6 +57,7 @@ class Transformed:
             made = self._repeated.segment(operands)
         else:
             made = self._chain.repeat(*operands)
+        made += operands
         return [None if at is None else made[at] for at in self._results]
 
 
@@ -127,8 +131,8 @@ def _describe(outputs: Sequence[Node], nodes: list[Node], start: int, key: list[
     return len(order) <= LONGEST
 
 
-def known(key: Any) -> Transformed | bool:
-    """What was kept for a description, or whether it was met before and may be kept."""
+def known(key: Any) -> Any:
+    """What was kept for a description, or else whether it was met before and may be kept."""
     try:
         return _known[key]
     except KeyError:
@@ -144,7 +148,18 @@ def repeatable(order: Sequence[Node]) -> bool:
 def learn(key: Any, given: Sequence[Node], found: Sequence[Node | None], start: int) -> None:
     """Keep results that were recorded after ``start``."""
     recorded = ancestors([node for node in found if node is not None], start)
+    if (known := transformed(given, recorded, found)) is not None:
+        keep(key, known, len(recorded))
+
+
+def transformed(
+    given: Sequence[Node], recorded: Sequence[Node], found: Sequence[Node | None]
+) -> Transformed | None:
+    """Results as what is recorded of given nodes, or None where it reads others."""
     sources = {source for node in recorded for source in node.inputs}
-    if not sources.issubset({*recorded, *given}):
-        return
-    _known.keep(key, Transformed(given, recorded, found), len(recorded))
+    return Transformed(given, recorded, found) if sources.issubset({*recorded, *given}) else None
+
+
+def keep(key: Any, known: Any, nodes: int) -> None:
+    """Keep what was found out for a description, which holds so many nodes."""
+    _known.keep(key, known, nodes)

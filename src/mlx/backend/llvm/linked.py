@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mlx.backend.llvm import jit
 
@@ -11,14 +12,19 @@ KERNELS = 8192
 _kernels: OrderedDict[str, jit.Library] = OrderedDict()
 
 
+def symbol(key: str) -> str:
+    """What a kernel is called in its object: no two alike, so that many are linked together."""
+    return f"kernel_{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}"
+
+
 def kernels(
     sources: Mapping[str, Callable[[], jit.Source]], threads: int
 ) -> dict[str, jit.Library]:
     """Kernels by their keys: from memory, from disk, or compiled now, which ``threads`` share."""
-    found = {key: _kernels[key] for key in sources if key in _kernels}
-    missing = {key: source for key, source in sources.items() if key not in found}
+    found, missing = _at_hand(sources)
     if missing:
-        for key, library in jit.compile_all(missing, ["kernel"], threads):
+        made = jit.compile_all({key: sources[key] for key in missing}, _exports, threads)
+        for key, library in made:
             found[key] = library
             _keep(key, library)
     return found
@@ -26,16 +32,28 @@ def kernels(
 
 def loaded(keys: Sequence[str]) -> list[jit.Library] | None:
     """Kernels that were compiled before; None where one is neither in memory nor on disk."""
-    found = []
+    found, missing = _at_hand(keys)
+    for key, library in jit.loaded(missing, _exports):
+        found[key] = library
+        _keep(key, library)
+    return [found[key] for key in keys] if len(found) == len(set(keys)) else None
+
+
+def _exports(key: str) -> dict[str, str]:
+    return {"kernel": symbol(key)}
+
+
+def _at_hand(keys: Iterable[str]) -> tuple[dict[str, jit.Library], list[str]]:
+    """Those that are in memory, now those used last, and the others."""
+    found, missing = {}, dict[str, None]()
     for key in keys:
         library = _kernels.get(key)
         if library is None:
-            library = jit.loaded(key, ["kernel"])
-            if library is None:
-                return None
-            _keep(key, library)
-        found.append(library)
-    return found
+            missing[key] = None
+        else:
+            found[key] = library
+            _kernels.move_to_end(key)
+    return found, list(missing)
 
 
 def _keep(key: str, library: jit.Library) -> None:

@@ -6,7 +6,7 @@ leaves, outputs and run-time numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -14,6 +14,7 @@ from mlx.backend.llvm import caches, columns, late, opaque, pipelined, several, 
 from mlx.backend.llvm.abi import FIRST, Command, HostCall, Operand, Pointer
 from mlx.backend.llvm.accesses import structure_of, traffic
 from mlx.backend.llvm.arena import ALIGN
+from mlx.backend.llvm.blocks import plan_blocks
 from mlx.backend.llvm.columns import ColumnsSpec, CombineSpec
 from mlx.backend.llvm.epilogue import FusedEpilogue, Place
 from mlx.backend.llvm.expressions import Structure, accumulator, accumulator_lanes
@@ -21,17 +22,21 @@ from mlx.backend.llvm.gemm import Matrix, Product, plan_gemm
 from mlx.backend.llvm.gemm.sums import accumulate_in, as_alike
 from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.late import LateSpec
+from mlx.backend.llvm.moves import piece_of, plan_moves
 from mlx.backend.llvm.pipelined import PipelinedSpec
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.several import SeveralSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.base.lazy import LazyModule
+from mlx.compiler.blocks import moves_blocks, moves_runs
 from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile
+from mlx.compiler.orient import oriented
 from mlx.compiler.sizes import least, most
 from mlx.compiler.steps import (
     CheckStep,
     CopyStep,
     GemmStep,
+    MoveStep,
     NestStep,
     OpaqueStep,
     Plan,
@@ -90,6 +95,8 @@ class _Lowering:
             before = len(self.commands)
             if isinstance(step, NestStep):
                 self._nest(step.nest)
+            elif isinstance(step, MoveStep):
+                self._moves(step.nests)
             elif isinstance(step, GemmStep):
                 self._gemm(step)
             elif isinstance(step, CopyStep):
@@ -125,7 +132,17 @@ class _Lowering:
         return pointer.base, pointer.offset + access.offset * access.dtype.size  # type: ignore[union-attr]
 
     def _structure(self, nest: Nest) -> Structure:
-        return structure_of(nest, lambda access: self._access(access)[1])
+        """Once for nests that are alike, unless it follows from where rows begin in memory."""
+        pattern = nest.pattern
+        if pattern is None or (nest.columns is None and caches.overflows(traffic(nest))):
+            return structure_of(nest, lambda access: self._access(access)[1])
+        numbers: dict[int, int] = {}
+        same = tuple([numbers.setdefault(a.buffer, len(numbers)) for a in nest.accesses])
+        found = pattern.structures.get(same)
+        if found is None:
+            found = structure_of(nest, lambda access: self._access(access)[1])
+            pattern.structures[same] = found
+        return found
 
     def _nest(self, nest: Nest) -> None:
         if nest.columns is not None:
@@ -135,6 +152,15 @@ class _Lowering:
         reduces = [e for e in nest.values if isinstance(e, Reduce)]
         if not rows or (not nest.inner and not reduces):
             return
+        if moves_blocks(nest):
+            self.commands.append(plan_blocks(piece_of(nest, self._access), self.workers))
+        elif moves_runs(nest) and not caches.overflows(traffic(nest)):
+            self.commands.append(plan_moves([piece_of(nest, self._access)], self.workers))
+        else:
+            self._map(nest, rows, reduces)
+
+    def _map(self, nest: Nest, rows: int, reduces: list[Reduce]) -> None:
+        """Rows of elements that are computed."""
         structure = self._structure(nest)
         if late.late_stores(structure):
             self._late(nest, structure)
@@ -160,6 +186,16 @@ class _Lowering:
         for reduce, source, target in partials:
             size = accumulator(reduce.dtype).size
             self._combine(reduce, rows, chunks, chunks * size, size, source, target)
+
+    def _moves(self, nests: Sequence[Nest]) -> None:
+        """Copies of runs into one buffer."""
+        if caches.overflows(sum(traffic(nest) for nest in nests)):
+            for nest in nests:
+                self._nest(oriented(nest))
+            return
+        pieces = [p for p in [piece_of(nest, self._access) for nest in nests] if p.nbytes]
+        if pieces:
+            self.commands.append(plan_moves(pieces, self.workers))
 
     def _scratch_rows(self, nest: Nest, spec: RowsSpec) -> list[int]:
         """The consts of rows kept from one pass to another; steps at their ends are whole."""

@@ -58,7 +58,7 @@ def kernel_text(spec: KernelSpec) -> str:
 def _source(spec: KernelSpec) -> jit.Source:
     """The IR of one kernel, and how to get that of what it shares with others."""
     module = Module(apart=True)
-    spec.emit(module, "kernel")
+    spec.emit(module, linked.symbol(spec.key))
     routines = {name: partial(_routine_text, name, *how) for name, how in module.routines.items()}
     return jit.Source(module.text(host().attributes()), routines)
 

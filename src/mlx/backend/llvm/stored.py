@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
-from mlx.backend.llvm import addresses, cache_sizes, disk, linked
-from mlx.backend.llvm.abi import Address, Command, Pointer
+from mlx.backend.llvm import addresses, cache_sizes, disk, host_calls, linked
+from mlx.backend.llvm.abi import Address, Command, HostCall, Pointer
 from mlx.backend.llvm.executable import Executable, is_small
 from mlx.backend.llvm.jit import Library
 from mlx.base.dtype import Dtype
@@ -125,10 +125,8 @@ class Kept:
 
 
 def save(name: str, executable: Executable, largest: int) -> None:
-    """Keep a program, whose largest buffer has so many bytes; not one with host calls."""
+    """Keep a program, whose largest buffer has so many bytes."""
     commands = [c for c in executable.commands if isinstance(c, Command)]
-    if len(commands) < len(executable.commands):
-        return
     keys: dict[str, int] = {}
     consts = array("q")
     table = array("q")
@@ -147,9 +145,19 @@ def save(name: str, executable: Executable, largest: int) -> None:
         for c in commands
     ]
     try:
+        record["calls"] = _calls(executable)
         disk.write(name, marshal.dumps(record))
     except ValueError:  # something that is not plain
         return
+
+
+def _calls(executable: Executable) -> list[tuple[int, tuple[Any, ...]]]:
+    """The host calls, each with the number of native commands before it."""
+    found: list[tuple[int, tuple[Any, ...]]] = []
+    for at, command in enumerate(executable.commands):
+        if not isinstance(command, Command):
+            found.append((at - len(found), host_calls.plain(command)))
+    return found
 
 
 def load(
@@ -164,7 +172,8 @@ def load(
         record = marshal.loads(stored)
         libraries = linked.loaded(record["keys"])
         record["consts"] = _placed(record["consts"], record["addresses"])
-    except (EOFError, ImportError, KeyError, RuntimeError, TypeError, ValueError):
+        record["calls"] = [(at, host_calls.restored(call)) for at, call in record["calls"]]
+    except (AttributeError, EOFError, ImportError, KeyError, RuntimeError, TypeError, ValueError):
         return None
     if libraries is None:
         return None
@@ -191,24 +200,30 @@ def _executable(
     consts, table = array("q", record["consts"]), array("q", record["table"])
     result.commands = partial(_described, record, libraries)
     table[0::4] = array("q", [libraries[i].address("kernel") for i in table[0::4]])
-    rest = array("q")
-    for i in range(len(table) // 4):
-        if i not in result.carries:
-            rest.extend(table[4 * i : 4 * i + 4])
-    result.lean, result.segments = None, []
-    if result.carries and rest:
-        result.lean = make_program(rest, consts, record["rest_small"], libraries)
-    if table:
-        result.segments.append(make_program(table, consts, record["small"], libraries))
+    result.segments, result.lean = [], None
+    done = 0
+    for at, call in record["calls"]:
+        if at > done:
+            part = table[4 * done : 4 * at]
+            result.segments.append(make_program(part, consts, False, libraries))
+        result.segments.append(call)
+        done = at
+    if part := table[4 * done :]:
+        small = record["small"] and not result.segments
+        result.segments.append(make_program(part, consts, small, libraries))
+    rest = [i for i in range(len(table) // 4) if i not in result.carries]
+    if result.carries and rest and not record["calls"]:
+        lean = array("q", [n for i in rest for n in table[4 * i : 4 * i + 4]])
+        result.lean = make_program(lean, consts, record["rest_small"], libraries)
     return result.seal()
 
 
-def _described(record: dict[str, Any], libraries: list[Library]) -> list[Command]:
+def _described(record: dict[str, Any], libraries: list[Library]) -> list[Command | HostCall]:
     """The commands of a stored program, for whoever wants to see them."""
     consts, table = array("q", record["consts"]), array("q", record["table"])
     specs = [Kept(key, library) for key, library in zip(record["keys"], libraries, strict=True)]
     starts = [at // 8 for at in table[1::4]] + [len(consts)]
-    return [
+    found: list[Command | HostCall] = [
         Command(
             specs[table[4 * i]],
             consts[starts[i] : starts[i + 1]].tolist(),
@@ -220,3 +235,6 @@ def _described(record: dict[str, Any], libraries: list[Library]) -> list[Command
         )
         for i, (label, traffic, flops, between) in enumerate(record["described"])
     ]
+    for before, (at, call) in enumerate(record["calls"]):
+        found.insert(before + at, call)
+    return found

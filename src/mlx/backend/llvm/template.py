@@ -50,10 +50,14 @@ class Template:
         can't be allocated."""
         self._recipe = recipe
         self._last_placed: tuple[Sequence[int], list[int]] = ((), [0])
-        nodes, stand_ins = shadow(order, leaves, named)
+        self._in_consts: list[tuple[int, int]] = []
+        """Numbers that depend on sizes: where they stand, and which size each is."""
+        self._in_table: list[tuple[int, int]] = []
+        nodes, stand_ins, signs = shadow(order, leaves, named)
         at = {node: i for i, node in enumerate(order)}
         numbers = [nodes[at[node]] for node in scalars]
-        plan = make_plan(nodes, {nodes[i] for i in live}, () if like is None else like._found)
+        before = () if like is None else like._found
+        plan = make_plan(nodes, {nodes[i] for i in live}, before, signs)
         self._found = plan.found
         for buffer in plan.buffers:
             if buffer.kind != "leaf":
@@ -92,24 +96,21 @@ class Template:
             self._starts.append(len(numbers))
         self._consts = array("q", map(value_of, numbers))
         self._table = array("q", map(value_of, table))
-        outputs: list[tuple[str, Any]] = [
-            (f"{name}[{i}]", number)
-            for name, numbers_of in (("consts", numbers), ("table", table))
-            for i, number in enumerate(numbers_of)
-            if type(number) is Size
-        ]
+        changing: dict[str, int] = {}  # sizes that commands hold, most of them many times
+        sizes: list[Any] = []
+        for numbers_of, changes in ((numbers, self._in_consts), (table, self._in_table)):
+            for i, number in enumerate(numbers_of):
+                if type(number) is Size:
+                    if number.name not in changing:
+                        changing[number.name] = len(sizes)
+                        sizes.append(number)
+                    changes.append((i, changing[number.name]))
         like = self._like
-        outputs += [(f"bytes_{i}", n) for i, n in enumerate(like.output_bytes)]
-        outputs += [(f"offset_{i}", n) for i, (_, _, n) in enumerate(like.results)]
-        outputs += [("arena", like.arena_bytes)]
-        sizes = "".join(f"bytes_{i}, " for i in range(len(like.output_bytes)))
-        offsets = "".join(f"offset_{i}, " for i in range(len(like.results)))
         self._bind = self._recipe.function(
-            "sizes, consts, table, place, lives, check",
+            "sizes, place, lives, check",
             [*self._sizes, *like.output_bytes],
             "place({0}, lives, check)",
-            outputs,
-            f"return arena, [{sizes}], ({offsets})",
+            [sizes, like.output_bytes, [at for _, _, at in like.results], [like.arena_bytes]],
         )
 
     def bind(
@@ -120,12 +121,17 @@ class Template:
     ) -> Executable | None:
         """The executable for other sizes; None where planning would have decided otherwise.
         ``check_size`` raises where a buffer can't be allocated."""
-        consts, table, like = self._consts[:], self._table[:], self._like
-        found = self._bind(sizes, consts, table, self._placed, self._lives, check_size)
+        found = self._bind(sizes, self._placed, self._lives, check_size)
         if found is None:
             return None
+        consts, table, like = self._consts[:], self._table[:], self._like
         result = Executable()
-        result.arena_bytes, result.output_bytes, offsets = found
+        changed, output_bytes, offsets, (result.arena_bytes,) = found
+        result.output_bytes = list(output_bytes)
+        for at, i in self._in_consts:
+            consts[at] = changed[i]
+        for at, i in self._in_table:
+            table[at] = changed[i]
         result.results = [
             (kind, number, offset)
             for (kind, number, _), offset in zip(like.results, offsets, strict=True)
@@ -166,17 +172,11 @@ class Template:
         self, sizes: tuple[int, ...], consts: array[int], table: array[int]
     ) -> list[Command]:
         """The commands of a bound executable, for whoever wants to see them."""
-        traffic: list[tuple[str, Any]] = []
-        names = []
-        for i, command in enumerate(self._commands):
-            traffic += [(f"bytes_{i}", command.bytes), (f"flops_{i}", command.flops)]
-            names.append(f"(bytes_{i}, flops_{i}), ")
         measure = self._recipe.function(
             "sizes, place, lives, check",
             self._sizes,
             "place({0}, lives, check)",
-            traffic,
-            f"return [{''.join(names)}]",
+            [(command.bytes, command.flops) for command in self._commands],
         )
         measured = measure(sizes, self._placed, self._lives, lambda nbytes: None)
         return [

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn._checks import positive
 from mlx.nn.layers.base import Module
 
 
@@ -16,12 +17,12 @@ def spread(value: int | tuple[int, ...], dims: int) -> Any:
 
 def uniform_weight(out_channels: int, kernel: tuple[int, ...], in_channels: int) -> mx.array:
     """Draw a weight ``(out, *kernel, in)`` from +-1/sqrt of the number of inputs of a unit."""
-    bound = math.sqrt(1 / (in_channels * math.prod(kernel)))
+    bound = math.sqrt(1 / positive("Conv", in_channels * math.prod(kernel)))
     return mx.random.uniform(-bound, bound, (out_channels, *kernel, in_channels))
 
 
 def _check_groups(in_channels: int, groups: int) -> None:
-    if in_channels % groups != 0:
+    if positive("Conv", in_channels) % positive("Conv", groups) != 0:
         raise ValueError(
             f"The number of input channels ({in_channels}) must be "
             f"divisible by the number of groups ({groups})"

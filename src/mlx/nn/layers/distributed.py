@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn._checks import positive
 from mlx.nn.layers.base import Module
 from mlx.nn.layers.quantized import Quantized, QuantizedLinear, skip_draw
 from mlx.utils import tree_flatten, tree_map_with_path, tree_unflatten
@@ -149,7 +150,7 @@ class _ShardedLinear(_Sharded):
         self, input_dims: int, output_dims: int, bias: bool = True, group: Any = None
     ) -> None:
         super().__init__()
-        bound = math.sqrt(1.0 / input_dims)
+        bound = math.sqrt(1.0 / positive(type(self).__name__, input_dims))
         self.group = group or mx.distributed.init()
         inputs, outputs = self._sizes(input_dims, output_dims)
         self.weight = mx.random.uniform(-bound, bound, (outputs, inputs))
@@ -213,7 +214,7 @@ class _QuantizedShardedLinear(_Sharded, Quantized):
         group: Any = None,
     ) -> None:
         super().__init__()
-        bound = math.sqrt(1.0 / input_dims)
+        bound = math.sqrt(1.0 / positive(type(self).__name__, input_dims))
         self.group = group or mx.distributed.init()
         inputs, outputs = self._sizes(input_dims, output_dims)
         weight = mx.random.uniform(-bound, bound, (outputs, inputs))
@@ -284,6 +285,8 @@ class FullyShardedModule(Module):
     def __init__(self, module: Module, group: Any = None, compute_dtype: Any = None) -> None:
         super().__init__()
         group = group or mx.distributed.init()
+        if not isinstance(module, Module):
+            raise TypeError(f"[FullyShardedModule] Expected a Module, got {type(module).__name__}.")
         self.module = module
         size = group.size()
         self.__dict__["_paths"] = [

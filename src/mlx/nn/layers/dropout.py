@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mlx.core as mx
+from mlx.nn._checks import need_arrays
 from mlx.nn.layers.base import Module
 
 
@@ -24,6 +25,7 @@ class _Dropout(Module):
     def __call__(self, x: mx.array) -> mx.array:
         if self._p_1 == 1 or not self.training:
             return x
+        need_arrays(type(self).__name__, x)
         keep = mx.random.bernoulli(p=self._p_1, shape=self._mask_shape(x))
         return (keep * x) * (1 / self._p_1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import mlx.core as mx
+from mlx.nn._checks import positive
 from mlx.nn.layers.base import Module
 from mlx.nn.layers.quantized import QuantizedEmbedding
 
@@ -20,7 +21,9 @@ class Embedding(Module):
 
     def __init__(self, num_embeddings: int, dims: int) -> None:
         super().__init__()
-        self.weight = mx.random.normal((num_embeddings, dims), scale=math.sqrt(1 / dims))
+        self.weight = mx.random.normal(
+            (num_embeddings, dims), scale=math.sqrt(1 / positive("Embedding", dims))
+        )
 
     def _extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}"

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn._checks import need_arrays, positive
 from mlx.nn.layers.base import Module
 from mlx.nn.layers.quantized import quantize_linear
 
@@ -32,7 +33,7 @@ class Linear(Module):
 
     def __init__(self, input_dims: int, output_dims: int, bias: bool = True) -> None:
         super().__init__()
-        bound = math.sqrt(1.0 / input_dims)
+        bound = math.sqrt(1.0 / positive("Linear", input_dims))
         self.weight = mx.random.uniform(-bound, bound, (output_dims, input_dims))
         if bias:
             self.bias = mx.random.uniform(-bound, bound, (output_dims,))
@@ -73,7 +74,7 @@ class Bilinear(Module):
         self, input1_dims: int, input2_dims: int, output_dims: int, bias: bool = True
     ) -> None:
         super().__init__()
-        bound = math.sqrt(1.0 / input1_dims)
+        bound = math.sqrt(1.0 / positive("Bilinear", input1_dims))
         self.weight = mx.random.uniform(-bound, bound, (output_dims, input2_dims, input1_dims))
         if bias:
             self.bias = mx.random.uniform(-bound, bound, (output_dims,))
@@ -86,6 +87,7 @@ class Bilinear(Module):
         )
 
     def __call__(self, x1: mx.array, x2: mx.array) -> mx.array:
+        need_arrays("Bilinear", x1, x2)
         weight = self["weight"]
         output_dims, input2_dims, input1_dims = weight.shape
         batch = x1.shape[:-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn._checks import need_arrays
 from mlx.nn.layers.base import Module
 
 _HALF = (mx.float16, mx.bfloat16)
@@ -45,6 +46,7 @@ class InstanceNorm(Module):
         return f"{self.dims}, eps={self.eps}, affine={'weight' in self}"
 
     def __call__(self, x: mx.array) -> mx.array:
+        need_arrays("InstanceNorm", x)
         if x.ndim < 3:
             raise ValueError(
                 "InstanceNorm expects inputs with at least 3 dimensions (N, ..., C) "
@@ -146,6 +148,7 @@ class GroupNorm(Module):
         return mx.broadcast_to(mean, x.shape).reshape(batch, 1, dims)
 
     def __call__(self, x: mx.array) -> mx.array:
+        need_arrays("GroupNorm", x)
         if x.shape[-1] % self.num_groups != 0:
             raise ValueError(
                 f"The number of features ({x.shape[-1]}) must be evenly divisible by the number "
@@ -225,6 +228,7 @@ class BatchNorm(Module):
         return mean, var, x.dtype
 
     def __call__(self, x: mx.array) -> mx.array:
+        need_arrays("BatchNorm", x)
         if not 2 <= x.ndim <= 4:
             raise ValueError(
                 f"Expected input tensor to have 2, 3 or 4 dimensions, but got {x.ndim}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn._checks import need_arrays
 from mlx.nn.layers._windows import window_max, window_mean
 from mlx.nn.layers.base import Module
 
@@ -62,6 +63,7 @@ class _Pool(Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         dims = self._dims
+        need_arrays(type(self).__name__, x)
         if x.ndim != dims + 2:
             raise ValueError(
                 f"[{type(self).__name__}] Expected an input with {dims + 2} dimensions "

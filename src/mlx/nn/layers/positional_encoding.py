@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import mlx.core as mx
+from mlx.nn._checks import need_arrays
 from mlx.nn.layers.base import Module
 
 
@@ -112,6 +113,7 @@ class ALiBi(Module):
     def __call__(
         self, attention_scores: mx.array, offset: int = 0, mask: mx.array | None = None
     ) -> mx.array:
+        need_arrays("ALiBi", attention_scores)
         bias = ALiBi.create_alibi_matrix(
             attention_scores.shape[-2] + offset,
             attention_scores.shape[-1],

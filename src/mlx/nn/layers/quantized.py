@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn._checks import positive
 from mlx.nn.layers.base import Module
 from mlx.utils import tree_map_with_path
 
@@ -86,7 +87,9 @@ class QuantizedEmbedding(Quantized):
         bits: int | None = None,
         mode: str = "affine",
     ) -> None:
-        weight = mx.random.normal((num_embeddings, dims), scale=math.sqrt(1 / dims))
+        weight = mx.random.normal(
+            (num_embeddings, dims), scale=math.sqrt(1 / positive("QuantizedEmbedding", dims))
+        )
         self._from_table(weight, group_size, bits, mode)
 
     def _from_table(
@@ -143,7 +146,7 @@ class QuantizedLinear(Quantized):
         bits: int | None = None,
         mode: str = "affine",
     ) -> None:
-        bound = math.sqrt(1 / input_dims)
+        bound = math.sqrt(1 / positive("QuantizedLinear", input_dims))
         weight = mx.random.uniform(-bound, bound, (output_dims, input_dims))
         self._from_weight(weight, group_size, bits, mode)
         if bias:
@@ -198,7 +201,7 @@ class QQLinear(Module):
         mode: str = "nvfp4",
     ) -> None:
         super().__init__()
-        bound = math.sqrt(1 / input_dims)
+        bound = math.sqrt(1 / positive("QQLinear", input_dims))
         self._start(
             mx.random.uniform(-bound, bound, (output_dims, input_dims)), group_size, bits, mode
         )
@@ -319,5 +322,7 @@ def quantize(
         options: dict[str, Any] = {"quantize_input": True} if quantize_input else {}
         return layer.to_quantized(group_size=group_size, bits=bits, mode=mode, **options)
 
+    if not isinstance(model, Module):
+        raise TypeError(f"[quantize] Expected a Module, got {type(model).__name__}.")
     leaves = tree_map_with_path(convert, model.leaf_modules(), is_leaf=Module.is_module)
     model.update_modules(leaves)

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 
 import mlx.core as mx
+from mlx.nn._checks import positive
 from mlx.nn.layers.activations import tanh
 from mlx.nn.layers.base import Module
 
 
 def _uniform(hidden_size: int, *shape: int) -> mx.array:
-    bound = 1.0 / math.sqrt(hidden_size)
+    bound = 1.0 / math.sqrt(positive("RNN", hidden_size))
     return mx.random.uniform(-bound, bound, shape)
 
 
@@ -51,14 +52,26 @@ class RNN(Module):
         )
 
     def __call__(self, x: mx.array, hidden: mx.array | None = None) -> mx.array:
-        x = _project(x, self.Wxh, self.bias)
-        states = []
-        for t in range(x.shape[-2]):
-            now = x[..., t, :]
-            hidden = now if hidden is None else mx.addmm(now, hidden, self.Whh.T)
-            hidden = self.nonlinearity(hidden)
-            states.append(hidden)
-        return mx.stack(states, axis=-2)
+        return _elman(x, self.Wxh, self.Whh, self.bias, hidden, self.nonlinearity)
+
+
+@mx.compile
+def _elman(
+    x: mx.array,
+    wx: mx.array,
+    wh: mx.array,
+    bias: mx.array | None,
+    hidden: mx.array | None,
+    nonlinearity: Callable,
+) -> mx.array:
+    x = _project(x, wx, bias)
+    states = []
+    for t in range(x.shape[-2]):
+        now = x[..., t, :]
+        hidden = now if hidden is None else mx.addmm(now, hidden, wh.T)
+        hidden = nonlinearity(hidden)
+        states.append(hidden)
+    return mx.stack(states, axis=-2)
 
 
 class GRU(Module):
@@ -86,25 +99,37 @@ class GRU(Module):
         )
 
     def __call__(self, x: mx.array, hidden: mx.array | None = None) -> mx.array:
-        x = _project(x, self.Wx, self.b)
-        size = self.hidden_size
-        states = []
-        for t in range(x.shape[-2]):
-            gates, new = x[..., t, : 2 * size], x[..., t, 2 * size :]
-            recurrent = self.bhn
-            if hidden is not None:
-                projected = hidden @ self.Wh.T
-                gates = gates + projected[..., : 2 * size]
-                recurrent = projected[..., 2 * size :]
-                if self.bhn is not None:
-                    recurrent = recurrent + self.bhn
-            r, z = mx.split(mx.sigmoid(gates), 2, axis=-1)
-            if recurrent is not None:
-                new = new + r * recurrent
-            new = (1 - z) * mx.tanh(new)
-            hidden = new if hidden is None else new + z * hidden
-            states.append(hidden)
-        return mx.stack(states, axis=-2)
+        return _gated(x, self.Wx, self.Wh, self.b, self.bhn, hidden)
+
+
+@mx.compile
+def _gated(
+    x: mx.array,
+    wx: mx.array,
+    wh: mx.array,
+    bias: mx.array | None,
+    bias_new: mx.array | None,
+    hidden: mx.array | None,
+) -> mx.array:
+    x = _project(x, wx, bias)
+    size = wh.shape[-1]
+    states = []
+    for t in range(x.shape[-2]):
+        gates, new = x[..., t, : 2 * size], x[..., t, 2 * size :]
+        recurrent = bias_new
+        if hidden is not None:
+            projected = hidden @ wh.T
+            gates = gates + projected[..., : 2 * size]
+            recurrent = projected[..., 2 * size :]
+            if bias_new is not None:
+                recurrent = recurrent + bias_new
+        r, z = mx.split(mx.sigmoid(gates), 2, axis=-1)
+        if recurrent is not None:
+            new = new + r * recurrent
+        new = (1 - z) * mx.tanh(new)
+        hidden = new if hidden is None else new + z * hidden
+        states.append(hidden)
+    return mx.stack(states, axis=-2)
 
 
 class LSTM(Module):
@@ -133,16 +158,28 @@ class LSTM(Module):
     def __call__(
         self, x: mx.array, hidden: mx.array | None = None, cell: mx.array | None = None
     ) -> tuple[mx.array, mx.array]:
-        x = _project(x, self.Wx, self.bias)
-        states, cells = [], []
-        for t in range(x.shape[-2]):
-            gates = x[..., t, :]
-            if hidden is not None:
-                gates = mx.addmm(gates, hidden, self.Wh.T)
-            i, f, g, o = mx.split(gates, 4, axis=-1)
-            new = mx.sigmoid(i) * mx.tanh(g)
-            cell = new if cell is None else mx.sigmoid(f) * cell + new
-            hidden = mx.sigmoid(o) * mx.tanh(cell)
-            states.append(hidden)
-            cells.append(cell)
-        return mx.stack(states, axis=-2), mx.stack(cells, axis=-2)
+        return _long_short(x, self.Wx, self.Wh, self.bias, hidden, cell)
+
+
+@mx.compile
+def _long_short(
+    x: mx.array,
+    wx: mx.array,
+    wh: mx.array,
+    bias: mx.array | None,
+    hidden: mx.array | None,
+    cell: mx.array | None,
+) -> tuple[mx.array, mx.array]:
+    x = _project(x, wx, bias)
+    states, cells = [], []
+    for t in range(x.shape[-2]):
+        gates = x[..., t, :]
+        if hidden is not None:
+            gates = mx.addmm(gates, hidden, wh.T)
+        i, f, g, o = mx.split(gates, 4, axis=-1)
+        new = mx.sigmoid(i) * mx.tanh(g)
+        cell = new if cell is None else mx.sigmoid(f) * cell + new
+        hidden = mx.sigmoid(o) * mx.tanh(cell)
+        states.append(hidden)
+        cells.append(cell)
+    return mx.stack(states, axis=-2), mx.stack(cells, axis=-2)

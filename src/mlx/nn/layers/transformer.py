@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn._checks import positive
 from mlx.nn.layers.activations import relu
 from mlx.nn.layers.base import Module
 from mlx.nn.layers.dropout import Dropout
@@ -40,7 +41,7 @@ class MultiHeadAttention(Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        if dims % num_heads != 0:
+        if positive("MultiHeadAttention", dims) % positive("MultiHeadAttention", num_heads) != 0:
             raise ValueError(
                 "The input feature dimensions should be divisible by the number of heads "
                 f"({dims} % {num_heads}) != 0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import mlx.core as mx
+from mlx.nn._checks import need_arrays
 from mlx.nn.layers._interpolation import interpolate, positions_after, resampled
 from mlx.nn.layers.base import Module
 
@@ -105,6 +106,7 @@ class Upsample(Module):
         )
 
     def _scales(self, x: mx.array) -> Scales:
+        need_arrays("Upsample", x)
         dims = x.ndim - 2
         if dims <= 0:
             raise ValueError(

@@ -26,7 +26,7 @@ BACKWARD_SLOTS = (
     "delta_h", "delta_t", "dk_base", "dk_offset", "dk_t", "dv_base", "dv_offset", "dv_t",
     "parts_base", "parts_offset", "part", "run", "runs", "q_block", "at_q", "at_turned_q",
     "at_o", "at_turned_o", "at_gaps", "at_level", "at_sums", "at_delta", "at_dk", "at_dv",
-    "at_paired_k", "at_paired_q", "at_paired_o", "at_paired_gaps",
+    "at_paired_k", "at_paired_q", "at_paired_o", "at_paired_gaps", "at_turned_k",
 )  # fmt: skip
 FINISH_SLOTS = (
     "parts_base", "parts_offset", "part", "parts", "dq_base", "dq_offset", "dq_h", "dq_t",
@@ -82,7 +82,7 @@ class _Backward(Blocks):
         loop = f.loop(first, stop, i64(KEYS))
         self._keys(loop.index)
         f.end_loop(loop)
-        f.ret()
+        self.finish()
 
     def _clear(self, start: Value, nbytes: Value) -> None:
         f = self.f
@@ -97,12 +97,13 @@ class _Backward(Blocks):
         k = self.load_keys("k", self.start["k"], key, keys, "size")
         v = self.load_keys("v", self.start["v"], key, keys, "value")
         paired = self._paired(k, keys, "size", "paired_k")
+        turned = self.by_feature(paired, keys, "size", "turned_k")
         dk, dv = self.region("dk"), self.region("dv")
         self._clear(dk, f.mul(keys, self.slot("size_bytes")))
         self._clear(dv, f.mul(keys, self.slot("value_bytes")))
         loop = f.loop(i64(0), self.slot("rows"), i64(self.width))
         count = f.min(f.sub(self.slot("rows"), loop.index), i64(self.width))
-        self._queries(loop.index, count, key, keys, (k, v, paired))
+        self._queries(loop.index, count, key, keys, (k, v, turned))
         f.end_loop(loop)
         for name, block, size, scale in (("dk", dk, "size", self.scale),
                                          ("dv", dv, "value", self.one)):  # fmt: skip
@@ -114,9 +115,9 @@ class _Backward(Blocks):
 
     def _queries(
         self, first: Value, count: Value, key: Value, keys: Value,
-        blocks: tuple[Value, Value, Value],
+        blocks: tuple[Value, Value, tuple[Value, Value, Value]],
     ) -> None:  # fmt: skip
-        f, (k, v, paired) = self.f, blocks
+        f, (k, v, turned) = self.f, blocks
         seen, done = f.label("seen"), f.label("unseen")
         across = None
         if self.causal:
@@ -131,7 +132,7 @@ class _Backward(Blocks):
         self.against(v, keys, "value", self.region("turned_o"), gaps)
         self.load_mask(self.start["mask"], first, count, key, keys)
         self._weigh(first, count, key, keys, across)
-        self._add(first, count, keys, paired)
+        self._add(first, count, keys, turned)
         if self.causal:
             f.branch(done)
             f.start(done)
@@ -242,7 +243,7 @@ class _Backward(Blocks):
             self.store(self.join(*found), self.lane(to, v))
         f.end_loop(loop, [f.gep(to, self.pitch)])
 
-    def _add(self, first: Value, count: Value, keys: Value, k: Value) -> None:
+    def _add(self, first: Value, count: Value, keys: Value, k: tuple[Value, Value, Value]) -> None:
         """What the block of weights and of cotangents adds to the three results."""
         f, step = self.f, i64(self.tile.itemsize)
         paired = "paired_" if self.pairs else ""
@@ -259,7 +260,7 @@ class _Backward(Blocks):
         block = f.op("udiv", first, i64(self.width))
         to = f.gep(self.part, f.mul(block, self.slot("q_block")))
         self.multiply(
-            k, step, size, self.slot("size"), self.region(paired + "gaps"), self.pitch,
+            *k, self.slot("size"), self.region(paired + "gaps"), self.pitch,
             i64(self.width), self.steps(keys), to, self.pitch, TRUE,
         )  # fmt: skip
 

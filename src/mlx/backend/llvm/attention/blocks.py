@@ -16,8 +16,9 @@ from collections.abc import Callable
 from mlx.backend.llvm import elementary
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.attention.moves import copy_rows, store_rows, turn
-from mlx.backend.llvm.attention.product import product
+from mlx.backend.llvm.attention.product import product, tile_product
 from mlx.backend.llvm.attention.tile import KEYS, Tile, tile_for
+from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.elements import SIZES
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.quantized_panels import Named
@@ -52,7 +53,11 @@ class Blocks(Named):
         self.vectors = width // self.tile.lanes
         self.pitch = i64(width * self.tile.itemsize)
         self.pairs = pairs and self.tile.pairs
-        self.product = product(module, self.tile, pairs=self.pairs)
+        self.tiles = pairs and self.tile.amx
+        self.product = (
+            tile_product(module, self.tile) if self.tiles
+            else product(module, self.tile, pairs=self.pairs)
+        )  # fmt: skip
         self.turn = turn(module, self.tile)
         self.turn_rows = turn(module, self.tile, self.pairs)
         self.copies = {
@@ -74,6 +79,14 @@ class Blocks(Named):
         wide = self.tile.element == "double"
         self.scale = number if wide else f.cast("fptrunc", number, "float")
         self.one = const(self.tile.element, 1)
+        if self.tiles:
+            amx.configure(f)
+
+    def finish(self) -> None:
+        """Return from the kernel."""
+        if self.tiles:
+            amx.release(self.f)
+        self.f.ret()
 
     def row_bytes(self, size: str) -> Value:
         """Bytes between rows of an operand that was copied."""
@@ -271,6 +284,21 @@ class Blocks(Named):
             self.turn_rows, "void", rows, self.row_bytes(size), i64(self.width),
             self.steps(self.slot(size)), to, self.pitch, scale,
         )  # fmt: skip
+
+    def by_feature(
+        self, rows: Value, keys: Value, size: str, to: str
+    ) -> tuple[Value, Value, Value]:
+        """Keys (or values) as the left operand of a product that sums keys: address, bytes from a
+        feature to the next, and from a key (or a pair of them).  Tiles have these side by side."""
+        f, item = self.f, i64(self.tile.itemsize)
+        if not self.tiles:
+            return rows, item, self.slot(size + "_bytes")
+        turned, pitch = self.region(to), i64(KEYS // 2 * self.tile.itemsize)
+        f.call(
+            self.turn_rows, "void", rows, self.slot(size + "_bytes"), self.steps(keys),
+            self.slot(size), turned, pitch, self.one,
+        )  # fmt: skip
+        return turned, pitch, item
 
     def halve(self, values: Value) -> Value:
         """The bits of accumulators rounded to bfloat16."""

@@ -20,7 +20,7 @@ FORWARD_SLOTS = (
     *SHARED_SLOTS, "sinks_base", "sinks_offset", "sinks_h", "sinks_t", "out_base", "out_offset",
     "out_h", "out_t", "level_base", "level_offset", "level_h", "level_t",
     "sums_base", "sums_offset", "sums_h", "sums_t", "block", "blocks",
-    "at_q", "at_out", "at_most", "at_total", "q_panel", "out_panel",
+    "at_q", "at_out", "at_most", "at_total", "at_turned_v", "q_panel", "out_panel",
 )  # fmt: skip
 
 
@@ -69,8 +69,8 @@ class _Forward(Blocks):
         loop = f.loop(i64(0), self.slot("keys"), i64(KEYS))
         self._keys(loop.index)
         f.end_loop(loop)
-        self._each_panel(self._finish)
-        f.ret()
+        self._each_panel(self._store)
+        self.finish()
 
     def _each_panel(self, body: object) -> None:
         """``body(panel, first, count)`` for panels of ``width`` rows."""
@@ -116,7 +116,7 @@ class _Forward(Blocks):
             self._skip(self.first, self.count, key, used, done)
             f.start(used)
         k = self.load_keys("k", self.start["k"], key, keys, "size")
-        v = self._load_values(key, keys)
+        v = self.by_feature(self._load_values(key, keys), keys, "value", "turned_v")
         self._each_panel(
             lambda panel, first, count: self._step(panel, first, count, key, keys, k, v)
         )
@@ -146,7 +146,7 @@ class _Forward(Blocks):
 
     def _step(
         self, panel: Value, first: Value, count: Value, key: Value, keys: Value, k: Value,
-        v: Value,
+        v: tuple[Value, Value, Value],
     ) -> None:  # fmt: skip
         f = self.f
         seen, done = f.label("seen"), f.label("unseen")
@@ -161,9 +161,8 @@ class _Forward(Blocks):
         # What earlier blocks gave is zero at first, not read.
         more = f.icmp("ne", key, i64(0))
         self.multiply(
-            v, i64(self.tile.itemsize), self.slot("value_bytes"), self.slot("value"), scores,
-            self.pitch, i64(self.width), self.steps(keys), self._panel("out", panel), self.pitch,
-            more,
+            *v, self.slot("value"), scores, self.pitch, i64(self.width), self.steps(keys),
+            self._panel("out", panel), self.pitch, more,
         )  # fmt: skip
         if self.causal:
             f.branch(done)
@@ -270,7 +269,7 @@ class _Forward(Blocks):
             self.store(f.mul(self.load(at), factor), at)
         f.end_loop(loop)
 
-    def _finish(self, panel: Value, first: Value, count: Value) -> None:
+    def _store(self, panel: Value, first: Value, count: Value) -> None:
         """Divide by the sums, transpose, store; and the levels and log-sum-exps."""
         f, out, stage = self.f, self._panel("out", panel), self.region("stage")
         most, total = self._panel("most", panel), self._panel("total", panel)

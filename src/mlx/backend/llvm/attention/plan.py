@@ -211,6 +211,7 @@ def forward(
     panels = -(-block // width)
     regions.add("q", panels * q_panel)
     regions.add("out", panels * out_panel)
+    regions.add("turned_v", tile.turned(group.value))
     regions.add("most", (panels * width + tile.lanes) * tile.itemsize)
     regions.add("total", (panels * width + tile.lanes) * tile.itemsize)
     values = group.named(**parts) | group.sizes() | regions.place(scratch, workers)
@@ -284,6 +285,7 @@ def _backward_regions(group: Group, width: int, mask: bool) -> Regions:
         ("gaps", keys * width * tile.itemsize),
     ):  # fmt: skip
         regions.add("paired_" + name, nbytes // 2 if tile.pairs else 0)
+    regions.add("turned_k", tile.turned(group.size))
     return regions
 
 

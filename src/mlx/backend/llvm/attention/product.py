@@ -8,11 +8,13 @@ Rows are rounded up to whole tiles and columns to whole vectors: the operands mu
 that, and what is there ends in parts of C that nobody reads.
 
 With ``pairs`` the elements of A and B are pairs of bfloat16 along k, and ``depth`` counts pairs.
+On tile registers (``tile_product``) rows of A are runs of neighbours, ``step`` apart.
 """
 
 from __future__ import annotations
 
 from mlx.backend.llvm.attention.tile import Tile
+from mlx.backend.llvm.gemm.amx import SIDE, AmxMicro
 from mlx.backend.llvm.gemm.elements import Element, multiply_add, prefetch
 from mlx.backend.llvm.gemm.pairs import dot_pairs
 from mlx.backend.llvm.ir import Function, Module
@@ -64,6 +66,73 @@ def _columns(
         params = [p for i, p in enumerate(_PARAMS) if i != 6]
         f = module.function(name, params, internal=True)
         _Columns(f, tile, rows, vectors, element, ahead).emit()
+    return name
+
+
+_TILES = [
+    "ptr noalias readonly", "i64", "ptr noalias readonly", "i64", "i64", "ptr noalias", "i64", "i1",
+]  # fmt: skip
+
+
+def tile_product(module: Module, tile: Tile) -> str:
+    """The function for pairs on tile registers, which the caller has configured.
+
+    What of ``depth`` fills no tile is added by vectors.
+    """
+    rest, name = product(module, tile, pairs=True), "product_on_tiles"
+    if not module.has(name):
+        f = module.function(name, _PARAMS, internal=True)
+        a, row, step, count, b, b_row, cols, depth, c, c_row, more = f.params
+        left = f.op("urem", depth, i64(SIDE))
+        whole = f.sub(depth, left)
+        some = f.icmp("ne", whole, i64(0))
+
+        def tiles() -> None:
+            _in_tiles(module, f, (a, row, b, b_row, whole, c, c_row, more), count, cols)
+
+        def behind() -> None:
+            f.call(
+                rest, "void", f.gep(a, f.mul(whole, step)), row, step, count,
+                f.gep(b, f.mul(whole, b_row)), b_row, cols, left, c, c_row, f.op("or", more, some),
+            )  # fmt: skip
+
+        f.where(some, tiles, lambda: None)
+        f.where(f.icmp("ne", left, i64(0)), behind, lambda: None)
+        f.ret()
+    return name
+
+
+def _in_tiles(
+    module: Module, f: Function, args: tuple[Value, ...], count: Value, cols: Value
+) -> None:
+    """All rows and columns, two tiles of each at once but at the end."""
+    a, row, b, b_row, depth, c, c_row, more = args
+    for high, start, stop in _twos(f, count):
+        down = f.loop(start, stop, i64(high * SIDE))
+        left, to = (f.gep(p, f.mul(down.index, pitch)) for p, pitch in ((a, row), (c, c_row)))
+        for wide, first, last in _twos(f, cols):
+            across = f.loop(first, last, i64(wide * SIDE))
+            offset = f.mul(across.index, i64(4))
+            right, place = f.gep(b, offset), f.gep(to, offset)
+            micro = _micro(module, high, wide)
+            f.call(micro, "void", left, row, right, b_row, depth, place, c_row, more)
+            f.end_loop(across)
+        f.end_loop(down)
+
+
+def _twos(f: Function, count: Value) -> list[tuple[int, Value, Value]]:
+    """Bounds of pairs of tiles, and of the tile behind them: (tiles, first, end)."""
+    tiles = f.op("udiv", f.add(count, i64(SIDE - 1)), i64(SIDE))
+    end = f.mul(tiles, i64(SIDE))
+    twos = f.mul(f.op("lshr", tiles, i64(1)), i64(2 * SIDE))
+    return [(2, i64(0), twos), (1, twos, end)]
+
+
+def _micro(module: Module, high: int, wide: int) -> str:
+    name = f"tiles_{high}x{wide}"
+    if not module.has(name):
+        f = module.function(name, _TILES, internal=True)
+        AmxMicro(f, "tdpbf16ps", high * SIDE, wide).emit()
     return name
 
 

@@ -19,7 +19,8 @@ KEYS = 128
 class Tile:
     """A register tile of ``rows`` by two vectors of ``lanes`` accumulators.
 
-    ``pairs``: blocks are multiplied as pairs of bfloat16 (see ``gemm.pairs``).
+    ``pairs``: blocks are multiplied as pairs of bfloat16 (see ``gemm.pairs``); ``amx``: on tile
+    registers.
     """
 
     accumulate: str
@@ -27,6 +28,7 @@ class Tile:
     rows: int
     fused: bool
     pairs: bool = False
+    amx: bool = False
 
     @property
     def itemsize(self) -> int:
@@ -58,6 +60,10 @@ class Tile:
         step = max(self.lanes, self.rows)
         return max(round_up(count, step), step)
 
+    def turned(self, features: int) -> int:
+        """Bytes of a block of keys, feature by feature, if tile registers read one."""
+        return self.padded(features) * KEYS // 2 * self.itemsize if self.amx else 0
+
 
 @cache
 def tile_for(dtype: str) -> Tile:
@@ -66,4 +72,5 @@ def tile_for(dtype: str) -> Tile:
     lanes = target.vector_bytes // (8 if accumulate == "float64" else 4)
     many = target.vector_bytes == 64 or target.has("neon")
     pairs = dtype == "bfloat16" and has_pairs(target)
-    return Tile(accumulate, lanes, 8 if many else 4, target.has_fma, pairs)
+    tiles = pairs and target.has("amx-bf16")
+    return Tile(accumulate, lanes, 8 if many else 4, target.has_fma, pairs, tiles)

@@ -93,4 +93,4 @@ class _Correlation(Tiled):
         steps = f.op("udiv", f.add(depth, i64(self.tile.step - 1)), i64(self.tile.step))
         self.all_tiles(scratch, right, steps, context, (row0, rows, col0, cols), (more, last))
         f.end_loop(loop)
-        f.ret()
+        self.end()

@@ -8,11 +8,12 @@ whatever the blocks, the tile and the number of workers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
-from mlx.backend.llvm.convolution.patches import BLOCK, pack_patches
+from mlx.backend.llvm.convolution.patches import BLOCK, pack_patches, tile_of_patches
+from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.blocked import Blocked
 from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.gemm.operand import Epilogue
@@ -91,7 +92,15 @@ class Tiled(Blocked):
             self.slot(name)
         self.k = self.slot("k")
         scratch = f.gep(self.address("scratch"), f.mul(kernel.worker, self.slot("scratch_stride")))
+        if self.tile.amx:
+            amx.configure(f)
         return scratch, self.spec.epilogue.begin(kernel, len(self.names))
+
+    def end(self) -> None:
+        """Return from the kernel."""
+        if self.tile.amx:
+            amx.release(self.f)
+        self.f.ret()
 
     def all_tiles(
         self, scratch: Value, right: tuple[Value, Value, Value], depth: Value, context: Any,
@@ -133,8 +142,9 @@ class _Convolution(Tiled):
     by_rows = True
 
     def __init__(self, spec: ConvolutionSpec, module: Module, name: str) -> None:
-        tile = tile_for(spec.accumulate)
-        super().__init__(spec, module, name, replace(tile, pairs=spec.pairs), ROW)
+        paired = tile_of_patches(spec.dtype, spec.accumulate)
+        tile = paired if spec.pairs else tile_for(spec.accumulate)
+        super().__init__(spec, module, name, tile, ROW)
 
     def emit(self) -> None:
         f = self.f
@@ -158,4 +168,4 @@ class _Convolution(Tiled):
         panels = (right, i64(self.tile.b_row), self.slot("b_panel"))
         self.all_tiles(scratch, panels, depth, context, block, (more, last))
         f.end_loop(loop)
-        f.ret()
+        self.end()

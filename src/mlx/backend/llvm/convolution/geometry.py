@@ -99,9 +99,9 @@ class Run:
     def length(self) -> int:
         return self.taps * self.channels
 
-    def depth(self, step: int) -> int:
-        """Elements of a panel, each of which holds ``step`` of the run's."""
-        return -(-self.length // step)
+    def depth(self, unit: int) -> int:
+        """Groups of ``unit`` elements that the run fills, the last one perhaps in part."""
+        return -(-self.length // unit)
 
 
 def runs_of(phase: Phase, channels: int, longest: int, side_by_side: bool) -> list[Run]:
@@ -144,18 +144,18 @@ def _pieces(channels: int, longest: int) -> Iterator[tuple[int, int]]:
         yield start, min(each, channels - start)
 
 
-def blocks_of(runs: Sequence[Run], deepest: int, step: int = 1) -> list[list[Run]]:
-    """Runs in blocks of at most ``deepest`` elements of a panel; at least one block."""
-    total = sum(run.depth(step) for run in runs)
+def blocks_of(runs: Sequence[Run], deepest: int, unit: int = 1) -> list[list[Run]]:
+    """Runs in blocks of at most ``deepest`` groups of ``unit`` elements; at least one block."""
+    total = sum(run.depth(unit) for run in runs)
     fair = -(-total // max(-(-total // deepest), 1))
     out: list[list[Run]] = [[]]
     depth = 0
     for run in runs:
-        if depth and (depth >= fair or depth + run.depth(step) > deepest):
+        if depth and (depth >= fair or depth + run.depth(unit) > deepest):
             out.append([])
             depth = 0
         out[-1].append(run)
-        depth += run.depth(step)
+        depth += run.depth(unit)
     return out
 
 

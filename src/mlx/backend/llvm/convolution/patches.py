@@ -8,16 +8,13 @@ bfloat16 that is multiplied in pairs is copied as it is: two neighbours are a pa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 from mlx.backend.llvm.abi import Operand
 from mlx.backend.llvm.convolution.geometry import Phase, Run, Three, three
 from mlx.backend.llvm.gemm.elements import Element
-from mlx.backend.llvm.gemm.pairs import has_pairs
-from mlx.backend.llvm.gemm.tile import Tile, tile_for
+from mlx.backend.llvm.gemm.tile import Tile, tile_for, tile_of_product
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, vector
 
 PLACE = 13  # numbers of the table that says where positions lie
@@ -28,11 +25,11 @@ _PARAMS = ["ptr noalias readonly", "ptr noalias readonly", "ptr noalias readonly
            "i64", "i64", "ptr noalias", "i64"]  # fmt: skip
 
 
-@cache
 def tile_of_patches(dtype: str, accumulate: str) -> Tile:
     """The tile for patches of a dtype: with pairs where the CPU multiplies them."""
-    pairs = dtype == "bfloat16" and accumulate == "float32" and has_pairs(host())
-    return replace(tile_for(accumulate), pairs=pairs)
+    if dtype == "bfloat16" and accumulate == "float32":
+        return tile_of_product(dtype, dtype, accumulate)
+    return tile_for(accumulate)
 
 
 def place_table(phase: Phase, sizes: Three, item: int, strides: Three) -> list[int]:
@@ -41,15 +38,15 @@ def place_table(phase: Phase, sizes: Three, item: int, strides: Three) -> list[i
     return [*sizes, *phase.counts, *steps, item, *strides]
 
 
-def run_table(runs: Sequence[Run], strides: Three, channel: int, item: int, step: int) -> list[int]:
+def run_table(runs: Sequence[Run], strides: Three, channel: int, item: int, unit: int) -> list[int]:
     """For each run its offset in bytes, place, taps, channels, and the bytes of a row of it.
 
-    A row has elements of ``item`` bytes, whole groups of ``step``.
+    A row has elements of ``item`` bytes, whole groups of ``unit``.
     """
     out: list[int] = []
     for run in runs:
         offset = sum(a * s for a, s in zip(run.at, strides, strict=True)) + run.channel * channel
-        out += [offset, *run.at, run.taps, run.channels, run.depth(step) * step * item]
+        out += [offset, *run.at, run.taps, run.channels, run.depth(unit) * unit * item]
     return out
 
 

@@ -118,15 +118,15 @@ class _Planner:
         tile = self.tile
         together = self.side_by_side and (self.channels % tile.step == 0 or self._weights_follow)
         runs = runs_of(phase, self.channels, tile.block_depth * tile.step, together)
-        depth = sum(run.depth(tile.step) for run in runs)
+        depth = sum(tile.depth_of(run.length) for run in runs)
         panel = panel_bytes(tile, depth)
         packed = self.scratch(self.groups * -(-self.columns // tile.cols) * panel)
         epilogue = self.epilogue
         if not phase.is_whole:
             epilogue = PhaseEpilogue(epilogue, phase, places)
-        product = self._product(
-            phase, blocks_of(runs, tile.block_depth, tile.step), panel, packed, epilogue
-        )
+        deepest = tile.block_depth * tile.step // tile.k_unit
+        blocks = blocks_of(runs, deepest, tile.k_unit)
+        product = self._product(phase, blocks, panel, packed, epilogue)
         pack = pack_weights(tile, self.other, runs, self.groups, packed)
         return [pack, product] if depth else [product]
 
@@ -151,7 +151,7 @@ class _Planner:
         each = round_up(a_bytes + tiles * c_tile, 4096) + 256
         extra = list(epilogue.consts)
         place = len(forward.SLOTS) + len(extra)
-        table, first_block = self._tables(phase, blocks, place, tile.step)
+        table, first_block = self._tables(phase, blocks, place, tile.k_unit)
         # In the order of forward.SLOTS.
         head = [
             *self.x.pointer.consts, *packed.consts, *self.scratch(each * self.workers).consts,
@@ -170,22 +170,23 @@ class _Planner:
         return round_up((rows // tile.rows * tile.a_panel + tile.lanes) * tile.itemsize, 64)
 
     def _tables(
-        self, phase: Phase, blocks: list[list[Run]], start: int, step: int
+        self, phase: Phase, blocks: list[list[Run]], start: int, unit: int
     ) -> tuple[list[int], int]:
         """Numbers from slot ``start`` on: places, blocks, runs; and the slot of the blocks.
 
-        Runs are laid out in whole groups of ``step`` elements.
+        Runs are laid out in whole groups of ``unit`` elements: those of a panel's rows, or 1.
         """
+        each = max(unit // self.tile.step, 1)
         table = self._place(phase)
         first_block = start + len(table)
         slot, at = first_block + BLOCK * len(blocks), 0
         for block in blocks:
-            length = sum(run.depth(step) for run in block)
+            length = sum(run.depth(unit) for run in block) * each
             table += [slot, len(block), at, length]
             slot, at = slot + RUN * len(block), at + length
         runs = [run for block in blocks for run in block]
         item = self.tile.itemsize // self.tile.step
-        return table + run_table(runs, self.strides, self.size, item, step), first_block
+        return table + run_table(runs, self.strides, self.size, item, unit), first_block
 
     def _blocks(self, m: int, depth: int) -> tuple[int, int]:
         """Rows and columns of a task: four tasks a worker, unless they get too small."""
@@ -241,7 +242,7 @@ class _Planner:
         widest = max(sum(run.length for run in block) for block in blocks)
         row = round_up(max(widest, 1), tile.cols) + tile.lanes * tile.step
         pitch = row * tile.itemsize // tile.step
-        kc = round_up(max(min(tile.depth * tile.step, _DEEP // row, chunks[1]), 1), tile.step)
+        kc = round_up(max(min(tile.depth * tile.step, _DEEP // row, chunks[1]), 1), tile.k_unit)
         mc = _even(self.rows, _ROWS, tile.rows)
         m_blocks, deep = -(-self.rows // mc), chunks[1] > kc
         a_bytes, c_tile = self._a_bytes(mc), tile.c_tile * tile.itemsize

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -19,7 +20,6 @@ from mlx.backend.llvm.convolution.patches import (
 )
 from mlx.backend.llvm.convolution.plan_channelwise import (
     axes_table,
-    computed,
     pieces_of,
     rows_of_lines,
 )
@@ -35,6 +35,7 @@ _TASK = 1 << 18  # multiplications of a task
 _WEIGHTS = 1 << 17  # bytes of weights that a task goes through for each line
 _LONGEST = 1 << 30
 _LINES = 16  # least lines where packing patches would pay
+_SMALLEST = 4  # rows of a tile
 _ENDS = 3  # most numbers of missing positions that have code of their own
 
 
@@ -48,14 +49,26 @@ def is_direct(primitive: Any, x: Operand, other: Operand, columns: int, accumula
     widens = x.dtype != accumulate and not _in_pairs(x, other, accumulate)
     if accumulate == "complex64" or (widens and wide > FEW // 4):
         return False
+    if _on_tiles(x, other, columns, accumulate):
+        return False
     taps, channels = other.shape[1:-1], other.shape[-1]
     seen = 14 * primitive.strides[-1] + (taps[-1] - 1) * primitive.dilation[-1]
     if prod(taps[:-1]) * seen * 2 * channels * SIZES[accumulate] > _COPY:
         return False
     if wide <= FEW:
         return True
-    whole = round_up(wide, FEW) * 8 <= wide * 9
-    return _outside(primitive, x, other) or (whole and _lines(primitive, x, other) >= _LINES)
+    columns = round_up(wide, FEW)
+    whole = columns * 8 <= wide * 9
+    if whole and _lines(primitive, x, other) >= _LINES:
+        return True
+    return _inside(primitive, x, other) * columns * 32 <= 31 * round_up(wide, FEW // 2)
+
+
+def _on_tiles(x: Operand, other: Operand, columns: int, accumulate: str) -> bool:
+    """Whether patches are multiplied on tile registers, faster than they are packed, and fill
+    those."""
+    tile = tile_of_patches(x.dtype, accumulate)
+    return tile.amx and 2 * columns >= tile.cols and prod(other.shape[1:]) >= tile.k_unit
 
 
 def _in_pairs(x: Operand, other: Operand, accumulate: str) -> bool:
@@ -69,19 +82,23 @@ def _lines(primitive: Any, x: Operand, other: Operand) -> int:
     return x.shape[0] * prod(places[:-1]) if len(places) > 1 else 0
 
 
-def _outside(primitive: Any, x: Operand, other: Operand) -> bool:
-    """Whether one in 32 lines of taps or more lies outside the input."""
+def _inside(primitive: Any, x: Operand, other: Operand) -> float:
+    """How much of what taps see lies inside the input: about so much is multiplied."""
     kernel = other.shape[1:-1]
     places = places_of(primitive, x.shape[1:-1], kernel)
-    here = all_of_them = 1
-    axes = zip(x.shape[1:-2], places, kernel, primitive.low, primitive.strides,
-               primitive.dilation, strict=False)  # fmt: skip
-    for size, count, taps, low, step, apart in axes:
+    if max(primitive.spread) > 1:
+        return 1.0
+    inside = 1.0
+    axes = zip(x.shape[1:-1], places, kernel, primitive.low, primitive.strides,
+               primitive.dilation, strict=True)  # fmt: skip
+    for axis, (size, count, taps, low, step, apart) in enumerate(axes):
+        if axis == len(places) - 1 and (primitive.groups > 1 or taps > 2 * _ENDS + 1):
+            continue  # computed all the same
         before = -(-low // step)
         behind = max((count - 1) * step - low + (taps - 1) * apart - size + 1, 0)
         missing = (before + -(-behind // step)) * taps // 3
-        here, all_of_them = here * max(count * taps - missing, 0), all_of_them * count * taps
-    return max(primitive.spread) == 1 and 32 * here <= 31 * all_of_them
+        inside *= max(count * taps - missing, 0) / max(count * taps, 1)
+    return inside
 
 
 def plan_direct(
@@ -97,7 +114,7 @@ def plan_direct(
     out = []
     for phase in phases_of(primitive, found, kernel):
         runs = runs_of(phase, other.shape[-1], _LONGEST, False)
-        panel = panel_bytes(tile, sum(run.depth(tile.step) for run in runs))
+        panel = panel_bytes(tile, sum(tile.depth_of(run.length) for run in runs))
         packed = scratch(groups * -(-columns // tile.cols) * panel)
         if runs:
             out.append(pack_weights(tile, other, runs, groups, packed))
@@ -126,12 +143,21 @@ def _rows(positions: int) -> tuple[int, int]:
     """Positions of a tile and of a last one: those that compute least behind the line's end."""
     if host().vector_bytes < 64:
         return (6, 3)
-    costs = {
-        (14, 7): computed(positions, 14, 7) * 16,
-        (13, 7): computed(positions, 13, 7) * 16,
-        (8, 4): computed(positions, 8, 4) * 17,
-    }
-    return min(costs, key=lambda rows: costs[rows])
+    exact = [(most, max(positions % most, _SMALLEST)) for most in range(8, 15)]
+    usual, other = (
+        min(several, key=partial(_cost, positions))
+        for several in ([(14, 7), (13, 7), (8, 4)], exact)
+    )
+    better = _cost(positions, other) * 16 < _cost(positions, usual) * 15
+    return other if better else usual
+
+
+def _cost(positions: int, rows: tuple[int, int]) -> int:
+    """Of all tiles of a line: their rows of two vectors, and what each tile loads for them."""
+    most, last = rows
+    tiles, rest = divmod(positions, most)
+    whole = tiles + (rest > last)
+    return whole * (2 * most + 1) + (2 * last + 1 if 0 < rest <= last else 0)
 
 
 def _missing(phase: Phase, x: Operand, rows: tuple[int, ...]) -> tuple[int, ...]:

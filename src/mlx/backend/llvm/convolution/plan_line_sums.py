@@ -71,7 +71,7 @@ def _shape(primitive: Any, x: Operand, y: Operand) -> _Shape:
 
 def sums_lines(primitive: Any, x: Operand, y: Operand, accumulate: str) -> bool:
     """Whether the sums over lines are worth their form: many positions, few sums, full vectors."""
-    if accumulate == "complex64" or tile_of_patches(x.dtype, accumulate).pairs:
+    if accumulate == "complex64":
         return False
     outputs, positions = y.shape[-1] // primitive.groups, prod(y.shape[:-1])
     full = round_up(outputs, 16) * 3 <= outputs * 4
@@ -162,7 +162,10 @@ def _product(
     ]  # fmt: skip
     item, strides = x.strides[0] * size, spatial_strides(x.strides, size)
     place = place_table(phase, spatial(x.shape), item, strides)
-    spec = LineSumsSpec(x.dtype, form.accumulate, form.rows, form.lines, tile.lanes, form.vectors)
+    pairs = tile_of_patches(x.dtype, form.accumulate).pairs
+    spec = LineSumsSpec(
+        x.dtype, form.accumulate, form.rows, form.lines, tile.lanes, form.vectors, pairs
+    )
     command = Command(spec, [*head, *place], primitive.groups * chunks * parts)
     command.flops = 2 * prod(y.shape) * shape.rows
     return command

@@ -16,6 +16,7 @@ from mlx.backend.llvm.values import i64
 
 _SLOTS = ("n", "col", "k", "group", "panels", "b_panel", "packed_group", "pieces")
 _FIRST = 4  # slots of the two pointers
+_PIECE = 3  # numbers of a piece
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,11 @@ class WeightsSpec:
         pieces = f.gep(kernel.consts, i64(_FIRST + len(_SLOTS)), "i64")
         loop = f.loop(i64(0), slot["pieces"], i64(1), [pieces, target])
         entry, to = loop.values
-        offset, length = (f.load(f.gep(entry, i64(i), "i64"), "i64", 8) for i in range(2))
+        offset, length, rows = (f.load(f.gep(entry, i64(i), "i64"), "i64", 8) for i in range(3))
         here = f.gep(source, offset)
         f.call(pack, "void", here, slot["col"], slot["k"], cols, length, to, slot["b_panel"])
-        steps = f.op("udiv", f.add(length, i64(tile.step - 1)), i64(tile.step))
-        following = f.gep(to, f.mul(steps, i64(tile.b_row)))
-        f.end_loop(loop, [f.gep(entry, i64(2), "i64"), following])
+        following = f.gep(to, f.mul(rows, i64(tile.b_row)))
+        f.end_loop(loop, [f.gep(entry, i64(_PIECE), "i64"), following])
         f.ret()
 
 
@@ -76,30 +76,40 @@ def pack_weights(
     strides = [s * size for s in (*w.strides[:-1], step)]
     outputs = w.shape[0] // groups
     layout = Matrix(w.pointer, w.dtype, (), step, w.strides[0]).layout
-    pieces = _pieces(runs, strides, tile.step)
-    depth = sum(run.depth(tile.step) for run in runs)
+    pieces = _pieces(runs, strides, tile)
+    depth = sum(tile.depth_of(run.length) for run in runs)
     panel = panel_bytes(tile, depth)
     panels = -(-outputs // tile.cols)
     consts = [
         *w.pointer.consts, *place.consts, outputs, strides[0], strides[-1],
-        outputs * strides[0], panels, panel, panels * panel, len(pieces) // 2, *pieces,
+        outputs * strides[0], panels, panel, panels * panel, len(pieces) // _PIECE, *pieces,
     ]  # fmt: skip
     total = groups * outputs * depth * tile.step * size
     return Command(WeightsSpec(w.dtype, layout, tile), consts, groups * panels, "pack", 2 * total)
 
 
-def _pieces(runs: Sequence[Run], strides: Sequence[int], step: int) -> list[int]:
-    """Offsets and lengths of what lies together; a run starts on a whole ``step``."""
-    pieces: list[int] = []
+def _pieces(runs: Sequence[Run], strides: Sequence[int], tile: Tile) -> list[int]:
+    """Offsets and lengths of what lies together, and the rows of a panel from it to the next; a
+    run starts on a row that the micro-kernel may start with."""
+    pieces: list[list[int]] = []  # offset, length, row
+    first = 0
     for run in runs:
-        starts = True
+        at = 0
         for tap, channel in run.weights:
             steps = zip(tap, three(strides[1:-1], 0), strict=True)
             offset = sum(t * s for t, s in steps) + channel * strides[-1]
-            follows = pieces and pieces[-2] + pieces[-1] * strides[-1] == offset
-            if follows and not (starts and pieces[-1] % step):
-                pieces[-1] += run.channels
+            row = first + at // tile.step
+            last = pieces[-1] if pieces else [0, 0, -1]
+            full = last[2] + last[1] // tile.step == row and last[1] % tile.step == 0
+            if (at or full) and pieces and last[0] + last[1] * strides[-1] == offset:
+                last[1] += run.channels
             else:
-                pieces += [offset, run.channels]
-            starts = False
-    return pieces
+                pieces.append([offset, run.channels, row])
+            at += run.channels
+        first += tile.depth_of(run.length)
+    following = [row for _, _, row in pieces[1:]] + [first]
+    return [
+        number
+        for (offset, length, row), end in zip(pieces, following, strict=True)
+        for number in (offset, length, end - row)
+    ]

@@ -44,14 +44,18 @@ def _call(f: Function, name: str, registers: list[int], *args: Value) -> None:
 class AmxMicro:
     """Emission of one micro-kernel; the parameters are those of ``micro``."""
 
-    def __init__(self, f: Function, dot: str, rows: int, vectors: int, b_row: int) -> None:
-        self.f, self.dot = f, dot
+    def __init__(self, f: Function, dot: str, rows: int, vectors: int, b_row: int = 0) -> None:
+        """``b_row``: bytes of a row of a panel of B, of which the next rows are asked for; else B
+        has one plane and lies in cache, and its pitch is a parameter."""
+        self.f, self.dot, self.panel = f, dot, b_row
         self.high, self.wide = rows // SIDE, vectors
-        self.b_row, self.planes = b_row, b_row // (2 * _BYTES)
+        self.planes = b_row // (2 * _BYTES) or 1
 
     def emit(self) -> None:
         f = self.f
-        a, a_pitch, b, _, depth, c, c_pitch, more = f.params
+        a, a_pitch, b, b_row, depth, c, c_pitch, more = f.params
+        if self.panel:
+            b_row = i64(self.panel)
         self._start(c, c_pitch, more)
         k = f.loop(i64(0), depth, i64(SIDE), [a, b])
         a, b = k.values
@@ -60,15 +64,20 @@ class AmxMicro:
         for plane in range(self.planes):
             for j in range(self.wide):
                 place = f.gep(b, i64((2 * plane + j) * _BYTES))
-                _call(f, "tileloadd64", [_B + j], place, i64(self.b_row))
-                for row in range(_AHEAD * SIDE, (_AHEAD + 1) * SIDE):
-                    prefetch(f, f.gep(place, i64(row * self.b_row)))
+                _call(f, "tileloadd64", [_B + j], place, b_row)
+                self._ask(place)
                 for i in range(self.high):
                     _call(f, self.dot, [2 * i + j, _A + i, _B + j])
-        f.end_loop(k, [f.gep(a, i64(_BYTES)), f.gep(b, i64(SIDE * self.b_row))])
+        f.end_loop(k, [f.gep(a, i64(_BYTES)), f.gep(b, f.mul(b_row, i64(SIDE)))])
         for register, address in self._places(c, c_pitch):
             _call(f, "tilestored64", [register], address, c_pitch)
         f.ret()
+
+    def _ask(self, place: Value) -> None:
+        """Memory for a tile further on in the panel."""
+        if self.panel:
+            for row in range(_AHEAD * SIDE, (_AHEAD + 1) * SIDE):
+                prefetch(self.f, self.f.gep(place, i64(row * self.panel)))
 
     def _places(self, c: Value, pitch: Value) -> list[tuple[int, Value]]:
         """Each accumulator and where it lies."""
@@ -94,10 +103,3 @@ class AmxMicro:
             _call(f, "tilezero", [register])
         f.branch(ready)
         f.start(ready)
-
-
-def emit_micro(f: Function, dot: str, rows: int, vectors: int, b_row: int) -> None:
-    """Write the micro-kernel: ``dot`` is the instruction that multiplies tiles, ``b_row`` the
-    bytes of a row of a panel of B.
-    """
-    AmxMicro(f, dot, rows, vectors, b_row).emit()

@@ -162,7 +162,7 @@ def micro_kernel(module: Module, tile: Tile, a_format: str, rows: int, vectors: 
     elif not module.has(name):
         dot = tile.dots.form if tile.dots else "tdpbf16ps"
         f = module.function(name, params, internal=True)
-        amx.emit_micro(f, dot, rows, vectors, tile.b_row)
+        amx.AmxMicro(f, dot, rows, vectors, tile.b_row).emit()
     return name
 
 

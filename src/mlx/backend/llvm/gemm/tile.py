@@ -85,6 +85,10 @@ class Tile:
         """Elements along k that the micro-kernel takes at once."""
         return self.step * (self.lanes if self.amx else 1)
 
+    def depth_of(self, length: int) -> int:
+        """Elements of a panel that hold so many along k, up to where the micro-kernel stops."""
+        return -(-length // self.k_unit) * (self.k_unit // self.step)
+
     def a_format(self, layout: str) -> str:
         """The packed format of A: the one that needs no transposition, if there is a choice."""
         return COLUMN if layout == UNIT_ROW and not (self.amx or self.dots) else ROW

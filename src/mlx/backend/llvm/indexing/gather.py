@@ -10,6 +10,8 @@ from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import GATHER, SCATTER, Command, Kernel, Operand, Pointer
 from mlx.backend.llvm.indexing.checked import CheckedIndices, ramp
 from mlx.backend.llvm.indexing.loops import (
+    SINGLE_ELEMENTS,
+    TASK_ELEMENTS,
     WORD,
     Axis,
     Loop,
@@ -214,7 +216,8 @@ def _commands(
     dtypes = tuple(i.dtype for i in indices)
     spec = GatherSpec(size, dtypes, len(outer), inner, steps, check or GATHER)
     items = prod(loop.size for loop in outer)
-    each, chunk = tasks_of(items, last.size, workers)
+    least = SINGLE_ELEMENTS if inner == "indexed" else TASK_ELEMENTS
+    each, chunk = tasks_of(items, last.size, workers, least)
     chunks = -(-last.size // chunk)
     consts = [items, last.size, each, chunk, chunks, *out.pointer.consts, *src.pointer.consts]
     consts += described

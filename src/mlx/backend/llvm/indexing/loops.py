@@ -17,7 +17,8 @@ from mlx.backend.llvm.values import Value, i64
 from mlx.base import dtype as dt
 from mlx.base.dtype import dtype_named
 
-TASK_ELEMENTS = 16384
+TASK_ELEMENTS, SINGLE_ELEMENTS = 16384, 4096
+"""Of a task: where whole rows are moved, and where each element has an index."""
 WORD = {1: dt.uint8, 2: dt.uint16, 4: dt.uint32, 8: dt.uint64}
 """Elements that are only moved, by size."""
 
@@ -58,9 +59,10 @@ def steps_of(strides: Sequence[int], operands: Sequence[Operand]) -> tuple[str, 
     )
 
 
-def tasks_of(items: int, inner: int, workers: int) -> tuple[int, int]:
-    """(items a task, inner elements a task): a few tasks a worker, none too small."""
-    wanted = max(1, min(items * inner // TASK_ELEMENTS, 8 * workers))
+def tasks_of(items: int, inner: int, workers: int, least: int) -> tuple[int, int]:
+    """(items a task, inner elements a task): a few tasks a worker, none of many fewer elements
+    than ``least``."""
+    wanted = max(1, min(items * inner // least, 8 * workers))
     if items >= wanted:
         return -(-items // wanted), max(inner, 1)
     pieces = -(-wanted // items)

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Command, Operand
 from mlx.backend.llvm.indexing.loops import (
+    SINGLE_ELEMENTS,
     TASK_ELEMENTS,
     WORD,
     Loop,
@@ -93,9 +94,10 @@ def plan_updates(
     widths = primitive.window or (1,) * len(indices)
     inner = loops.inner or Loop(1, (0,) * (2 + len(indices)))
     par, ser = (prod(x.size for x in g) for g in (loops.parallel, loops.serial))
-    each, chunk, owners = _tasks(loops, par, ser * loops.last.size, inner.size, workers)
-    result, *steps = steps_of(loops.last.strides, [out, updates, *indices])
     kind = _inner_kind(loops.inner, dtype)
+    every = par * ser * loops.last.size * inner.size
+    each, chunk, owners = _tasks(loops, par, every, inner.size, kind, workers)
+    result, *steps = steps_of(loops.last.strides, [out, updates, *indices])
     near = steps_of(inner.strides, [out, updates, *indices])[1:] if kind == "each" else ()
     spec = ScatterSpec(
         mode, dtype.name, tuple(i.dtype for i in indices), len(loops.parallel),
@@ -124,13 +126,17 @@ def _inner_kind(inner: Loop | None, dtype: Dtype) -> str:
     return "same" if step == 0 else "unit" if step == dtype.size else "strided"
 
 
-def _tasks(loops: _Loops, par: int, ser: int, inner: int, workers: int) -> tuple[int, int, int]:
+def _tasks(
+    loops: _Loops, par: int, every: int, inner: int, kind: str, workers: int
+) -> tuple[int, int, int]:
     """(parallel items a task, inner elements a task, owners of lines)."""
-    wanted = max(1, min(par * ser * inner // TASK_ELEMENTS, 4 * workers))
+    task = SINGLE_ELEMENTS if kind in ("one", "each") else TASK_ELEMENTS
+    wanted = max(1, min(every // task, 4 * workers))
     if par >= wanted:
         return -(-par // wanted), max(inner, 1), 1
     pieces = -(-wanted // max(par, 1))
     chunk = max(-(-inner // pieces // COLUMNS) * COLUMNS, COLUMNS)
     if loops.divisible and (chunk * loops.size >= NARROW or not loops.ownable):
         return 1, chunk, 1
-    return 1, max(inner, 1), min(pieces, workers) if loops.ownable else 1
+    owners = min(pieces, every // TASK_ELEMENTS, workers) if loops.ownable else 1
+    return 1, max(inner, 1), max(owners, 1)
