@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 equality = LazyModule("mlx.compiler.equal")
 groups = LazyModule("mlx.compiler.groups")
+linked = LazyModule("mlx.backend.llvm.linked")
 
 collector.calm()
 _lock = team.planning
@@ -265,7 +266,17 @@ def _program(region: Described, live: list[int], threads: int) -> Executable:
         shapes = tuple(region.shapes)
         planned = Region(region, live, shapes, equal, threads)
         program = _programs.make(key, (structure, tuple(map(len, shapes)), equal), planned)
+        if linked.crowded():
+            _forget()
     return program
+
+
+def _forget() -> None:
+    """Let go of all programs and their kernels."""
+    _programs.clear()
+    segments.forget()
+    known.forget()
+    linked.forget()
 
 
 def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronous: bool) -> None:

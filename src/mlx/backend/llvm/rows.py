@@ -11,6 +11,7 @@ is left.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from mlx.backend.llvm import ahead, aligned, memory
 from mlx.backend.llvm.abi import Kernel
@@ -71,7 +72,7 @@ class RowsSpec:
         """Scratch rows of each value that is kept."""
         return 1
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         """32 where something is reduced (the order's lanes), else two vector registers, or one
         where a register for each element of long runs leaves room for no more."""
