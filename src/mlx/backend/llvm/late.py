@@ -17,7 +17,7 @@ from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.values import Value, i64
 from mlx.base.frozen import dataclass
-from mlx.compiler.nest import Accumulate, Expression, Load, Reduce
+from mlx.compiler.nest import Accumulate, Expression, Load, Nest, Reduce
 from mlx.compiler.sizes import least, most
 
 PADDING = 192
@@ -55,11 +55,12 @@ def is_light(structure: Structure) -> bool:
     )
 
 
-def residues(inner: int, size: int, period: int, workers: int, piece: int) -> int:
+def residues(nest: Nest, structure: Structure, workers: int) -> int:
     """Residues a task: neighbouring rows, as long as every worker has a task, or two tasks where
     these rows are long."""
-    tasks = workers if piece == PIECE else 2 * workers
-    wanted = most(1, least(piece // (inner * size), period // tasks))
+    row = nest.inner * max(a.dtype.size for a in nest.accesses if a.dtype is not None)
+    piece, tasks = (PIECES, 2 * workers) if is_light(structure) else (PIECE, workers)
+    wanted = most(1, least(piece // row, period(structure) // tasks))
     return 1 << (int(wanted).bit_length() - 1)
 
 
