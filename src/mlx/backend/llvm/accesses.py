@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from mlx.backend.llvm import aligned, caches, staging
+from mlx.backend.llvm import ahead, aligned, caches, staging
 from mlx.backend.llvm.expressions import AccessClass, Structure
 from mlx.compiler.nest import Access, Accumulate, Nest, Reduce
 from mlx.compiler.orient import SHORT
@@ -21,6 +21,7 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
     staged = staged_accesses(nest)
     streams = nest.columns is None and caches.overflows(traffic(nest))
     late = {a for v, a in nest.stores if isinstance(nest.values[v], Accumulate)}
+    read = set(range(len(nest.accesses))) - stored if _is_map(nest) else set()
     kinds = [
         "late"
         if number in late
@@ -41,7 +42,8 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
             classes.append(AccessClass(kind, moves, name, int(access.inner), *runs, around))
         else:
             anywhere = kind == "stream" and not _in_lines(access, offset)
-            classes.append(AccessClass(kind, moves, name, anywhere=anywhere))
+            far = kind == "unit" and number in read and _lies_apart(nest, access)
+            classes.append(AccessClass(kind, moves, name, anywhere=anywhere, far=far))
     return aligned.settled(
         Structure(
             len(nest.outer), tuple(nest.values), tuple(classes), tuple(nest.stores), nest.split
@@ -68,6 +70,19 @@ def _kind(nest: Nest, number: int, stored: set[int], offset: Offset, streams: bo
         return "unit"
     size = access.dtype.size
     return "stream" if _in_lines(access, offset) or nest.inner * size >= aligned.LEAST else "unit"
+
+
+def _is_map(nest: Nest) -> bool:
+    """Whether rows are neither reduced nor few."""
+    if not nest.outer or nest.columns is not None or prod(nest.outer) * nest.inner < MANY:
+        return False
+    return not any(isinstance(e, Reduce | Accumulate) for e in nest.values)
+
+
+def _lies_apart(nest: Nest, access: Access) -> bool:
+    """Whether short rows have others between them: the hardware does not fetch these ahead."""
+    size = access.dtype.size  # type: ignore[union-attr]
+    return bool(nest.inner * size <= ahead.SHORTEST and access.outer[-1] >= 2 * nest.inner)
 
 
 def _elements(nest: Nest, stored: set[int]) -> int:

@@ -213,9 +213,7 @@ class _Lowering:
         """Rows with reductions over them: their kernel, and the folds of its lanes."""
         spec, rows = LateSpec(structure), prod(nest.outer)
         period = late.period(structure)
-        size = max(a.dtype.size for a in nest.accesses if a.dtype is not None)
-        piece = late.PIECES if late.is_light(structure) else late.PIECE
-        residues = late.residues(nest.inner, size, period, self.workers, piece)
+        residues = late.residues(nest, structure, self.workers)
         consts = [rows, nest.inner, residues, nest.inner, 1]
         consts += self._tail_consts(nest, spec) + self._scratch_rows(nest, spec)
         folds = []
@@ -224,9 +222,8 @@ class _Lowering:
             lanes = accumulator_lanes(reduce.dtype)
             area = self.scratch(lanes * row_bytes)
             consts += [*area.consts, row_bytes]
-            folds.append(
-                (reduce, lanes, row_bytes, area, Pointer(*self._access(nest.accesses[access])))
-            )
+            target = Pointer(*self._access(nest.accesses[access]))
+            folds.append((reduce, lanes, row_bytes, area, target))
         self.commands.append(Command(spec, consts, period // residues, bytes=traffic(nest)))
         for reduce, lanes, gap, area, target in folds:
             size = accumulator(reduce.dtype).size

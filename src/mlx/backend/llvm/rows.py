@@ -302,6 +302,8 @@ class RowsKernel(RowValues):
     def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
         f, access, dtype = self.f, expression.access, expression.dtype
         pointer, kind = self.pointers[access], self.s.accesses[access].kind
+        if self.s.accesses[access].far:
+            self._ask(expression, j, i64(ahead.ROWS))
         if kind == "unit":
             return memory.load_unit(self.e, f.gep(pointer, _scaled(f, j, dtype)), dtype, mask)
         left = None if mask is None else f.sub(self.j1, j)
