@@ -56,12 +56,12 @@ def every_target() -> Iterator[None]:
     yield
 
 
-def assembly(target: Target, dtype: str, a_format: str) -> tuple[tile.Tile, str]:
+def assembly(target: Target, dtype: str, a_format: str, stored: str = "") -> tuple[tile.Tile, str]:
     """The largest micro-kernel of a target, and its tile."""
     accumulate = {"bfloat16": "float32", "int8": "int32", "int16": "int32"}.get(dtype, dtype)
     shape = tile.tile_of_product(dtype, dtype, accumulate, target)
     module = Module()
-    micro_kernel(module, shape, a_format, shape.rows, shape.vectors)
+    micro_kernel(module, shape, a_format, shape.rows, shape.vectors, stored or accumulate)
     return shape, assembled(module, target)
 
 
@@ -91,6 +91,13 @@ def test_accumulators_stay_in_registers(case: tuple[str, str, str, str]) -> None
         wanted = 4 if name == "amx" else shape.rows * shape.vectors
         assert loop.count(instruction) == wanted
         assert spill not in loop
+
+
+def test_pairs_are_rounded_two_vectors_at_once() -> None:
+    shape, text = assembly(TARGETS["bf16"], "bfloat16", "row", "bfloat16")
+    assert text.count("vcvtne2ps2bf16") == shape.rows
+    loop = inner_loop(text, "vdpbf16ps")
+    assert loop.count("vdpbf16ps") == shape.rows * shape.vectors and "sp)" not in loop
 
 
 def test_widths_follow_the_target() -> None:

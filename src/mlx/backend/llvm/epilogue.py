@@ -71,13 +71,13 @@ class FusedEpilogue:
         return replace(self, places=turned)
 
     def destination(
-        self, kernel: Kernel, context: dict[str, Any], accumulate: str
+        self, kernel: Kernel, context: dict[str, Any], dtype: str
     ) -> tuple[Value, Value] | None:
-        """Where accumulators go if nothing but storing them as they are is to be done."""
+        """Where accumulators go if they are only to be stored, rounded to ``dtype``."""
         if len(self.stores) != 1:
             return None
         value, place = self.values[self.stores[0][0]], self.stores[0][1]
-        plain = isinstance(value, Tile) and value.dtype.name == accumulate != "complex64"
+        plain = isinstance(value, Tile) and value.dtype.name == dtype != "complex64"
         if not plain or self.places[place].kind != "unit":
             return None
         return context["pointers"][place], context["rows"][place]

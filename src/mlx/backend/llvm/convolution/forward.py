@@ -15,7 +15,6 @@ from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.convolution.patches import BLOCK, pack_patches, tile_of_patches
 from mlx.backend.llvm.gemm import amx
 from mlx.backend.llvm.gemm.blocked import Blocked
-from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.gemm.operand import Epilogue
 from mlx.backend.llvm.gemm.tile import ROW, Tile, tile_for
 from mlx.backend.llvm.ir import Module
@@ -60,9 +59,6 @@ class Tiled(Blocked):
         self.a = self.b = self.tile.element(spec.dtype)
         self.a_format = a_format
         self.patches = pack_patches(module, self.tile, self.a)
-        self.micro = {
-            (r, v): micro_kernel(module, self.tile, a_format, r, v) for r, v in self.tile.variants
-        }
         self.kernel = Kernel(module, name)
         self.f = self.kernel.f
 
@@ -112,7 +108,6 @@ class Tiled(Blocked):
         from the columns of one tile to those of the next.
         """
         f, tile, (row0, rows, col0, cols) = self.f, self.tile, block
-        more, last = chain
         b, b_pitch, b_step = right
         along = [(rows, tile.rows, scratch, i64(tile.a_panel * tile.itemsize)),
                  (cols, tile.cols, b, b_step)]  # fmt: skip
@@ -127,11 +122,8 @@ class Tiled(Blocked):
         height = f.min(f.sub(rows, row), i64(tile.rows))
         width = f.min(f.sub(cols, col), i64(tile.cols))
         at = (f.add(row0, row), f.add(col0, col))
-        target, c_pitch, finish = self._target(context, at, height, width, c_tile, last)
-        left_pitch = i64(tile.row_pitch * tile.itemsize)
-        args = [left, left_pitch, panel, b_pitch, depth, target, c_pitch, more]
-        self._run_micro(height, width, args)
-        self._finish(finish, context, c_tile, at, height, width)
+        operands = [left, i64(tile.row_pitch * tile.itemsize), panel, b_pitch, depth]
+        self.multiply(operands, c_tile, context, at, (height, width), chain)
         following = f.gep(c_tile, self.slot("c_stride"))
         _, c_row = f.end_loop(inner, [f.gep(inner.values[0], inner_move), following])
         f.end_loop(outer, [f.gep(outer.values[0], outer_move), c_row])

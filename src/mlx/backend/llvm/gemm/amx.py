@@ -42,7 +42,7 @@ def _call(f: Function, name: str, registers: list[int], *args: Value) -> None:
 
 
 class AmxMicro:
-    """Emission of one micro-kernel; the parameters are those of ``micro``."""
+    """Emission of one micro-kernel."""
 
     def __init__(self, f: Function, dot: str, rows: int, vectors: int, b_row: int = 0) -> None:
         """``b_row``: bytes of a row of a panel of B, of which the next rows are asked for; else B
@@ -52,11 +52,27 @@ class AmxMicro:
         self.planes = b_row // (2 * _BYTES) or 1
 
     def emit(self) -> None:
-        f = self.f
-        a, a_pitch, b, b_row, depth, c, c_pitch, more = f.params
-        if self.panel:
-            b_row = i64(self.panel)
-        self._start(c, c_pitch, more)
+        """C where it lies: ``(a, a_pitch, b, b_pitch, depth, c, c_pitch, more)``."""
+        a, a_pitch, b, b_pitch, depth, c, c_pitch, more = self.f.params
+        self._multiply((a, a_pitch), (b, b_pitch), depth, (c, c_pitch), more)
+        self._store(c, c_pitch)
+
+    def emit_delivering(self) -> None:
+        """With the parameters of ``micro``; what goes to the result is whole tiles of sums."""
+        f, pitch = self.f, i64(2 * _BYTES)
+        a, a_pitch, b, _, depth, c, more, to, to_pitch, _, _ = f.params
+        self._multiply((a, a_pitch), (b, i64(self.panel)), depth, (c, pitch), more)
+        stay = f.icmp("eq", to, Value("null", "ptr"))
+        self._store(f.select(stay, c, to), f.select(stay, pitch, to_pitch))
+
+    def _multiply(
+        self, left: tuple[Value, Value], right: tuple[Value, Value], depth: Value,
+        c: tuple[Value, Value], more: Value,
+    ) -> None:  # fmt: skip
+        """Sums in registers, from those of C on where there are ``more``; each matrix with the
+        bytes from one row to the next."""
+        f, (a, a_pitch), (b, b_row) = self.f, left, right
+        self._start(*c, more)
         k = f.loop(i64(0), depth, i64(SIDE), [a, b])
         a, b = k.values
         for i in range(self.high):
@@ -69,9 +85,12 @@ class AmxMicro:
                 for i in range(self.high):
                     _call(f, self.dot, [2 * i + j, _A + i, _B + j])
         f.end_loop(k, [f.gep(a, i64(_BYTES)), f.gep(b, f.mul(b_row, i64(SIDE)))])
-        for register, address in self._places(c, c_pitch):
-            _call(f, "tilestored64", [register], address, c_pitch)
-        f.ret()
+
+    def _store(self, c: Value, pitch: Value) -> None:
+        """The sums, to whole tiles."""
+        for register, address in self._places(c, pitch):
+            _call(self.f, "tilestored64", [register], address, pitch)
+        self.f.ret()
 
     def _ask(self, place: Value) -> None:
         """Memory for a tile further on in the panel."""

@@ -13,13 +13,12 @@ from typing import Any
 
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.gemm import amx
-from mlx.backend.llvm.gemm.elements import first_lanes
-from mlx.backend.llvm.gemm.micro import micro_kernel
 from mlx.backend.llvm.gemm.operand import Epilogue, batch_offsets, item_of
 from mlx.backend.llvm.gemm.pack import pack_a, pack_b
 from mlx.backend.llvm.gemm.tile import UNIT_COL, Tile, tile_of_product
+from mlx.backend.llvm.gemm.tiles import Tiles
 from mlx.backend.llvm.ir import Function, Module
-from mlx.backend.llvm.values import Value, i64, vector
+from mlx.backend.llvm.values import Value, i64
 from mlx.base.frozen import dataclass
 
 SLOTS = (
@@ -67,7 +66,7 @@ class Depth:
     start: Value
 
 
-class Blocked:
+class Blocked(Tiles):
     slots: tuple[str, ...] = SLOTS
     batched = 3
     """Operands with batch strides: A, B and packed panels of B."""
@@ -82,10 +81,6 @@ class Blocked:
         self.a_format = self.tile.a_format(spec.a_layout)
         self.pack_a = pack_a(module, self.tile, self.a, spec.a_layout)
         self.pack_b = self.packer()
-        self.micro = {
-            (r, v): micro_kernel(module, self.tile, self.a_format, r, v)
-            for r, v in self.tile.variants
-        }
         self.kernel = Kernel(module, name)
         self.f: Function = self.kernel.f
 
@@ -182,11 +177,9 @@ class Blocked:
         width = f.min(f.sub(cols, col.index), i64(self.tile.cols))
         right, pitch = self._right(b, strides, col.index, direct_cols, b_panel)
         at = (f.add(row0, row.index), f.add(col0, col.index))
-        target, c_pitch, finish = self._target(context, at, height, width, c_tile, part.last)
-        self._run_micro(
-            height, width, [left, left_pitch, right, pitch, steps, target, c_pitch, part.more]
-        )
-        self._finish(finish, context, c_tile, at, height, width)
+        operands = [left, left_pitch, right, pitch, steps]
+        chain = part.more, part.last
+        self.multiply(operands, c_tile, context, at, (height, width), chain)
         next_tile = [f.gep(b_panel, self.slot("b_panel")), f.gep(c_tile, self.slot("c_stride"))]
         _, c_row = f.end_loop(col, next_tile)
         a_next = f.gep(a_panel, i64(self.tile.a_panel * self.tile.itemsize))
@@ -231,7 +224,7 @@ class Blocked:
         skipped = i64(0)
         if self.can_read_a:
             rest = f.op("urem", rows, i64(tile.rows))
-            whole = f.select(self._has_height(rest), rows, f.sub(rows, rest))
+            whole = f.select(self.has_height(rest), rows, f.sub(rows, rest))
             skipped = f.select(f.icmp("ne", self.slot("direct_a"), i64(0)), whole, i64(0))
         panels = f.op("udiv", skipped, i64(tile.rows))
         f.call(
@@ -240,14 +233,6 @@ class Blocked:
             f.gep(packed, f.mul(panels, i64(tile.a_panel * tile.itemsize))),
         )  # fmt: skip
         return skipped
-
-    def _has_height(self, height: Value) -> Value:
-        """Whether some full-width micro-kernel has exactly this height."""
-        f, fits = self.f, Value("false", "i1")
-        for rows, vectors in self.tile.variants:
-            if vectors == self.tile.vectors:
-                fits = f.op("or", fits, f.icmp("eq", height, i64(rows)))
-        return fits
 
     def _left(
         self, a: Value, strides: dict[str, Value], row: Value, direct_rows: Value, panel: Value
@@ -307,94 +292,3 @@ class Blocked:
         direct = f.icmp("slt", col, direct_cols)
         here = f.gep(b, f.mul(col, strides["b_col"]))
         return f.select(direct, here, panel), f.select(direct, strides["b_row"], packed_pitch)
-
-    def _target(
-        self, context: Any, at: tuple[Value, Value], height: Value, width: Value, c_tile: Value,
-        last: Value,
-    ) -> tuple[Value, Value, Value]:  # fmt: skip
-        """Where the tile of C lies, its pitch, and whether it waits for the epilogue.
-
-        Whole tiles that are only to be stored go where they shall lie, if one block of k is all
-        (a tile of a far-strided C is slow to come back to).
-        """
-        f, tile = self.f, self.tile
-        buffer_pitch = i64(tile.cols * tile.itemsize)
-        find = getattr(self.spec.epilogue, "destination", None)
-        place = find(self.kernel, context, self.spec.accumulate) if find else None
-        if place is None:
-            return c_tile, buffer_pitch, last
-        pointer, pitch = place
-        whole = f.icmp("eq", width, i64(tile.cols))
-        whole = f.op("and", whole, f.icmp("sle", self.k, self.slot("kc")))
-        whole = f.op("and", whole, self._has_height(height))
-        here = f.gep(f.gep(pointer, f.mul(at[0], pitch)), f.mul(at[1], i64(tile.itemsize)))
-        finish = f.select(whole, Value("false", "i1"), last)
-        return f.select(whole, here, c_tile), f.select(whole, pitch, buffer_pitch), finish
-
-    def _run_micro(self, height: Value, width: Value, args: list[Value]) -> None:
-        """Call the smallest micro-kernel that covers the tile."""
-        f, tile = self.f, self.tile
-        done = f.label("multiplied")
-        for rows, vectors in tile.variants:
-            otherwise = f.label("larger")
-            fits = f.icmp("sle", height, i64(rows))
-            if vectors < tile.vectors:
-                narrow = f.icmp("sle", width, i64(vectors * tile.lanes))
-                fits = f.op("and", fits, narrow)
-            then = f.label("micro")
-            f.branch_if(fits, then, otherwise)
-            f.start(then)
-            f.call(self.micro[rows, vectors], "void", *args)
-            f.branch(done)
-            f.start(otherwise)
-        f.branch(done)
-        f.start(done)
-
-    def _finish(
-        self, finish: Value, context: Any, c_tile: Value, at: tuple[Value, Value],
-        height: Value, width: Value,
-    ) -> None:  # fmt: skip
-        """On the last block of k, hand the tile to the epilogue, row by row."""
-        f, tile = self.f, self.tile
-        row0, col0 = at
-        then, done = f.label("finish"), f.label("finished")
-        f.branch_if(finish, then, done)
-        f.start(then)
-        whole = f.sub(width, f.op("urem", width, i64(tile.lanes)))
-        left = f.sub(width, whole)
-        mask = first_lanes(f, left, tile.lanes)
-        row = f.loop(i64(0), height, i64(1), [c_tile])
-        (source,) = row.values
-        index = f.add(row0, row.index)
-        col = f.loop(i64(0), whole, i64(tile.lanes))
-        self._store(context, source, col.index, index, col0, None)
-        f.end_loop(col)
-        edge, after = f.label("edge"), f.label("after")
-        f.branch_if(f.icmp("sgt", left, i64(0)), edge, after)
-        f.start(edge)
-        self._store(context, source, whole, index, col0, mask)
-        f.branch(after)
-        f.start(after)
-        f.end_loop(row, [f.gep(source, i64(tile.cols * tile.itemsize))])
-        f.branch(done)
-        f.start(done)
-
-    def _store(
-        self,
-        context: Any,
-        source: Value,
-        offset: Value,
-        row: Value,
-        col0: Value,
-        mask: Value | None,
-    ) -> None:
-        f, tile = self.f, self.tile
-        type = vector(tile.lanes, self.a.acc)
-        here = f.gep(source, f.mul(offset, i64(tile.itemsize)))
-        plane = tile.rows * tile.cols * tile.itemsize
-        values = [
-            f.load(f.gep(here, i64(p * plane)), type, tile.lanes * tile.itemsize)
-            for p in range(tile.planes)
-        ]
-        value = tuple(values) if tile.planes == 2 else values[0]
-        self.spec.epilogue.store(self.kernel, context, value, row, f.add(col0, offset), mask)

@@ -19,6 +19,7 @@ from mlx.backend.llvm.gemm.elements import (
     prefetch,
     whole_then_edge,
 )
+from mlx.backend.llvm.gemm.few_pairs import FewPairs
 from mlx.backend.llvm.gemm.few_transposed import FewTransposed
 from mlx.backend.llvm.gemm.operand import (
     Epilogue,
@@ -27,9 +28,11 @@ from mlx.backend.llvm.gemm.operand import (
     item_of,
     round_up,
 )
+from mlx.backend.llvm.gemm.pairs import has_pairs
 from mlx.backend.llvm.gemm.tile import UNIT_COL, UNIT_ROW, tile_of_product
 from mlx.backend.llvm.gemm.unpacked import Unpacked, is_plain
 from mlx.backend.llvm.ir import Module
+from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64
 
 MOST = 8
@@ -42,6 +45,8 @@ SLOTS = (
 _C_BYTES = 16 << 10  # of a task's part of C
 _DEEPEST = 1 << 14  # k for which a worker has room to keep its rows of A widened
 _LARGE = 1 << 21  # elements of a matrix that is not likely to be in a cache
+_NEAR = 1 << 22  # and of one that may well be
+_WIDENED = 4  # rows of bfloat16 up to which widening such a matrix is faster than pairing it
 _SPLATS = 16  # elements of A in registers
 
 
@@ -76,9 +81,16 @@ class FewSpec:
         """Most columns of a task."""
         return _C_BYTES // self.rows // SIZES[self.accumulate]
 
+    @property
+    def pairs(self) -> bool:
+        """Whether bfloat16 is multiplied in pairs."""
+        halves = self.a_dtype == self.b_dtype == "bfloat16" and self.accumulate == "float32"
+        return halves and has_pairs(host())
+
     def emit(self, module: Module, name: str) -> None:
         if self.transposed:
-            FewTransposed(self, Kernel(module, name), SLOTS).emit()
+            form = FewPairs if self.pairs else FewTransposed
+            form(self, Kernel(module, name), SLOTS).emit()
         else:
             _Few(self, Kernel(module, name)).emit()
 
@@ -209,11 +221,23 @@ def is_few(p: Product) -> bool:
     return p.m <= rows and _along_k(p) and (halves or p.b.dtype == p.accumulate)
 
 
+def is_better_paired(p: Product) -> bool:
+    """Whether the blocked product, though it packs the matrix, beats this kernel by dot products
+    of pairs: columns lie side by side, and the matrix may be in a cache."""
+    near = p.b.layout == UNIT_COL and p.n * p.k <= _NEAR
+    return near and p.m > _WIDENED and _has_pairs(p)
+
+
 def _in_pairs(p: Product) -> bool:
     """Whether this kernel's dot products beat the blocked product's, which packs the matrix: it
     has to come from memory."""
+    return _has_pairs(p) and p.n * p.k >= _LARGE
+
+
+def _has_pairs(p: Product) -> bool:
+    """Whether the blocked product multiplies bfloat16 in pairs, by vectors."""
     tile = tile_of_product(p.a.dtype, p.b.dtype, p.accumulate)
-    return tile.pairs and not tile.amx and p.n * p.k >= _LARGE
+    return tile.pairs and not tile.amx
 
 
 def _along_k(p: Product) -> bool:
@@ -224,8 +248,9 @@ def _along_k(p: Product) -> bool:
 def plan_few(p: Product) -> list[Command]:
     """As ``plan_gemm``, where ``is_few``."""
     a, b, m, n, k, items = p.a, p.b, p.m, p.n, p.k, p.items
-    rows = next(r for r in (2, 4, MOST, 2 * MOST) if m <= r)
     transposed, a_unit = b.layout != UNIT_COL, a.layout == UNIT_COL
+    heights = (2, 4, MOST, 12, 2 * MOST) if transposed and _has_pairs(p) else (2, 4, MOST, 2 * MOST)
+    rows = next(r for r in heights if m <= r)
     spec = FewSpec(a.dtype, b.dtype, p.accumulate, rows, transposed, a_unit, p.epilogue)
     least = max(64, (1 << 19) // (rows * k))
     counted = 1 if p.choices else items  # of those that may be, any number may be empty

@@ -2,8 +2,8 @@
 
 As many columns as a vector has lanes are read along k, a vector of each, and transposed in
 registers; sums of all rows stay in registers for all of k.  Nothing of the matrix is packed.
-Each element is one chain of FMAs over k, as where columns lie side by side; bfloat16 by bfloat16
-is summed in pairs where the processor has dot products of them.
+Each element is one chain of FMAs over k, as where columns lie side by side; for bfloat16 by
+bfloat16 where the processor has dot products of pairs, see ``few_pairs``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from mlx.backend.llvm.gemm.elements import (
     transpose,
 )
 from mlx.backend.llvm.gemm.operand import batch_offsets, item_of
-from mlx.backend.llvm.gemm.pairs import Pairs, dot_pairs, has_pairs
 from mlx.backend.llvm.gemm.unpacked import Unpacked
-from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, bits_of, const, i64, vector, with_element
 
 _AHEAD = 1024  # bytes along k that are asked for ahead of their use
@@ -32,13 +30,14 @@ _AHEAD = 1024  # bytes along k that are asked for ahead of their use
 class FewTransposed(Unpacked):
     """The kernel of a ``FewSpec`` whose matrix is transposed."""
 
+    held_as: type[Element] = Element
+    """How A is kept: as it is multiplied, here a widened number."""
+
     def __init__(self, spec: Any, kernel: Kernel, slots: tuple[str, ...]) -> None:
         super().__init__(spec, kernel, slots)
         self.together = 2 if self.b.size == 2 else 1  # elements that are transposed as one
         self.step = self.lanes * self.together  # along k
-        self.pairs = self.b.splits and spec.a_dtype == spec.b_dtype and has_pairs(host())
-        # A is kept as it is multiplied: a pair of bfloat16, or one widened number.
-        self.left = (Pairs if self.pairs else Element)(spec.a_dtype, spec.accumulate)
+        self.left = self.held_as(spec.a_dtype, spec.accumulate)
         self.held = self.step // self.left.step  # words of a row of A in a step
 
     def emit(self) -> None:
@@ -72,9 +71,9 @@ class FewTransposed(Unpacked):
         along = f.mul(self.slot("a_col"), size)
         row = f.loop(i64(0), i64(self.spec.rows), i64(1))
         source = f.gep(a, f.mul(f.min(row.index, last), pitch))
-        target = f.gep(self.x, f.mul(row.index, i64(self.held * self.size)))
+        target = self._row_of_x(row.index)
         k = f.loop(i64(0), self.slot("k"), i64(self.step))
-        to = f.gep(target, f.mul(k.index, i64(self.spec.rows * self.held * self.size // self.step)))
+        to = f.gep(target, f.mul(k.index, i64(self.x_step)))
         for n, start in enumerate(range(0, self.step, self.lanes * self.left.step)):
             at = f.add(k.index, i64(start))
             left = f.sub(self.slot("k"), at)
@@ -83,6 +82,15 @@ class FewTransposed(Unpacked):
             f.store(value, f.gep(to, i64(n * self.tile.vector_bytes)), self.size)
         f.end_loop(k)
         f.end_loop(row)
+
+    @property
+    def x_step(self) -> int:
+        """Bytes from one k to the next in A's scratch."""
+        return self.spec.rows * self.held * self.size // self.step
+
+    def _row_of_x(self, row: Value) -> Value:
+        """Where a row of A begins in scratch."""
+        return self.f.gep(self.x, self.f.mul(row, i64(self.held * self.size)))
 
     def _sums(self, matrix: Value, first: Value) -> list[Value]:
         """For each row, the sums of the columns from ``first`` on; behind the last, that again."""
@@ -114,16 +122,14 @@ class FewTransposed(Unpacked):
             if left is None:
                 prefetch(f, f.gep(here, ahead), locality=2)
             words.append(self._words(here, left))
-        x = f.gep(self.x, f.mul(k, i64(self.spec.rows * self.held * self.size // self.step)))
-        turned = transpose(f, words)
-        if not self.pairs:
-            turned = [number for word in turned for number in self._widen(word)]
+        x = f.gep(self.x, f.mul(k, i64(self.x_step)))
+        turned = [number for word in transpose(f, words) for number in self._widen(word)]
         for at, number in enumerate(turned):
             new = []
             for r, total in enumerate(sums):
                 place = f.gep(x, i64((r * self.held + at) * self.size))
                 new.append(self._multiply(place, number, total))
-            if left is not None and not self.pairs:  # of pairs the rest is zeros
+            if left is not None:
                 some = f.splat(f.icmp("sgt", left, i64(at)), self.lanes)
                 new = [f.select(some, n, s) for n, s in zip(new, sums, strict=True)]
             sums = new
@@ -132,9 +138,7 @@ class FewTransposed(Unpacked):
     def _multiply(self, place: Value, number: Value, total: Value) -> Value:
         """``total`` and the products of the element of A at ``place`` with a row of columns."""
         f = self.f
-        x = f.splat(f.load(place, "i32" if self.pairs else self.b.acc, self.size), self.lanes)
-        if self.pairs:
-            return dot_pairs(f, x, number, total)
+        x = f.splat(f.load(place, self.b.acc, self.size), self.lanes)
         return multiply_add(f, x, number, total, self.tile.fused)
 
     def _words(self, here: Value, left: Value | None) -> Value:

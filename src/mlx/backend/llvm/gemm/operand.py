@@ -9,22 +9,19 @@ from typing import Any, Protocol
 
 from mlx.backend.llvm.abi import Kernel, Pointer
 from mlx.backend.llvm.gemm.elements import SIZES, llvm_type
+from mlx.backend.llvm.gemm.narrow import narrowed
 from mlx.backend.llvm.gemm.tile import GENERAL, UNIT_COL, UNIT_ROW
-from mlx.backend.llvm.half import narrow_half
 from mlx.backend.llvm.ir import Function
-from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.values import (
     Value,
     bits_of,
     i64,
-    is_float,
     lane_consts,
     lanes_of,
     mangle,
     vector,
     with_element,
 )
-from mlx.base import dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +62,8 @@ class Epilogue(Protocol):
     Optional: ``swapped()`` returns the epilogue that takes rows for columns; with it, a column
     vector of results is stored by whole vectors instead of one by one.  ``by_columns``: whether
     that holds for all results.
-    ``destination(kernel, context, accumulate)`` returns address and row pitch in bytes of a
-    result that takes accumulators as they are, columns side by side; or None.
+    ``destination(kernel, context, dtype)`` returns address and row pitch in bytes of a result
+    that takes accumulators as they are, rounded to ``dtype``, columns side by side; or None.
     ``block(kernel, state, item)`` returns batch index, first row and rows of an item where these
     are known only when the kernel runs.
     """
@@ -201,9 +198,9 @@ class StoreEpilogue:
         return [kernel.f.gep(pointer, offset), row_stride, col_stride]
 
     def destination(
-        self, kernel: Kernel, context: list[Value], accumulate: str
+        self, kernel: Kernel, context: list[Value], dtype: str
     ) -> tuple[Value, Value] | None:
-        plain = self.out.dtype == accumulate != "complex64" and self.out.col_stride == 1
+        plain = self.out.dtype == dtype != "complex64" and self.out.col_stride == 1
         return (context[0], context[1]) if plain else None
 
     def store(
@@ -218,26 +215,14 @@ class StoreEpilogue:
         f = kernel.f
         pointer, row_stride, col_stride = context
         address = f.gep(f.gep(pointer, f.mul(row, row_stride)), f.mul(col, col_stride))
-        planes = [self._narrow(f, v) for v in (value if isinstance(value, tuple) else (value,))]
+        planes = [
+            narrowed(f, v, self.out.dtype)
+            for v in (value if isinstance(value, tuple) else (value,))
+        ]
         if self.out.col_stride == 1:
             self._store_run(f, planes, address, mask)
         else:
             self._store_apart(f, planes, address, col_stride, mask)
-
-    def _narrow(self, f: Function, value: Value) -> Value:
-        source, target = value.type[value.type.index("x ") + 2 : -1], llvm_type(self.out.dtype)
-        if source == target:
-            return value
-        if target == "bfloat":  # LLVM's own conversion is a library call on most targets
-            emitter = LaneEmitter(f, lanes_of(value.type))
-            return emitter.to_memory(emitter.rounded(value, dtype.bfloat16))
-        if target == "half" and source == "float":
-            return narrow_half(f, value)
-        if is_float(source):
-            return f.cast(
-                "fptrunc" if bits_of(target) < bits_of(source) else "fpext", value, target
-            )
-        return f.cast("trunc" if bits_of(target) < bits_of(source) else "sext", value, target)
 
     def _store_run(
         self, f: Function, planes: list[Value], address: Value, mask: Value | None

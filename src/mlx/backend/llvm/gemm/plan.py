@@ -12,7 +12,7 @@ from mlx.backend.llvm.gemm import prepack
 from mlx.backend.llvm.gemm.blocked import SLOTS, BlockedSpec
 from mlx.backend.llvm.gemm.chunks import chunk_of, plan_chunks
 from mlx.backend.llvm.gemm.elements import SIZES
-from mlx.backend.llvm.gemm.few import is_few, plan_few
+from mlx.backend.llvm.gemm.few import is_better_paired, is_few, plan_few
 from mlx.backend.llvm.gemm.operand import Product, batch_table, round_up
 from mlx.backend.llvm.gemm.plan_vector import plan_vector
 from mlx.backend.llvm.gemm.small import is_small, plan_small
@@ -53,10 +53,11 @@ def _plan_matrices(p: Product) -> list[Command]:
         p = p.swapped()
     if is_small(p) and not (p.b.layout == UNIT_ROW and is_few(p)):
         return plan_small(p)
-    if is_few(p):
-        return plan_few(p)
-    if hasattr(p.epilogue, "swapped") and is_few(p.swapped()):
-        return plan_few(p.swapped())
+    turned = [p.swapped()] if hasattr(p.epilogue, "swapped") else []
+    for each in (p, *turned):
+        if is_few(each):
+            paired = is_better_paired(each)
+            return BlockedProblem(each).commands() if paired else plan_few(each)
     return BlockedProblem(p.swapped() if _is_better_swapped(p) else p).commands()
 
 
