@@ -181,3 +181,22 @@ def test_along_an_axis(axis: int, dtype: str) -> None:
     found = mx.put_along_axis(mx.array(x), mx.array(index), mx.array(values), axis)
     np.put_along_axis(x, index, values, axis)
     np.testing.assert_array_equal(np.array(found), x)
+
+
+@pytest.mark.parametrize("columns", (1, 8))
+@pytest.mark.parametrize("region", (100, 1 << 20))
+def test_large_results_keep_the_order_of_indices(columns: int, region: int) -> None:
+    """Tasks own pages of them."""
+    rng = np.random.default_rng(region + columns)
+    base = rng.standard_normal(((1 << 20) + 77, columns)).astype(np.float32)
+    index = rng.integers(-region, region, 70001)
+    updates = rng.standard_normal((len(index), columns)).astype(np.float32)
+    a, i, v = mx.array(base), mx.array(index), mx.array(updates)
+    added, last, most = base.copy(), base.copy(), base.copy()
+    np.add.at(added, index, updates)
+    last[index] = updates
+    np.maximum.at(most, index, updates)
+    assert np.array_equal(a.at[i].add(v), added)
+    assert np.array_equal(a.at[i].maximum(v), most)
+    a[i] = v
+    assert np.array_equal(a, last)

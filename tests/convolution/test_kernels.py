@@ -29,6 +29,11 @@ more = {
     "long lines": ((1, 1500, 6), (16, 4, 3), {"padding": 3, "kernel_dilation": 2, "groups": 2}),
     "blocks": ((2, 5, 6, 40), (5, 4, 4, 40), {"padding": 3, "input_dilation": 4}),
     "deep": ((2, 9, 9, 450), (40, 3, 3, 450), {"padding": 1}),
+    "padding": ((3, 5, 6, 140), (40, 3, 3, 140), {"padding": (2, 1), "kernel_dilation": (2, 1)}),
+    "more padding": ((2, 1, 2, 30), (20, 4, 3, 30), {"padding": 3}),
+    "columns": ((2, 40, 70), (3, 10, 70), {"input_dilation": 5, "padding": 9}),
+    "short lines": ((2, 17, 17, 64), (64, 1, 7, 64), {"padding": (0, 3)}),
+    "one tap": ((2, 9, 9, 512), (512, 1, 1, 512), {"stride": 2}),
 }
 CASES.update(more)
 for name, (shape, kernel, options) in CASES.items():
@@ -52,6 +57,43 @@ def test_threads(expected: str, threads: str) -> None:
 @pytest.mark.skipif(not host().has("avx2"), reason="needs a machine with AVX2")
 def test_instruction_sets(expected: str) -> None:
     assert output_of(DIGESTS, MLX_ISA="avx2") == expected
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 8, 9])
+@pytest.mark.parametrize("kernel,spread", [(4, 2), (3, 3), (6, 3), (5, 1), (10, 5)])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_phases_of_few_outputs(outputs: int, kernel: int, spread: int, padding: int) -> None:
+    """A transposed convolution is the gradient of what it transposes."""
+    x, w = mx.array(normal(0, 2, 7, 6, 5)), mx.array(normal(1, outputs, kernel, kernel, 5))
+    got = mx.conv_transpose2d(x, w, stride=spread, padding=padding)
+    turned = w.transpose(3, 1, 2, 0)
+    start = mx.zeros(got.shape)
+    run = partial(mx.conv2d, stride=spread, padding=padding)
+    _, (want,) = mx.vjp(lambda y: run(y, turned), [start], [x])
+    np.testing.assert_allclose(np.array(got), np.array(want), rtol=1e-5, atol=1e-5)
+    spaced = np.zeros((2, 6 * spread + 1, 5 * spread + 1, 5), np.float32)
+    spaced[:, ::spread, ::spread] = np.array(x)
+    edge = kernel - 1 - padding
+    again = mx.conv2d(mx.array(spaced), w[:, ::-1, ::-1], padding=edge)
+    np.testing.assert_allclose(np.array(got), np.array(again), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels,width", [(1, 10), (3, 7), (3, 32), (16, 9), (20, 15)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_bfloat16_weights_of_odd_lines(channels: int, width: int, stride: int) -> None:
+    shape = (9, 33, width, channels)
+    w = mx.zeros((16, 3, 3, channels), mx.bfloat16)
+    x = mx.array(normal(0, *shape)).astype(mx.bfloat16)
+
+    def run(x: Any, w: Any) -> Any:
+        return mx.conv2d(x, w, stride=stride, padding=1)
+
+    y = mx.array(normal(1, *run(x, w).shape)).astype(mx.bfloat16)
+    _, (got,) = mx.vjp(lambda w: run(x, w), [w], [y])
+    wide = [value.astype(mx.float32) for value in (x, w, y)]
+    _, (want,) = mx.vjp(lambda w: run(wide[0], w), [wide[1]], [wide[2]])
+    error = np.array(got.astype(mx.float32)) - np.array(want)
+    assert np.abs(error).max() < 2**-7 * np.abs(np.array(want)).max()
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -84,11 +126,12 @@ def test_groups_of_any_kernel_have_the_same_chain(each: int) -> None:
         np.testing.assert_array_equal(got[..., own].reshape(-1, each), want)
 
 
-def test_gradient_of_weights_is_one_chain_over_positions() -> None:
-    x, y = normal(0, 2, 6, 7, 8), normal(1, 2, 6, 7, 10)
-    zero = mx.zeros((10, 3, 3, 8))
+@pytest.mark.parametrize("channels", [8, 130])
+def test_gradient_of_weights_is_one_chain_over_positions(channels: int) -> None:
+    x, y = normal(0, 2, 6, 7, channels), normal(1, 2, 6, 7, 10)
+    zero = mx.zeros((10, 3, 3, channels))
     _, (got,) = mx.vjp(lambda w: mx.conv2d(mx.array(x), w, padding=1), [zero], [mx.array(y)])
-    want = chain(y.reshape(-1, 10).T, patches(x, 3, 1).reshape(-1, 72))
+    want = chain(y.reshape(-1, 10).T, patches(x, 3, 1).reshape(-1, 9 * channels))
     np.testing.assert_array_equal(np.array(got).reshape(10, -1), want)
 
 
@@ -188,6 +231,16 @@ def test_no_columns_are_written_out(groups: int) -> None:
     run = mx.grad(lambda x, w: mx.conv2d(x, w, padding=2, groups=groups).square().sum(), (0, 1))
     mx.eval(run(x, w))
     assert mx.get_peak_memory() - before < 6 * x.nbytes
+
+
+@pytest.mark.parametrize("channels,outputs", [(3, 40), (40, 40), (40, 3)])
+def test_gradient_where_no_tap_was(channels: int, outputs: int) -> None:
+    x, w = mx.array(normal(0, 2, 8, 8, channels)), mx.array(normal(1, outputs, 1, 1, channels))
+    y = mx.array(normal(2, 2, 3, 3, outputs))
+    _, (got,) = mx.vjp(lambda x: mx.conv2d(x, w, stride=3), [x], [y])
+    want = np.zeros(x.shape, np.float32)
+    want[:, ::3, ::3] = np.array(y) @ np.array(w).reshape(outputs, channels)
+    np.testing.assert_allclose(np.array(got), want, rtol=1e-4, atol=1e-5)
 
 
 def test_infinity_stays_in_its_place() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mlx.core as mx
+from mlx.backend.llvm import cache_sizes
 
 DTYPES = ("bool", "uint8", "int16", "float16", "int32", "float32", "int64", "complex64")
 RUNS = (2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 24, 31, 33, 64, 65, 127, 128, 129)
@@ -58,3 +59,13 @@ def test_lengths_that_change() -> None:
         x = numbers((9, rows, 10), "float32")
         assert np.array_equal(mx.contiguous(mx.array(x).transpose(1, 0, 2)), x.transpose(1, 0, 2))
         assert np.array_equal(step(mx.array(x)), x.transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize("run", (4, 5, 8, 16, 24))
+def test_more_than_caches_hold(run: int) -> None:
+    length = (cache_sizes.MOST_BYTES >> 3) // run // 64 + 3
+    x = np.arange(64 * length * run, dtype=np.float32).reshape(64, length, run)
+    a = mx.array(x)
+    assert np.array_equal(mx.contiguous(a.transpose(1, 0, 2)), x.transpose(1, 0, 2))
+    assert np.array_equal(mx.concatenate([a, a[:, 1:]], 1), np.concatenate([x, x[:, 1:]], 1))
+    assert np.array_equal(mx.pad(a, 1), np.pad(x, 1))

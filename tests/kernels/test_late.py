@@ -111,3 +111,33 @@ def test_rows_in_several_loops():
     rows, columns = run(x, y)
     assert mx.array_equal(rows, mx.sum(seen, axis=2)).item()
     assert mx.array_equal(columns, mx.sum(seen, axis=(0, 1))).item()
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16, mx.float64, mx.int32])
+@pytest.mark.parametrize(("rows", "inner"), [(256, 64), (389, 65), (1000, 257), (4111, 96)])
+def test_rows_added_together(rows, inner, dtype):
+    """A map that is stored too, and several runs of rows at once."""
+    x, y = (10 * part for part in operands(rows, inner, mx.float32))
+    x, y = x.astype(dtype), y.astype(dtype)
+    mx.eval(x, y)
+
+    def run(x, y):
+        product = x * y
+        return product, mx.sum(product, axis=0), mx.max(product, axis=0)
+
+    assert kinds(run, x, y)[0] == "late"
+    product, *sums = run(x, y)
+    mx.eval(product, *sums)
+    alone = mx.contiguous(x * y)
+    mx.eval(alone)
+    assert mx.array_equal(product, alone).item()
+    wide = np.array(alone.astype(mx.float64 if dtype is mx.float64 else mx.float32))
+    wide = wide.astype(np.int64) if dtype is mx.int32 else wide
+    lanes = 16 if dtype is mx.float64 else 32
+    total = np.zeros((lanes, inner), wide.dtype)
+    for k, row in enumerate(wide):
+        total[k % lanes] += row
+    while len(total) > 1:
+        total = total[: len(total) // 2] + total[len(total) // 2 :]
+    assert mx.array_equal(sums[0], mx.array(total[0], dtype=dtype)).item()
+    assert mx.array_equal(sums[1], mx.array(wide.max(0), dtype=dtype)).item()

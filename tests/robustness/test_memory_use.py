@@ -11,6 +11,12 @@ import pytest
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
+from mlx.backend.llvm import jit, linked
+from mlx.backend.llvm.executable import Executable
+from mlx.graph.chains import Chain
+from mlx.graph.node import Node
+from mlx.primitives.transcendental import Exp
+from mlx.runtime import evaluate as evaluation
 
 SIZES = (10, 300_000)
 
@@ -42,6 +48,49 @@ def test_training_leaks_nothing(kind: str) -> None:
         objects.append(len(gc.get_objects()))
     assert used[1] <= used[0]
     assert objects[1] < objects[0] + 500
+
+
+def alive(kind: type) -> int:
+    return sum(type(one) is kind for one in gc.get_objects())
+
+
+def test_what_is_forgotten_waits_for_no_collector() -> None:
+    evaluation._forget()
+    gc.collect()
+    gc.disable()
+    try:
+        programs = alive(Executable)
+        for size in range(3, 9):
+            for _ in range(20):  # a program with a caller, and then code for its region
+                mx.eval(mx.tanh(mx.ones((size, 3)) * 2).sum(0))
+        evaluation._forget()
+        assert alive(Executable) <= programs + 1  # of a compiled function, or in use
+        chains = alive(Chain)
+        given = Node(None, (), (3,), mx.float32)
+        result = Exp()(given)
+        chain = Chain([given], [result], result)
+        assert chain.repeat(given).shape == (3,) and alive(Chain) == chains + 1
+        del chain
+        assert alive(Chain) == chains
+    finally:
+        gc.enable()
+
+
+def test_programs_keep_a_bounded_number_of_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluation._forget()
+    gc.collect()
+    before = jit.counters["alive"]
+    monkeypatch.setattr(linked, "KERNELS", 8)
+    monkeypatch.setattr(linked, "_allowed", [before + 16])
+    x, most = mx.ones((5,)), 0
+    for number in range(64):  # each another kernel
+        steps = [mx.exp, mx.sin, mx.tanh, mx.cos, mx.sigmoid, mx.abs]
+        y = x
+        for i, step in enumerate(steps):
+            y = step(y) if number >> i & 1 else y + 1
+        mx.eval(y)
+        most = max(most, jit.counters["alive"] - before)
+    assert most <= max(17 + linked.KERNELS, before)
 
 
 @pytest.mark.parametrize("evaluate", [mx.eval, mx.async_eval])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mlx.core as mx
+from mlx.graph.node import ancestors
 from mlx.runtime import cut
 from mlx.runtime.execute import counters
 
@@ -108,3 +109,23 @@ def test_weights_that_are_turned_at_each_step_sum_their_gradients_as_they_come()
     assert mx.allclose(gradient, turned.T, rtol=1e-5)
     kinds = [kernel.kind for kernel in mx.explain(mx.grad(loss), w).kernels]
     assert "staged" not in kinds
+
+
+def test_what_is_left_of_a_loop_is_no_part_of_what_follows() -> None:
+    """So what follows is one piece however often the loop was repeated."""
+    tail = [
+        mx.tan, mx.exp, mx.log, mx.sqrt, mx.abs, mx.tanh, mx.sigmoid, mx.floor, mx.ceil, mx.square,
+        mx.rsqrt, mx.erf, mx.log1p, mx.expm1, mx.sinh, mx.cosh, mx.arctan, mx.arcsinh, mx.negative,
+    ]  # fmt: skip
+    ends = set()
+    for steps in (150, 157, 163):
+        x = mx.arange(8, dtype=mx.float32)
+        mx.eval(x)
+        for _ in range(steps):
+            x = mx.sin(x) + mx.cos(x)
+        for function in tail:
+            x = function(x)
+        order = [node for node in ancestors([x._node]) if node.data is None]
+        *_, last = (len(piece) for piece in cut.pieces(order, cut.STRETCH))
+        ends.add(last)
+    assert len(ends) == 1 and last < len(tail) + 3

@@ -204,6 +204,7 @@ class Effects:
         self._moved = [(i, output, known(i)) for i, output, _ in self._moved]
         self._stores = [(i, key, which, known(old)) for i, key, which, old in self._stores]
         self._writes = [(i, key, make, known(old)) for i, key, make, old in self._writes]
+        self._is_pure = not self
 
     def __bool__(self) -> bool:
         """Whether there is anything to repeat besides the result."""
@@ -217,15 +218,18 @@ class Effects:
             self._put(container, key, _content_at(container, key) + difference, None, undo)
         self._append(self._remarks, found, [], undo)
 
-    def repeat(self, found: Found, nodes: Sequence[Node]) -> tuple[Any, Undo]:
-        """Do the same with new results: write what was written, return what was returned."""
-        undo = Undo()
+    def repeat(self, found: Found, nodes: Sequence[Node]) -> tuple[Any, Undo | None]:
+        """Do the same with new results: write what was written, return what was returned, and
+        what would undo it."""
         new = []
         make = array.__new__
         for i in self._sources:  # ``wrap``, inlined
             handle = make(array)
             handle._node = nodes[i]
             new.append(handle)
+        if self._is_pure:
+            return self._result(new, found), None
+        undo = Undo()
         if self._stores:
             self._store(found, new, undo)
         if self._writes or self._appends:

@@ -15,6 +15,9 @@ from mlx.graph.node import Node, Shape
 from mlx.primitives.elementwise import Add
 from mlx.primitives.layout import Layout, contiguous, strided
 
+VAST, LONG = 1 << 24, 3072
+"""Bytes of a result, and of runs in it."""
+
 
 def copy_nest(
     sources: Sequence[Operand | None],
@@ -55,7 +58,22 @@ def copy_steps(nests: Sequence[Nest], node: Node) -> list[Step]:
 def are_apart(node: Node) -> bool:
     """Whether no two copies of which a join is made write to one place."""
     primitive = node.primitive
-    return primitive.name == "Concatenate" or all(step == 1 for step in primitive.steps)
+    if primitive.name == "Concatenate":
+        return True
+    return all(step == 1 for step in primitive.steps) and not _is_filled_first(node)
+
+
+def _is_filled_first(node: Node) -> bool:
+    """Whether an Embed is better made of zeros everywhere, around the caches, and a copy: of
+    short runs in much memory, for gaps between these share lines with them."""
+    (x,), run = node.inputs, node.dtype.size
+    if node.size * run < VAST:
+        return False
+    for n, whole in zip(reversed(x.shape), reversed(node.shape), strict=True):
+        run *= n
+        if n != whole:
+            break
+    return bool(run < LONG)
 
 
 def around(node: Node) -> list[Layout]:

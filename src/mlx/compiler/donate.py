@@ -22,19 +22,23 @@ from mlx.compiler.steps import (
 CAN_FAIL = frozenset({"indexing", "library"})
 
 
-def donations(plan: Plan) -> list[tuple[int, list[int]]]:
-    """(number of an output buffer, positions of the leaves whose memory it could take)."""
+Donations = list[tuple[int, list[int]]]
+
+
+def donations(plan: Plan) -> Donations:
+    """(number of an output buffer, positions of the leaves whose memory it could take).  Checks of
+    indices become steps ahead of the first such write."""
     reads, writes, failing = _timeline(plan)
-    return [
-        (number, positions)
-        for number, positions in _candidates(plan, reads, writes)
-        if writes[number] > failing
-    ]
+    found = _candidates(plan, reads, writes)
+    starts = [writes[number] for number, _ in found]
+    if starts and min(starts) <= failing:
+        _check_ahead(plan, min(starts), found)
+        reads, writes, failing = _timeline(plan)
+        found = _candidates(plan, reads, writes)
+    return [donation for donation in found if writes[donation[0]] > failing]
 
 
-def _candidates(
-    plan: Plan, reads: dict[int, int], writes: dict[int, int]
-) -> list[tuple[int, list[int]]]:
+def _candidates(plan: Plan, reads: dict[int, int], writes: dict[int, int]) -> Donations:
     """Donations, were it not for steps that can fail."""
     by_size: dict[int, list[int]] = {}
     results = {buffer for buffer, _ in plan.outputs.values()}
@@ -60,15 +64,9 @@ def _candidates(
     return found
 
 
-def check_ahead(plan: Plan) -> None:
-    """Move the checks of indices before the first write into what may be donated memory, as far
-    as the indices are known by then."""
-    reads, writes, failing = _timeline(plan)
-    candidates = _candidates(plan, reads, writes)
-    starts = [writes[number] for number, _ in candidates]
-    if not starts or min(starts) > failing:
-        return
-    first = min(starts)
+def _check_ahead(plan: Plan, first: int, candidates: Donations) -> None:
+    """Move the checks of indices before the ``first`` write into what may be donated memory, as
+    far as the indices are known by then."""
     written: dict[int, int] = {}
     checks: dict[int, list[Step]] = {}
     ends = _only_pair(plan, candidates)
@@ -87,7 +85,7 @@ def check_ahead(plan: Plan) -> None:
     ]
 
 
-def _only_pair(plan: Plan, candidates: list[tuple[int, list[int]]]) -> tuple[int, int] | None:
+def _only_pair(plan: Plan, candidates: Donations) -> tuple[int, int] | None:
     """The one leaf whose memory might be taken, and by what."""
     if len(candidates) != 1 or len(candidates[0][1]) != 1:
         return None

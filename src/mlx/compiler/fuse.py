@@ -81,7 +81,8 @@ class Fusion:
 
     def _place(self, node: Node, solid: set[Node]) -> None:
         family = node.primitive.family
-        floor = max((self.floors.get(i, -1) for i in node.inputs), default=-1)
+        floors = self.floors  # most regions have none
+        floor = max([floors.get(i, -1) for i in node.inputs], default=-1) if floors else -1
         if family == "barrier":
             floor = self._new("barrier", 0).index
         if floor >= 0:
@@ -212,9 +213,10 @@ class Fusion:
         for group in self._candidates(node, uses):
             how = self._accepts(group, node, uses)
             if how:
-                if how == "full":
-                    self._absorb(group, uses)
-                self._precede(group, uses)
+                if self._foreign_movable(group, uses):
+                    if how == "full":
+                        self._absorb(group, uses)
+                    self._precede(group, uses)
                 self._join(group, node, uses)
                 group.movable = group.movable and self._is_free(group, node, uses)
                 if how == "row":
@@ -234,9 +236,10 @@ class Fusion:
     def _foreign_movable(self, group: Group, uses: Iterable[Use]) -> list[Group]:
         """Movable groups, other than the group itself, that compute some of these operands."""
         found: list[Group] = []
+        find = self.group_of.get
         for use in uses:
-            other = self.group_of.get(producer(use.node))
-            if other is not None and other is not group and other.movable and other not in found:
+            other = find(producer(use.node))
+            if other is not None and other.movable and other is not group and other not in found:
                 found.append(other)
         return found
 

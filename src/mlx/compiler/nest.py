@@ -8,7 +8,7 @@ an expression of earlier ones.  A value is ``full`` (one element an inner iterat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlx.base.dtype import Dtype
@@ -173,3 +173,17 @@ class Nest:
     label: str = ""
     pattern: Any = None
     """What nests that are alike share (``compiler.alike``)."""
+
+
+def of_nothing(nest: Nest) -> Nest:
+    """The nest that stores what reductions over the last outer loop are where that is empty."""
+    values: list[Expression] = []
+    accesses: list[Access] = []
+    for value, at in nest.stores:
+        expression, access = nest.values[value], nest.accesses[at]
+        if isinstance(expression, Reduce | Accumulate):
+            dtype = expression.dtype
+            values.append(Literal.of(expression.primitive.identity(dtype), dtype))
+            accesses.append(replace(access, outer=access.outer[:-1]))
+    stores = [(i, i) for i in range(len(values))]
+    return Nest(nest.outer[:-1], nest.inner, values, accesses, stores)

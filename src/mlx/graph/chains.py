@@ -120,7 +120,7 @@ class Chain:
     that would have to know them.
     """
 
-    __slots__ = ("_made", "_may_stand", "_result", "_times", "given", "repeat")
+    __slots__ = ("__dict__", "_made", "_may_stand", "_result", "_times", "given")
 
     whole: ClassVar[Callable[[Chain], Any]]
     """Installed by primitives: the operation of such a node."""
@@ -144,19 +144,20 @@ class Chain:
         )
         self._may_stand = may_stand and len(recorded) >= LEAST and result is recorded[-1]
         self._times = 0
-        self.repeat: Callable[..., Any] = self._by_steps
 
-    def _by_steps(self, *given: Node) -> Any:
+    def repeat(self, *given: Node) -> Any:
+        """Step by step, until code is written that takes this one's place."""
         first = reserve_serials(len(self._made))
         nodes = self.unfold(given, range(first, first + len(self._made)), {})
         self._times += 1
         if self._times == PATIENCE and len(self._made) <= WRITTEN:
             structure = tuple([inputs for _, inputs, _, _ in self._made])
             constants = [part for p, _, s, d in self._made for part in (p, s, d)]
-            self.repeat = _written(len(given), structure, self._result)(*constants)
+            written = _written(len(given), structure, self._result)(*constants)
             if self._may_stand:
                 _, _, shape, dtype = self._made[-1]
-                self.repeat = _standing(len(given))(self.repeat, Chain.whole(self), shape, dtype)
+                written = _standing(len(given))(written, Chain.whole(self), shape, dtype)
+            self.__dict__["repeat"] = written
         result = self._result
         return nodes[result] if isinstance(result, int) else [nodes[i] for i in result]
 

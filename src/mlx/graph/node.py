@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from mlx.base.dtype import Dtype
@@ -62,10 +63,7 @@ class Node(Arithmetic):
 
     @property
     def size(self) -> int:
-        size = 1
-        for n in self.shape:
-            size *= n
-        return size
+        return prod(self.shape)
 
     def __repr__(self) -> str:
         name = "value" if self.primitive is None else repr(self.primitive)

@@ -94,7 +94,7 @@ def takes_wholes() -> bool:
 
 def has_wholes() -> bool:
     """Whether a transformation of this thread has nodes that stand for others."""
-    return any([trace.has_wholes for trace in stack()])
+    return bool(_open) and any([trace.has_wholes for trace in stack()])
 
 
 def spelled_out() -> None:

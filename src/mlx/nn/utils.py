@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -30,27 +30,44 @@ def value_and_grad(model: Module, fn: Callable) -> Callable:
     @wraps(fn)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         params = model.trainable_parameters()
-        placeholders: Any = {}
+        places: list[tuple[Any, Any]] = []
+        _list_places(params, model, places)
+        before = [owner[key] for owner, key in places]
+        stands: list[mx.array] = []
 
-        def with_parameters(given: Any, *args: Any, **kwargs: Any) -> Any:
-            nonlocal placeholders
-            placeholders = tree_map(lambda x: x, given)
-            model.update(given)
+        def with_parameters(given: list[mx.array], *args: Any, **kwargs: Any) -> Any:
+            stands[:] = given
+            for (owner, key), value in zip(places, given):  # noqa: B905 (one each)
+                owner[key] = value
             return fn(*args, **kwargs)
 
         try:
-            return mx.value_and_grad(with_parameters)(params, *args, **kwargs)
+            value, gradients = mx.value_and_grad(with_parameters)(before, *args, **kwargs)
         finally:
-            model.update(_put_back(placeholders, params, model))
+            for (owner, key), old, stand in zip(places, before, stands):  # noqa: B905 (or none)
+                if owner[key] is stand:  # else the function assigned another
+                    owner[key] = old
+        return value, _filled(params, iter(gradients))
 
     return wrapped
 
 
-def _put_back(placeholders: Any, params: Any, model: Module) -> Any:
-    """Return the parameters, with those that the function assigned as it left them."""
-    return tree_map(
-        lambda given, old, now: old if now is given else now, placeholders, params, model
-    )
+def _list_places(params: Any, owner: Any, places: list[tuple[Any, Any]]) -> None:
+    """List where the arrays of `params` are in a module (or in a container in it)."""
+    for key, child in params.items() if isinstance(params, dict) else enumerate(params):
+        if isinstance(child, mx.array):
+            places.append((owner, key))
+        else:
+            _list_places(child, owner[key], places)
+
+
+def _filled(params: Any, values: Iterator[mx.array]) -> Any:
+    """Dictionaries and lists as `params`, with the next of the values at the leaves."""
+    if isinstance(params, dict):
+        return {key: _filled(child, values) for key, child in params.items()}
+    if isinstance(params, list):
+        return [_filled(child, values) for child in params]
+    return next(values)
 
 
 def checkpoint(module: Module, fn: Callable | None = None) -> Callable:

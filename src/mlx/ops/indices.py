@@ -276,6 +276,8 @@ def plain_key(index: Any) -> tuple[Any, ...] | None:
 def mixed_key(index: Any) -> tuple[tuple[Any, ...], list[Node]] | None:
     """A subscript of these and of arrays of integers: in a hashable form, in which ``array``
     stands for each array, and their nodes; None for all others."""
+    if type(index) is array:
+        return ((array,), [index._node]) if index._node.dtype.is_integer else None
     parts, nodes = index if type(index) is tuple else (index,), []
     for part in parts:
         if type(part) is array:

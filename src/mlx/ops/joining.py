@@ -229,30 +229,33 @@ def roll(
         shifts = [sum(shifts)]
     if len(shifts) != len(axes):
         raise ValueError(f"[roll] Got {len(shifts)} shifts for {len(axes)} axes.")
-    moves = zip([axis_of("roll", at, x.ndim) for at in axes], shifts, strict=True)
-    return wrap(_rolled(x, *moves))
+    moves: dict[int, int] = {}
+    for at, by in zip(axes, shifts, strict=True):
+        at = axis_of("roll", at, x.ndim)
+        moves[at] = moves.get(at, 0) + by
+    return wrap(_rolled(x, *moves.items()))
 
 
 @by_types(1)
 def _rolled_flat(x: Node, by: int) -> Node:
-    flat = _rolled_along(views.reshape(x, (x.size,)), 0, by)
-    return views.reshape(flat, x.shape)
+    return views.reshape(_parts_rolled(views.reshape(x, (x.size,)), ((0, by),)), x.shape)
 
 
 @by_types(1)
 def _rolled(x: Node, *moves: tuple[int, int]) -> Node:
-    for axis, by in moves:
-        x = _rolled_along(x, axis, by)
+    return _parts_rolled(x, moves)
+
+
+def _parts_rolled(x: Node, moves: Sequence[tuple[int, int]]) -> Node:
+    """Rolled along different axes.  Each part along an axis is rolled along the others by itself,
+    so that it is written once, where it belongs."""
+    for number, (axis, by) in enumerate(moves):
+        size = x.shape[axis]
+        by = by % size if size else 0
+        if by:
+            parts = narrow(x, axis, size - by, size), narrow(x, axis, 0, size - by)
+            return Concatenate(axis)(*[_parts_rolled(p, moves[number + 1 :]) for p in parts])
     return x
-
-
-def _rolled_along(x: Node, axis: int, by: int) -> Node:
-    size = x.shape[axis]
-    by = by % size if size else 0
-    if by == 0:
-        return x
-    parts = narrow(x, axis, size - by, size), narrow(x, axis, 0, size - by)
-    return Concatenate(axis)(*parts)
 
 
 def meshgrid(

@@ -8,6 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.nn import Module
+from mlx.optimizers._trees import Part, check_gradients, gather, overlay, rebuilt
 from mlx.utils import tree_flatten, tree_map, tree_merge, tree_reduce, tree_unflatten
 
 Schedule = Callable[[mx.array], mx.array]
@@ -64,7 +65,7 @@ class Optimizer:
         if isinstance(model, Module):
             model.update(updated)
             return None
-        return _overlay(model, updated)
+        return overlay(model, updated)
 
     def init(self, parameters: dict[str, Any]) -> None:
         """Create the state for `parameters`; state that is already there is kept.
@@ -120,29 +121,29 @@ class Optimizer:
         >>> list(opt.apply_gradients({"a": mx.array(1.0)}, params))
         ['a']
         """
-        _check_gradients(gradients, parameters)
-        if self._init(gradients):
-            # no other parameter: a running mean would keep all that this step's pass computes
-            _compute(tree_map(lambda _, parameter: parameter, gradients, parameters))
+        settings = self._settings()
+        parts: list[Part] = []
+        is_usual = settings is not None and gather(gradients, parameters, self.state, parts)
+        if not is_usual:
+            check_gradients(gradients, parameters)
+            if self._init(gradients):
+                # no other parameter: a running mean would keep all that this step's pass computes
+                _compute(tree_map(lambda _, parameter: parameter, gradients, parameters))
         for name, schedule in self._schedulers.items():
             self.state[name] = schedule(self.step)
         self.state["step"] = self.step + 1
-        updated = self._updated_together(gradients, parameters)
-        if updated is not None:
-            return updated
+        if is_usual:
+            updated = self._updated_together(settings, parts)
+            if updated is not None:
+                return rebuilt(gradients, iter(updated))
         self._shared = {}
         try:
             return tree_map(self.apply_single, gradients, parameters, self.state)
         finally:
             self._shared = None
 
-    def _updated_together(self, gradients: Any, parameters: Any) -> Any:
+    def _updated_together(self, settings: str | None, parts: list[Part]) -> list[mx.array] | None:
         """All updated parameters, recorded as a whole; None where that isn't possible."""
-        settings = self._settings()
-        if settings is None:
-            return None
-        parts: list[tuple[mx.array, mx.array, dict[str, Any]]] = []
-        tree_map(lambda *part: parts.append(part), gradients, parameters, self.state)
         shared = {name: one for name, one in self.state.items() if type(one) is mx.array}
         arrays = list(shared.values())
         for gradient, parameter, state in parts:
@@ -158,9 +159,9 @@ class Optimizer:
         updated = []
         for _, _, state in parts:
             updated.append(next(made))
-            state.update(zip(state, made))  # noqa: B905 (as many as it has)
-        values = iter(updated)
-        return tree_map(lambda _: next(values), gradients)
+            for name in state:
+                state[name] = next(made)
+        return updated
 
     def _recorded(
         self, shared: Sequence[str], names: Sequence[Sequence[str]], arrays: Iterator[mx.array]
@@ -277,7 +278,7 @@ class MultiOptimizer(Optimizer):
 
     def apply_gradients(self, gradients: dict[str, Any], parameters: dict[str, Any]) -> Any:
         """Return the updated parameters, in the structure of `gradients`."""
-        _check_gradients(gradients, parameters)
+        check_gradients(gradients, parameters)
         updated: Any = {}
         for optimizer, part in zip(self.optimizers, self._split(gradients), strict=True):
             updated = tree_merge(updated, optimizer.apply_gradients(part, parameters))
@@ -311,48 +312,6 @@ class MultiOptimizer(Optimizer):
     def learning_rate(self, learning_rate: float | mx.array) -> None:
         for optimizer in self.optimizers:
             optimizer.learning_rate = learning_rate
-
-
-def _check_gradients(gradients: Any, parameters: Any, path: str = "") -> None:
-    """Raise unless every gradient has a parameter at its place."""
-    kinds: Any
-    items: list[tuple[Any, Any]]
-    if isinstance(gradients, dict):
-        kinds, items = dict, list(gradients.items())
-    elif isinstance(gradients, (list, tuple)):
-        kinds, items = (list, tuple), list(enumerate(gradients))
-    else:
-        kinds, items = mx.array, []
-    if kinds is not mx.array and not items:
-        return
-    if not isinstance(parameters, kinds):
-        raise _mismatch(TypeError, path, type(parameters).__name__)
-    for key, child in items:
-        place = f"{path}.{key}"
-        if kinds is dict and key not in parameters:
-            raise _mismatch(KeyError, place, "nothing")
-        if kinds is not dict and key >= len(parameters):
-            raise _mismatch(IndexError, place, "nothing")
-        _check_gradients(child, parameters[key], place)
-
-
-def _mismatch(error: type[Exception], path: str, found: str) -> Exception:
-    return error(
-        "[apply_gradients] The gradients must have the structure of (part of) the parameters, "
-        f"but the parameters have {found} at '{path[1:]}'."
-    )
-
-
-def _overlay(tree: Any, new: Any) -> Any:
-    """Return `tree` with the leaves of `new` in place of its own."""
-    if isinstance(tree, dict):
-        return {
-            key: _overlay(child, new[key]) if key in new else child for key, child in tree.items()
-        }
-    if isinstance(tree, (list, tuple)):
-        replaced = [_overlay(a, b) for a, b in zip(tree, new, strict=False)]
-        return type(tree)(replaced + list(tree[len(replaced) :]))
-    return new if isinstance(new, mx.array) else tree
 
 
 def clip_grad_norm(grads: Any, max_norm: float) -> tuple[Any, mx.array]:

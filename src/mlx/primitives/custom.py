@@ -149,7 +149,7 @@ class Graph:
 class CompiledCall(Primitive):
     """A recorded graph run as one program, without walking it.
 
-    Transformations never meet one: inside them a compiled function runs as it is.
+    Transformations never meet one: inside them the graph is recorded again.
     ``on_failure`` is called with the node of a call whose evaluation raised.
     """
 

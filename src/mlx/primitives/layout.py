@@ -23,7 +23,7 @@ class Layout:
 
     @property
     def shape(self) -> Shape:
-        return tuple(prod(n for n, _ in factors) for factors in self.axes)
+        return tuple([f[0][0] if len(f) == 1 else _elements(f) for f in self.axes])
 
     def transpose(self, axes: Sequence[int]) -> Layout:
         return Layout(tuple(self.axes[a] for a in axes), self.offset)
@@ -32,7 +32,7 @@ class Layout:
         """Axis i becomes axis axes[i] of ``shape``; new or stretched axes have stride 0."""
         out: list[Factors] = [((n, 0),) for n in shape]
         for factors, axis in zip(self.axes, axes, strict=True):
-            if prod(n for n, _ in factors) == shape[axis]:
+            if _elements(factors) == shape[axis]:
                 out[axis] = factors
         return Layout(tuple(out), self.offset)
 
@@ -40,7 +40,7 @@ class Layout:
         """None where a split axis would be cut."""
         offset, out = self.offset, []
         for factors, start, step, size in zip(self.axes, starts, steps, shape, strict=True):
-            whole = prod(n for n, _ in factors)
+            whole = _elements(factors)
             if start == 0 and step == 1 and size == whole:
                 out.append(factors)
                 continue
@@ -97,6 +97,10 @@ class Layout:
                     return n == 0
                 expected *= n
         return True
+
+
+def _elements(factors: Factors) -> int:
+    return factors[0][0] if len(factors) == 1 else prod([n for n, _ in factors])
 
 
 def merge(factors: Factors) -> Factors:

@@ -63,10 +63,11 @@ def caller(program: Executable) -> Caller | None:
         bool(program.arena_bytes),
     )
     call, (start, start_lean) = team.laid(full, lean)
+    error = program.error  # not the program, which will have the caller
 
     def failed(code: int) -> bool:
         if code != team.BUSY:
-            raise program.error(call[_STATUS])
+            raise error(call[_STATUS])
         return False
 
     heads = _head(full, start), lean and _head(lean, start_lean)

@@ -103,9 +103,9 @@ def pieces(order: list[Node], limit: int = LIMIT) -> Iterator[list[Node]]:
         yield order
         return
     signs = _signatures(order, limit)
-    start = 0
+    start, loop = 0, 0
     while start < len(order):
-        stop = _next_cut(signs, start, limit)
+        stop, loop = _next_cut(signs, start, limit, loop)
         while stop < len(order) and _belongs_to_previous(order[stop]):
             stop += 1
         piece = order[start:stop]
@@ -123,6 +123,7 @@ def _signatures(order: list[Node], limit: int) -> list[int]:
     """What a node does, and how far back its operands are: a number each, equal where these are."""
     find = {node: i for i, node in enumerate(order)}.get
     readers = Counter([source for node in order for source in node.inputs])
+    near = min(limit, STRETCH // 4) if limit < LIMIT else limit
     out = []
     for i, node in enumerate(order):
         part = node.primitive._key_part
@@ -130,24 +131,31 @@ def _signatures(order: list[Node], limit: int) -> list[int]:
         for source in node.inputs:
             back = i - find(source, i)
             # an operand far back may be anywhere: it belongs to another piece, as does what all
-            # steps of a loop read
-            sign.append(back if back < limit and readers[source] <= _SHARED else 0)
+            # steps of a loop read; a loop over what another left, last first, has all distances
+            sign.append(back if back < near and readers[source] <= _SHARED else 0)
         out.append(hash(tuple(sign)))
     return out
 
 
-def _next_cut(signs: list[int], start: int, limit: int) -> int:
+def _next_cut(signs: list[int], start: int, limit: int, loop: int) -> tuple[int, int]:
+    """Where the piece from ``start`` on ends, and the period of its loop or 0; ``loop`` is that of
+    the piece before.  What is left of a loop is no part of what follows, which so depends less on
+    how often the loop is repeated."""
     left = len(signs) - start
     if left <= (limit if limit == LIMIT else limit // 16):
-        return len(signs)
+        return len(signs), 0
     period = _period(signs, start, 8 * limit)
+    if not period and loop and limit != LIMIT:
+        goes_on = signs[start : start + loop] == signs[start - loop : start]
+        period = loop if goes_on else 0
     if period:
-        return start + _repeated(signs, start, period, max(1, limit // period)) * period
+        times = _repeated(signs, start, period, max(1, limit // period))
+        return start + times * period, period
     step = _STEP if limit == LIMIT else 1
     for at in range(start + step, start + min(limit, left), step):  # irregular, before a loop
         if _period(signs, at, limit // 2):
-            return at
-    return start + min(limit, left)
+            return at, 0
+    return start + min(limit, left), 0
 
 
 def _repeated(signs: list[int], start: int, period: int, most: int) -> int:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 equality = LazyModule("mlx.compiler.equal")
 groups = LazyModule("mlx.compiler.groups")
+linked = LazyModule("mlx.backend.llvm.linked")
 
 collector.calm()
 _lock = team.planning
@@ -47,12 +48,11 @@ def evaluate(nodes: Sequence[Node], asynchronous: bool = False) -> None:
     """
     with _lock:
         waiting = [node for node in nodes if node.data is None]
-        if waiting:
-            if _evaluate_known(waiting, asynchronous):
-                if len(waiting) == len(nodes):
-                    return  # at once, none to be waited for
-            elif not (are_results(waiting) and _evaluate_calls(waiting, asynchronous)):
-                _evaluate(waiting, asynchronous)
+        is_done = not waiting or are_results(waiting) and _evaluate_calls(waiting, asynchronous)
+        if not is_done and not _evaluate_known(waiting, asynchronous):
+            _evaluate(waiting, asynchronous)
+        elif not is_done and len(waiting) == len(nodes):
+            return  # at once, none to be waited for
         late = []
         for node in nodes:
             data = node.data
@@ -184,7 +184,7 @@ def _evaluate_calls(roots: Sequence[Node], asynchronous: bool) -> bool:
             return False
         if call.data is None and not _COMPUTED.issuperset(map(type, map(_data_of, call.inputs))):
             return False
-    for call in sorted(calls, key=_serial):
+    for call in sorted(calls, key=_serial) if len(calls) > 1 else calls:
         if call.data is None:
             _call_compiled(call, asynchronous)
     return settle(roots)
@@ -265,7 +265,17 @@ def _program(region: Described, live: list[int], threads: int) -> Executable:
         shapes = tuple(region.shapes)
         planned = Region(region, live, shapes, equal, threads)
         program = _programs.make(key, (structure, tuple(map(len, shapes)), equal), planned)
+        if linked.crowded():
+            _forget()
     return program
+
+
+def _forget() -> None:
+    """Let go of all programs and their kernels."""
+    _programs.clear()
+    segments.forget()
+    known.forget()
+    linked.forget()
 
 
 def _evaluate_whole(roots: list[Node], made: dict[Node, list[Node]], asynchronous: bool) -> None:

@@ -71,6 +71,9 @@ def find(roots: Sequence[Node]) -> tuple[Known, Operands] | None:
     return None
 
 
+forget = _known.clear
+
+
 def learn(
     region: Described,
     program: Executable,

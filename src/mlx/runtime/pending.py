@@ -57,4 +57,8 @@ def settle(order: Sequence[Node]) -> bool:
 def are_results(nodes: Sequence[Node]) -> bool:
     """Whether they are likely results of compiled functions."""
     node = nodes[0]
-    return node.dtype is None or bool(node.inputs) and node.inputs[0].dtype is None
+    if node.dtype is not None:
+        if not node.inputs:
+            return False
+        node = node.inputs[0]
+    return node.dtype is None and node.primitive.family == "compiled"

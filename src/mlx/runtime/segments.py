@@ -24,6 +24,8 @@ equality = LazyModule("mlx.compiler.equal")
 KEPT = 1 << 20
 """Parts of all keys that are kept."""
 _known = Bounded(KEPT)
+_numbers = Bounded(KEPT)
+"""By the parts of keys: the run-time numbers that a segment makes."""
 
 
 class Known:
@@ -92,11 +94,30 @@ def key_of(region: Described) -> Any:
     live = region.outside()
     if any([region.order[i].dtype is None for i in live]):
         return None
-    equal = equality.equal_numbers([*region.scalars, *region.made_numbers()])
-    return (*region.key, *live, team.num_threads()), tuple(region.shapes), equal
+    key = (*region.key, *live, team.num_threads())
+    return key, tuple(region.shapes), _equal_numbers(region) if region.scalars else ()
+
+
+def _equal_numbers(region: Described) -> tuple[int, ...]:
+    """Which of the run-time numbers equal others, or which of those that segments make; which of
+    the latter equal one another is said by the segments themselves."""
+    scalars = region.scalars
+    equal = list(equality.equal_numbers(scalars))
+    told = list(map(equality.number_of, scalars))
+    for segment in region.segments:
+        part = segment.primitive._key_part
+        places = _numbers.get(part)
+        if places is None:
+            made = segment.primitive.numbers
+            places = {equality.number_of(node): i for i, node in enumerate(made)}
+            _numbers.keep(part, places, len(places) + 1)
+        if places:
+            equal += [places.get(number, -1) for number in told]
+    return tuple(equal)
 
 
 find = _known.get
+forget = _known.clear
 
 
 def expand(roots: Sequence[Node]) -> None:

@@ -92,7 +92,7 @@ _serial = operator.attrgetter("serial")
 class Structure:
     """All sizes of one structure that were met."""
 
-    __slots__ = ("_bound", "_first", "_made", "_open", "_pick", "_templates")
+    __slots__ = ("_bound", "_first", "_made", "_open", "_pick", "_plain", "_templates")
 
     def __init__(self) -> None:
         self._first: tuple[int, ...] | None = None
@@ -101,6 +101,7 @@ class Structure:
         self._templates: dict[tuple[int, ...], list[Template]] = {}
         self._made = 0
         self._bound = 0
+        self._plain: Template | None = None  # for sizes of which none is 0 or 1
 
     def executable(self, region: Region) -> Executable:
         """The executable of a region at sizes not met before."""
@@ -120,7 +121,7 @@ class Structure:
                 counters["bound"] += 1
                 self._bound += 1
                 return found
-        return self._templated(region, sizes, values, known)
+        return self._templated(region, sizes, values, known, min(pattern) >= 0)
 
     def _observe(self, sizes: tuple[int, ...], first: tuple[int, ...]) -> None:
         """Note which sizes are not what they were."""
@@ -132,7 +133,12 @@ class Structure:
             self._pick = _picker(self._open)
 
     def _templated(
-        self, region: Region, sizes: tuple[int, ...], values: list[int], known: list[Template]
+        self,
+        region: Region,
+        sizes: tuple[int, ...],
+        values: list[int],
+        known: list[Template],
+        is_plain: bool,
     ) -> Executable:
         """Make a template of these sizes and bind it to them."""
         if len(known) >= VARIANTS or self._made >= max(PATIENCE, 2 * self._bound):
@@ -147,8 +153,9 @@ class Structure:
         for shape in region.shapes:
             named[shape] = tuple(flat[start : start + len(shape)])
             start += len(shape)
+        like = known[0] if known else self._plain if is_plain else None
         try:
-            template = region.template(recipe, named, known[0] if known else None)
+            template = region.template(recipe, named, like)
         except shadow.Fixed:
             self._made += 1 << 30
             return _planned(region)
@@ -158,6 +165,8 @@ class Structure:
             return _planned(region)
         counters["templates"] += 1
         known.insert(0, template)
+        if is_plain:
+            self._plain = template
         found = template.bind(values, team.Program.bound, check_size)
         assert found is not None
         return found

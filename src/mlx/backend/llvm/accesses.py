@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from mlx.backend.llvm import aligned, caches, staging
+from mlx.backend.llvm import ahead, aligned, caches, staging
 from mlx.backend.llvm.expressions import AccessClass, Structure
 from mlx.compiler.nest import Access, Accumulate, Nest, Reduce
 from mlx.compiler.orient import SHORT
@@ -19,13 +19,15 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
     """The nest without its sizes."""
     stored = {a for _, a in nest.stores}
     staged = staged_accesses(nest)
+    streams = nest.columns is None and caches.overflows(traffic(nest))
     late = {a for v, a in nest.stores if isinstance(nest.values[v], Accumulate)}
+    read = set(range(len(nest.accesses))) - stored if _is_map(nest) else set()
     kinds = [
         "late"
         if number in late
         else "staged"
         if number in staged
-        else _kind(nest, number, stored, offset)
+        else _kind(nest, number, stored, offset, streams)
         for number in range(len(nest.accesses))
     ]
     classes = []
@@ -36,11 +38,12 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
             runs = _runs(nest, number, stored)
             first = nest.accesses[runs[0]]
             around = number in stored and runs[2] == first.inner
-            around = around and _streams(nest, first) and _in_lines(first, offset)
+            around = around and streams and _in_lines(first, offset)
             classes.append(AccessClass(kind, moves, name, int(access.inner), *runs, around))
         else:
             anywhere = kind == "stream" and not _in_lines(access, offset)
-            classes.append(AccessClass(kind, moves, name, anywhere=anywhere))
+            far = kind == "unit" and number in read and _lies_apart(nest, access)
+            classes.append(AccessClass(kind, moves, name, anywhere=anywhere, far=far))
     return aligned.settled(
         Structure(
             len(nest.outer), tuple(nest.values), tuple(classes), tuple(nest.stores), nest.split
@@ -48,7 +51,8 @@ def structure_of(nest: Nest, offset: Offset) -> Structure:
     )
 
 
-def _kind(nest: Nest, number: int, stored: set[int], offset: Offset) -> str:
+def _kind(nest: Nest, number: int, stored: set[int], offset: Offset, streams: bool) -> str:
+    """How an access is read or written; ``streams``: around the caches, if it is written."""
     access = nest.accesses[number]
     if access.buffer < 0:
         return "zero" if access.inner == 0 else "strided"
@@ -58,14 +62,33 @@ def _kind(nest: Nest, number: int, stored: set[int], offset: Offset) -> str:
             return "zero"
     elif access.inner == -1 and number not in stored:
         return "reversed"
-    elif prod(nest.outer) * nest.inner >= MANY and is_interleaved(nest, number, stored):
+    elif _elements(nest, stored) >= MANY and is_interleaved(nest, number, stored):
         return "interleaved"
     elif access.inner != 1:
         return "strided"
-    if number not in stored or not _streams(nest, access):
+    if number not in stored or not streams or access.dtype is None:
         return "unit"
-    size = access.dtype.size  # type: ignore[union-attr]
+    size = access.dtype.size
     return "stream" if _in_lines(access, offset) or nest.inner * size >= aligned.LEAST else "unit"
+
+
+def _is_map(nest: Nest) -> bool:
+    """Whether rows are neither reduced nor few."""
+    if not nest.outer or nest.columns is not None or prod(nest.outer) * nest.inner < MANY:
+        return False
+    return not any(isinstance(e, Reduce | Accumulate) for e in nest.values)
+
+
+def _lies_apart(nest: Nest, access: Access) -> bool:
+    """Whether short rows have others between them: the hardware does not fetch these ahead."""
+    size = access.dtype.size  # type: ignore[union-attr]
+    return bool(nest.inner * size <= ahead.SHORTEST and access.outer[-1] >= 2 * nest.inner)
+
+
+def _elements(nest: Nest, stored: set[int]) -> int:
+    """Read or written: of loops that became code those of each turn."""
+    turns = max(len(stored), len(nest.accesses) - len(stored))
+    return prod(nest.outer) * nest.inner * turns
 
 
 def _runs(nest: Nest, number: int, stored: set[int]) -> tuple[int, int, int]:
@@ -98,11 +121,6 @@ def staged_accesses(nest: Nest) -> list[int]:
     sizes = [d.size for d in (nest.accesses[a].dtype for a in found) if d is not None]
     bytes_each = sum(staging.BLOCK * staging.row_bytes(inner, size) for size in sizes)
     return found if bytes_each <= staging.STAGED_BYTES else []
-
-
-def _streams(nest: Nest, access: Access) -> bool:
-    """Whether to write around the caches: more than they hold."""
-    return nest.columns is None and access.dtype is not None and caches.overflows(traffic(nest))
 
 
 def _in_lines(access: Access, offset: Offset) -> bool:

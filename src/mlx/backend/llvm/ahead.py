@@ -17,6 +17,8 @@ from mlx.compiler.nest import Apply, Load, Reduce
 
 LONGEST = 1 << 18
 """Bytes of a row (of one operand) beyond which the next one would drive it out of the cache."""
+SHORTEST, ROWS = 128, 16
+"""Bytes of rows that a map asks for ahead where others lie between them, and how many rows."""
 LINE = 64
 WHOLE = slice(None)
 _CALL = 12

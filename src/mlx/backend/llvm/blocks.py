@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from mlx.backend.llvm import caches
 from mlx.backend.llvm.abi import Command, Kernel
 from mlx.backend.llvm.indexing.loops import walk
 from mlx.backend.llvm.ir import Module
@@ -25,10 +26,12 @@ class BlocksSpec:
 
     nbytes: int
     depth: int
+    stream: bool
+    """Whether results lie side by side and go around the caches."""
 
     @property
     def key(self) -> str:
-        return f"blocks {self.nbytes} {self.depth}"
+        return f"blocks {self.nbytes} {self.depth} {self.stream:d}"
 
     def emit(self, module: Module, name: str) -> None:
         _Blocks(self, Kernel(module, name)).emit()
@@ -38,7 +41,8 @@ class _Blocks:
     def __init__(self, spec: BlocksSpec, k: Kernel) -> None:
         self.k = k
         self.depth = spec.depth
-        width = min(1 << (spec.nbytes.bit_length() - 1), _WIDEST)
+        self.stream = spec.stream
+        self.width = width = min(1 << (spec.nbytes.bit_length() - 1), _WIDEST)
         self.type = vector(width // 8, "i64") if width > 8 else f"i{8 * width}"
         self.places = sorted({0, spec.nbytes - width})
 
@@ -76,7 +80,7 @@ class _Blocks:
                     (f.load(f.gep(start, i64(place)), self.type, 1), f.gep(to, i64(place)))
                 )
         for value, to in moved:
-            f.store(value, to, 1)
+            f.store(value, to, self.width if self.stream else 1, self.stream)
 
 
 def plan_blocks(piece: Piece, workers: int) -> Command:
@@ -86,16 +90,24 @@ def plan_blocks(piece: Piece, workers: int) -> Command:
     assert piece.source is not None
     rows = prod(n for n, _, _ in outer)
     wanted = most(1, least(rows * last[0] * nbytes // TASK_BYTES, 16 * workers))
-    each, chunk = 1, last[0]
-    if rows >= wanted:
-        each = -(-rows // wanted)
-    else:
-        pieces = -(-wanted // rows)
-        chunk = -(-chunk // pieces // ABREAST) * ABREAST or ABREAST
+    each = -(-rows // wanted)
+    chunk = -(-last[0] // -(-wanted // rows) // ABREAST) * ABREAST
     chunks = -(-last[0] // chunk)
     consts = [rows, last[0], each, chunk, chunks, *piece.out.consts, *piece.source.consts]
     consts += [n for n, _, _ in outer]
     for _, *strides in piece.loops:
         consts += strides
     tasks = -(-rows // each) * chunks
-    return Command(BlocksSpec(nbytes, len(outer)), consts, tasks, bytes=2 * rows * last[0] * nbytes)
+    spec = BlocksSpec(nbytes, len(outer), _streams(piece, nbytes))
+    return Command(spec, consts, tasks, bytes=2 * rows * last[0] * nbytes)
+
+
+def _streams(piece: Piece, nbytes: int) -> bool:
+    """Whether to write around the caches: more than they hold, in registers one after another."""
+    strides = [into for _, into, _ in piece.loops]
+    return (
+        nbytes in (16, 32, 64)
+        and caches.overflows(2 * piece.nbytes)
+        and strides[-1] == nbytes
+        and all(n % nbytes == 0 for n in (piece.out.offset, *strides))
+    )

@@ -90,7 +90,8 @@ class Executable:
         """Set them, or what makes them when somebody looks."""
         self._commands = commands
 
-    def error(self, status: Sequence[int]) -> Exception:
+    @staticmethod
+    def error(status: Sequence[int]) -> Exception:
         """The exception for a status block that a kernel filled."""
         if message := lapack.failure(status):
             return MatrixError(message)

@@ -101,11 +101,13 @@ class AccessClass:
     span: int = 1
     around: bool = False
     anywhere: bool = False
+    far: bool = False
 
     @property
     def text(self) -> str:
         runs = (self.step, self.leader, self.place, self.span, self.around)
-        more = repr(runs) if self.kind == "interleaved" else "a" if self.anywhere else ""
+        more = "a" * self.anywhere + "f" * self.far
+        more = repr(runs) if self.kind == "interleaved" else more
         return f"{self.kind}{''.join('01'[m] for m in self.moves)}{self.dtype}{more}"
 
 

@@ -16,7 +16,7 @@ from mlx.backend.llvm.room import find_room
 
 _lock = threading.RLock()
 _names = itertools.count()
-counters = {"compiled": 0, "loaded": 0}
+counters = {"compiled": 0, "loaded": 0, "alive": 0}
 _LINKING = (1 << 20,) * 6
 """Mappings, in bytes, that LLVM may need for the sections of an object."""
 LINKS = 128
@@ -48,6 +48,10 @@ class Library:
     def __init__(self, tracker: Any, symbols: dict[str, int]) -> None:
         self._tracker = tracker
         self._symbols = symbols
+        counters["alive"] += 1
+
+    def __del__(self, counters: dict[str, int] = counters) -> None:
+        counters["alive"] -= 1
 
     def address(self, symbol: str) -> int:
         return self._symbols[symbol]

@@ -267,6 +267,8 @@ class LaneEmitter(Registers):
         op = "sitofp" if d.is_signed else "uitofp"
         if to is dt.float64:
             return Lane(to, f.cast(op, x.v, "double"))
+        if to.size == 2 and d.size == 1:
+            return Lane(to, f.cast(op, x.v, "float"))  # exact
         if to.size == 2 and d.size == 8:
             return self.rounded(self._narrowed(f.cast(op, x.v, "double"), to), to)
         number = self._sticky(x) if to.size == 2 and d.size == 4 else x.v

@@ -17,7 +17,7 @@ from mlx.backend.llvm.registers import Lane
 from mlx.backend.llvm.rows import RowsKernel, RowsSpec
 from mlx.backend.llvm.values import Value, i64
 from mlx.base.frozen import dataclass
-from mlx.compiler.nest import Accumulate, Expression, Load, Reduce
+from mlx.compiler.nest import Accumulate, Expression, Load, Nest, Reduce
 from mlx.compiler.sizes import least, most
 
 PADDING = 192
@@ -26,7 +26,7 @@ PIECE, PIECES = 1 << 13, 1 << 17
 """Bytes of consecutive rows that a task should read in one go, of each of several runs of rows."""
 TOGETHER, LIGHT = 4, 8
 """Rows that are added to an accumulator while it is in a register, where no more values than
-those are computed and nothing but these sums is stored."""
+those are computed."""
 
 
 def late_stores(structure: Structure) -> list[tuple[Accumulate, int]]:
@@ -55,11 +55,12 @@ def is_light(structure: Structure) -> bool:
     )
 
 
-def residues(inner: int, size: int, period: int, workers: int, piece: int) -> int:
+def residues(nest: Nest, structure: Structure, workers: int) -> int:
     """Residues a task: neighbouring rows, as long as every worker has a task, or two tasks where
     these rows are long."""
-    tasks = workers if piece == PIECE else 2 * workers
-    wanted = most(1, least(piece // (inner * size), period // tasks))
+    row = nest.inner * max(a.dtype.size for a in nest.accesses if a.dtype is not None)
+    piece, tasks = (PIECES, 2 * workers) if is_light(structure) else (PIECE, workers)
+    wanted = most(1, least(piece // row, period(structure) // tasks))
     return 1 << (int(wanted).bit_length() - 1)
 
 
@@ -142,8 +143,11 @@ class _Late(RowsKernel):
         totals: dict[int, tuple[Value, Lane]] = {}
         for self.pointers, self.fixed in places:
             known: dict[int, Lane] = {}
-            for value, access in self.s.stores:
-                lane = self._value(value, 0, j, mask, known)
+            made = [(self._value(v, 0, j, mask, known), access) for v, access in self.s.stores]
+            self._store_all([m for m in made if m[1] not in self.late], j, mask)
+            for lane, access in made:
+                if access not in self.late:
+                    continue
                 at, total = totals.get(access) or self._total(access, j, mask)
                 total = self.late[access].primitive.combine(self.e, total, lane)
                 totals[access] = at, total

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mlx.backend.llvm import jit
 
-KERNELS = 8192
+KERNELS = 4096
+_allowed = [2 * KERNELS]
+"""Kernels that may be in this process, those of programs included."""
 _kernels: OrderedDict[str, jit.Library] = OrderedDict()
 
 
@@ -37,6 +39,17 @@ def loaded(keys: Sequence[str]) -> list[jit.Library] | None:
         found[key] = library
         _keep(key, library)
     return [found[key] for key in keys] if len(found) == len(set(keys)) else None
+
+
+def crowded() -> bool:
+    """Whether programs keep so many kernels that it is time to forget them."""
+    return jit.counters["alive"] > _allowed[0]
+
+
+def forget() -> None:
+    """Let go of all kernels; what somebody keeps nevertheless may double before it is crowded."""
+    _kernels.clear()
+    _allowed[0] = max(2 * KERNELS, 2 * jit.counters["alive"])
 
 
 def _exports(key: str) -> dict[str, str]:

@@ -22,14 +22,14 @@ from mlx.backend.llvm.gemm import Matrix, Product, plan_gemm
 from mlx.backend.llvm.gemm.sums import accumulate_in, as_alike
 from mlx.backend.llvm.indexing import plan_carry, plan_check
 from mlx.backend.llvm.late import LateSpec
-from mlx.backend.llvm.moves import piece_of, plan_moves
+from mlx.backend.llvm.moves import Piece, piece_of, plan_moves
 from mlx.backend.llvm.pipelined import PipelinedSpec
 from mlx.backend.llvm.rows import RowsSpec
 from mlx.backend.llvm.several import SeveralSpec
 from mlx.backend.llvm.staging import StagedSpec
 from mlx.base.lazy import LazyModule
 from mlx.compiler.blocks import moves_blocks, moves_runs
-from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile
+from mlx.compiler.nest import CHUNK, Access, Accumulate, Nest, Reduce, Tile, of_nothing
 from mlx.compiler.orient import oriented
 from mlx.compiler.sizes import least, most
 from mlx.compiler.steps import (
@@ -86,8 +86,7 @@ class _Lowering:
             else:
                 pointer = Pointer(ARENA, buffer.position)
             self.pointers.append(pointer)
-        self.scratch_used = 0
-        self.scratch_most = 0
+        self.scratch_used = self.scratch_most = 0
 
     def run(self) -> Lowered:
         for step in self.plan.steps:
@@ -151,11 +150,13 @@ class _Lowering:
         rows = prod(nest.outer)
         reduces = [e for e in nest.values if isinstance(e, Reduce)]
         if not rows or (not nest.inner and not reduces):
+            if not rows and any(isinstance(e, Accumulate) for e in nest.values):
+                self._nest(of_nothing(nest))
             return
         if moves_blocks(nest):
-            self.commands.append(plan_blocks(piece_of(nest, self._access), self.workers))
+            self.commands.append(plan_blocks(self._piece(nest), self.workers))
         elif moves_runs(nest) and not caches.overflows(traffic(nest)):
-            self.commands.append(plan_moves([piece_of(nest, self._access)], self.workers))
+            self.commands.append(plan_moves([self._piece(nest)], self.workers))
         else:
             self._map(nest, rows, reduces)
 
@@ -192,10 +193,11 @@ class _Lowering:
         if caches.overflows(sum(traffic(nest) for nest in nests)):
             for nest in nests:
                 self._nest(oriented(nest))
-            return
-        pieces = [p for p in [piece_of(nest, self._access) for nest in nests] if p.nbytes]
-        if pieces:
+        elif pieces := [piece for piece in map(self._piece, nests) if piece.nbytes]:
             self.commands.append(plan_moves(pieces, self.workers))
+
+    def _piece(self, nest: Nest) -> Piece:
+        return piece_of(nest, lambda access: Pointer(*self._access(access)))
 
     def _scratch_rows(self, nest: Nest, spec: RowsSpec) -> list[int]:
         """The consts of rows kept from one pass to another; steps at their ends are whole."""
@@ -211,9 +213,7 @@ class _Lowering:
         """Rows with reductions over them: their kernel, and the folds of its lanes."""
         spec, rows = LateSpec(structure), prod(nest.outer)
         period = late.period(structure)
-        size = max(a.dtype.size for a in nest.accesses if a.dtype is not None)
-        piece = late.PIECES if late.is_light(structure) else late.PIECE
-        residues = late.residues(nest.inner, size, period, self.workers, piece)
+        residues = late.residues(nest, structure, self.workers)
         consts = [rows, nest.inner, residues, nest.inner, 1]
         consts += self._tail_consts(nest, spec) + self._scratch_rows(nest, spec)
         folds = []
@@ -222,9 +222,8 @@ class _Lowering:
             lanes = accumulator_lanes(reduce.dtype)
             area = self.scratch(lanes * row_bytes)
             consts += [*area.consts, row_bytes]
-            folds.append(
-                (reduce, lanes, row_bytes, area, Pointer(*self._access(nest.accesses[access])))
-            )
+            target = Pointer(*self._access(nest.accesses[access]))
+            folds.append((reduce, lanes, row_bytes, area, target))
         self.commands.append(Command(spec, consts, period // residues, bytes=traffic(nest)))
         for reduce, lanes, gap, area, target in folds:
             size = accumulator(reduce.dtype).size
@@ -301,7 +300,9 @@ class _Lowering:
 
     def _columns(self, nest: Nest) -> None:
         outer, depth, inner = nest.columns  # type: ignore[misc]
-        if outer * inner == 0:
+        if outer * inner * depth == 0:
+            if outer * inner != 0:
+                self._nest(of_nothing(nest))
             return
         chunks = max(1, -(-depth // CHUNK))
         nest.split = chunks > 1
@@ -316,9 +317,8 @@ class _Lowering:
         consts += [*self.scratch(each * self.workers).consts, each, block]
         self.commands.append(Command(spec, consts, outer * blocks * chunks, bytes=traffic(nest)))
         for reduce, source, target in partials:
-            size = accumulator(reduce.dtype).size
-            gap = outer * inner * size
-            self._combine(reduce, outer * inner, chunks, size, gap, source, target)
+            size, each = accumulator(reduce.dtype).size, outer * inner
+            self._combine(reduce, each, chunks, size, each * size, source, target)
 
     # -- matrix products ---------------------------------------------------------------
 

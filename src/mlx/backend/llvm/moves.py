@@ -14,13 +14,13 @@ from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.frozen import dataclass
 from mlx.compiler.blocks import LOOPS
 from mlx.compiler.nest import Access, Nest
-from mlx.compiler.sizes import Number, most
+from mlx.compiler.sizes import Number, least, most
 
 TASK_BYTES = 1 << 15
 """Written by a task, about."""
 PIECE = 12 + 3 * LOOPS
 """Consts of a piece."""
-FIRST, TASKS, ROWS, RUN, ROWS_EACH, CHUNK, CHUNKS = range(7)
+FIRST, SHARES, ROWS, RUN, ROWS_EACH, CHUNK, CHUNKS = range(7)
 OUT, SOURCE, ZEROS = 7, 9, 11
 _SIZES, _INTO, _FROM = 12, 12 + LOOPS, 12 + 2 * LOOPS
 _ABREAST = 4
@@ -42,25 +42,12 @@ class Piece:
         return self.run * prod(n for n, _, _ in self.loops)
 
 
-def piece_of(nest: Nest, place: Callable[[Access], tuple[int, int]]) -> Piece:
-    """A nest that only moves runs; ``place``: the pointer and offset of an access."""
-    ((_, target),) = nest.stores
-    out = nest.accesses[target]
-    size = out.dtype.size  # type: ignore[union-attr]
-    source = nest.accesses[1 - target] if len(nest.accesses) > 1 else None
-    loops = [
-        (n, s * size, 0 if source is None else source.outer[i] * size)
-        for i, (n, s) in enumerate(zip(nest.outer, out.outer, strict=True))
-    ]
-    start = None if source is None else Pointer(*place(source))
-    return Piece(nest.inner * size, loops, Pointer(*place(out)), start)
-
-
 @dataclass(frozen=True)
 class MovesSpec:
-    """Consts: how many pieces, and of each its first task and how many it has, rows, bytes of a
-    run, rows a task, bytes of a chunk, chunks, result and source (pointers), whether it is zeros,
-    sizes of the loops, strides of the result, strides of the source."""
+    """Consts: how many pieces and tasks, and of each piece its first share (of all) and how many
+    it has, rows, bytes of a run, rows a share, bytes of a chunk, chunks, result and source
+    (pointers), whether it is zeros, sizes of the loops, strides of the result, strides of the
+    source.  Tasks take shares in turn."""
 
     @property
     def key(self) -> str:
@@ -79,10 +66,14 @@ class _Moves:
 
     def emit(self) -> None:
         k, f = self.k, self.f
+        tasks = k.const(1)
         pieces = f.loop(i64(0), k.const(0), i64(1))
-        self.piece = f.gep(k.consts, f.add(f.mul(pieces.index, i64(PIECE)), i64(1)), "i64")
-        local = f.sub(k.task, self._const(FIRST))
-        f.where(f.icmp("ult", local, self._const(TASKS)), lambda: self._task(local))
+        self.piece = f.gep(k.consts, f.add(f.mul(pieces.index, i64(PIECE)), i64(2)), "i64")
+        ahead = f.sub(k.task, f.op("urem", self._const(FIRST), tasks))
+        ahead = f.select(f.icmp("slt", ahead, i64(0)), f.add(ahead, tasks), ahead)
+        shares = f.loop(ahead, self._const(SHARES), tasks)
+        self._share(shares.index)
+        f.end_loop(shares)
         f.end_loop(pieces)
         f.ret()
 
@@ -94,10 +85,10 @@ class _Moves:
         base = f.load(f.gep(self.k.bases, self._const(slot), "i64"), "ptr", 8)
         return f.gep(base, self._const(slot + 1))
 
-    def _task(self, local: Value) -> None:
+    def _share(self, number: Value) -> None:
         f = self.f
-        block = f.op("udiv", local, self._const(CHUNKS))
-        part = f.sub(local, f.mul(block, self._const(CHUNKS)))
+        block = f.op("udiv", number, self._const(CHUNKS))
+        part = f.sub(number, f.mul(block, self._const(CHUNKS)))
         start = f.mul(part, self._const(CHUNK))
         count = f.min(self._const(CHUNK), f.sub(self._const(RUN), start))
         row0 = f.mul(block, self._const(ROWS_EACH))
@@ -178,29 +169,41 @@ class _Moves:
         move(f.sub(count, i64(width)), 1, 1)
 
 
+def piece_of(nest: Nest, place: Callable[[Access], Pointer]) -> Piece:
+    """What a nest that only moves runs does."""
+    ((_, target),) = nest.stores
+    out = nest.accesses[target]
+    size = out.dtype.size  # type: ignore[union-attr]
+    source = nest.accesses[1 - target] if len(nest.accesses) > 1 else None
+    steps = out.outer if source is None else source.outer
+    loops = [
+        (n, into * size, step * size)
+        for n, into, step in zip(nest.outer, out.outer, steps, strict=True)
+    ]
+    start = None if source is None else place(source)
+    return Piece(nest.inner * size, loops, place(out), start)
+
+
 def plan_moves(pieces: Sequence[Piece], workers: int) -> Command:
     """The command that makes all pieces."""
     total = sum(piece.nbytes for piece in pieces)
-    alone = total <= TASK_BYTES or workers == 1
     share = most(TASK_BYTES, total // (8 * workers))
-    consts, first = [len(pieces)], 0
+    consts: list[Number] = []
+    first: Number = 0
     for piece in pieces:
         rows = prod(n for n, _, _ in piece.loops)
-        tasks, each, chunk, chunks = 1, rows, piece.run, 1
-        if not alone:
-            wanted = most(1, piece.nbytes // share)
-            if rows >= wanted:
-                each = -(-rows // wanted)
-            else:
-                each, chunk = 1, -(-piece.run // -(-wanted // rows) // 64) * 64
-            chunks = -(-piece.run // chunk)
-            tasks = -(-rows // each) * chunks
+        wanted = most(1, piece.nbytes // share)
+        each = -(-rows // wanted)
+        chunk = -(-piece.run // -(-wanted // rows) // 64) * 64
+        chunks = -(-piece.run // chunk)
+        shares = -(-rows // each) * chunks
         source = Pointer(0) if piece.source is None else piece.source
-        consts += [0 if alone else first, tasks, rows, piece.run, each, chunk, chunks]
+        consts += [first, shares, rows, piece.run, each, chunk, chunks]
         consts += [*piece.out.consts, *source.consts, int(piece.source is None)]
         loops = [(1, 0, 0)] * (LOOPS - len(piece.loops)) + list(piece.loops)
         for numbers in zip(*loops, strict=True):
             consts += numbers
-        first = first + tasks
+        first = first + shares
     read = sum(piece.nbytes for piece in pieces if piece.source is not None)
-    return Command(MovesSpec(), consts, 1 if alone else first, bytes=total + read)
+    tasks = least(first, most(1, total // TASK_BYTES))
+    return Command(MovesSpec(), [len(pieces), tasks, *consts], tasks, bytes=total + read)

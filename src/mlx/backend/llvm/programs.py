@@ -14,7 +14,7 @@ from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.lower import lower
 from mlx.backend.llvm.stored import Kept
 from mlx.backend.llvm.target import host
-from mlx.compiler.donate import check_ahead, donations, may_fail
+from mlx.compiler.donate import donations, may_fail
 from mlx.compiler.plan import make_plan
 from mlx.compiler.steps import Plan
 from mlx.graph.node import Node
@@ -80,7 +80,7 @@ def assemble(
     place: Callable[[Plan], int] = place_temps,
 ) -> Executable:
     """Lower a plan; its kernels are not looked up yet."""
-    check_ahead(plan)
+    possible = donations(plan)
     lowered = lower(plan, workers, place)
     result = Executable()
     result.commands = lowered.commands
@@ -93,7 +93,7 @@ def assemble(
     result.scalar_order = [scalar_at[node] for node in plan.scalars]
     result.donations = [
         (lowered.output_index[buffer], [leaf_at[plan.leaves[p]] for p in positions])
-        for buffer, positions in donations(plan)
+        for buffer, positions in possible
         if plan.buffers[buffer].nbytes >= DONATED_BYTES
     ]
     result.donors = sorted({leaf for _, positions in result.donations for leaf in positions})

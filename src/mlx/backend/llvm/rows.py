@@ -11,6 +11,7 @@ is left.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from mlx.backend.llvm import ahead, aligned, memory
 from mlx.backend.llvm.abi import Kernel
@@ -71,7 +72,7 @@ class RowsSpec:
         """Scratch rows of each value that is kept."""
         return 1
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         """32 where something is reduced (the order's lanes), else two vector registers, or one
         where a register for each element of long runs leaves room for no more."""
@@ -301,6 +302,8 @@ class RowsKernel(RowValues):
     def _load(self, expression: Load, j: Value, mask: Value | None) -> Lane:
         f, access, dtype = self.f, expression.access, expression.dtype
         pointer, kind = self.pointers[access], self.s.accesses[access].kind
+        if self.s.accesses[access].far:
+            self._ask(expression, j, i64(ahead.ROWS))
         if kind == "unit":
             return memory.load_unit(self.e, f.gep(pointer, _scaled(f, j, dtype)), dtype, mask)
         left = None if mask is None else f.sub(self.j1, j)

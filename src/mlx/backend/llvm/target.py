@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 
+from mlx.backend.llvm import arm
 from mlx.backend.llvm.lazy import binding
 from mlx.backend.llvm.permission import TILE_FEATURES, tiles_permitted
 
@@ -65,7 +66,9 @@ class Target:
 
 
 def host_features() -> str:
-    features = binding().get_host_cpu_features()
+    features = dict(binding().get_host_cpu_features())
+    if binding().get_process_triple().startswith(("aarch64", "arm64")):
+        features = arm.features() | features
     if features.get("amx-tile") and not tiles_permitted():
         features |= dict.fromkeys(TILE_FEATURES, False)
     return ",".join(("+" if on else "-") + name for name, on in sorted(features.items()))

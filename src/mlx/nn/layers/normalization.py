@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import mlx.core as mx
@@ -155,7 +156,7 @@ class GroupNorm(Module):
                 f"of groups ({self.num_groups})."
             )
         # Over the positions first: what is large stays as it lies, groups are of few numbers.
-        rows = _wide(x).reshape(x.shape[0], -1, x.shape[-1])
+        rows = _wide(x).reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])
         rows = rows - self._over_group(mx.mean(rows, axis=1, keepdims=True))
         var = self._over_group(mx.mean(mx.square(rows), axis=1, keepdims=True))
         scale = mx.rsqrt(var + self.eps)

@@ -33,6 +33,7 @@ from mlx.backend.llvm.convolution.plan_direct import is_direct, plan_direct
 from mlx.backend.llvm.convolution.plan_line_sums import plan_line_sums, sums_lines
 from mlx.backend.llvm.convolution.plan_sums import plan_sums
 from mlx.backend.llvm.convolution.rowmap import PhaseEpilogue
+from mlx.backend.llvm.convolution.stretches import blocks_of_taps
 from mlx.backend.llvm.convolution.weights import pack_weights, panel_bytes, step_of_weights
 from mlx.backend.llvm.gemm.chunk_sum import ChunkSumSpec
 from mlx.backend.llvm.gemm.elements import SIZES
@@ -207,7 +208,9 @@ class _Planner:
     def correlation(self) -> list[Command]:
         p, y, tile = self.primitive, self.other, self.tile
         (phase,) = phases_of(p, y.shape[1:-1], p.kernel)
-        blocks = blocks_of(runs_of(phase, self.channels, _RUN, self.side_by_side), _RUN)
+        blocks, stretches = blocks_of_taps(
+            phase, spatial(self.x.shape), self.channels, _RUN, tile.k_unit, self.side_by_side
+        )
         positions = prod(y.shape[:-1])
         chunks, chunk = self._chunks(positions, len(blocks))
         epilogue, sums = self.epilogue, None
@@ -216,7 +219,8 @@ class _Planner:
             size = self.rows * self.columns
             place = Matrix(sums, tile.accumulate, (size,), self.columns, 1)
             epilogue = StoreEpilogue(place, (chunks * self.groups,))
-        out = [self._correlation(phase, blocks, positions, (chunks, chunk), epilogue)]
+        what = phase, blocks, stretches
+        out = [self._correlation(what, positions, (chunks, chunk), epilogue)]
         if sums is not None:
             pitch = self.columns * tile.itemsize
             consts = [
@@ -228,16 +232,18 @@ class _Planner:
         return out
 
     def _chunks(self, positions: int, n_blocks: int) -> tuple[int, int]:
-        """Chunks of positions and their size; they don't depend on the machine."""
+        """Chunks of positions and their size: they don't depend on the machine, except that what
+        it multiplies at once is not divided."""
         tasks = self.groups * n_blocks * -(-self.rows // _ROWS)
         chunks = max(min(-(-_CHUNKS // tasks), positions // _CHUNK), 1)
-        chunk = -(-positions // chunks)
+        chunk = round_up(-(-positions // chunks), self.tile.k_unit)
         return max(-(-positions // max(chunk, 1)), 1), max(chunk, 1)
 
     def _correlation(
-        self, phase: Phase, blocks: list[list[Run]], positions: int, chunks: tuple[int, int],
-        epilogue: Epilogue,
+        self, what: tuple[Phase, list[list[Run]], list[int]], positions: int,
+        chunks: tuple[int, int], epilogue: Epilogue,
     ) -> Command:  # fmt: skip
+        phase, blocks, stretches = what
         tile, y, size = self.tile, self.other, self.size
         widest = max(sum(run.length for run in block) for block in blocks)
         row = round_up(max(widest, 1), tile.cols) + tile.lanes * tile.step
@@ -264,10 +270,10 @@ class _Planner:
             c_tile if deep else 0, self.rows, mc, m_blocks, len(blocks),
             self._group_bytes(self.x), self._group_bytes(y), y.strides[-1] * size,
             step * size, pitch, positions, chunks[0], place, first_block,
-            chunks[1], kc, a_bytes, b_panel,
+            chunks[1], kc, a_bytes, b_panel, place + len(table),
         ]  # fmt: skip
         spec = CorrelationSpec(self.x.dtype, layout, tile.accumulate, epilogue)
         tasks = self.groups * chunks[0] * m_blocks * len(blocks)
-        command = Command(spec, [*head, *extra, *table], tasks)
+        command = Command(spec, [*head, *extra, *table, *stretches], tasks)
         command.flops = 2 * self.groups * self.rows * self.columns * positions
         return command

@@ -153,11 +153,11 @@ def _rows(positions: int) -> tuple[int, int]:
 
 
 def _cost(positions: int, rows: tuple[int, int]) -> int:
-    """Of all tiles of a line: their rows of two vectors, and what each tile loads for them."""
+    """Of all tiles of a line: their rows of two vectors, and about what each tile costs besides."""
     most, last = rows
     tiles, rest = divmod(positions, most)
     whole = tiles + (rest > last)
-    return whole * (2 * most + 1) + (2 * last + 1 if 0 < rest <= last else 0)
+    return whole * (2 * most + 3) + (2 * last + 3 if 0 < rest <= last else 0)
 
 
 def _missing(phase: Phase, x: Operand, rows: tuple[int, ...]) -> tuple[int, ...]:

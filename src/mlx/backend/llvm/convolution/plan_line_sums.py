@@ -71,7 +71,9 @@ def _shape(primitive: Any, x: Operand, y: Operand) -> _Shape:
 
 def sums_lines(primitive: Any, x: Operand, y: Operand, accumulate: str) -> bool:
     """Whether the sums over lines are worth their form: many positions, few sums, full vectors."""
-    if accumulate == "complex64":
+    tile, sums = tile_of_patches(x.dtype, accumulate), prod(primitive.kernel) * x.shape[-1]
+    on_tiles = tile.amx and 2 * sums >= tile.cols * primitive.groups
+    if accumulate == "complex64" or on_tiles:
         return False
     outputs, positions = y.shape[-1] // primitive.groups, prod(y.shape[:-1])
     full = round_up(outputs, 16) * 3 <= outputs * 4

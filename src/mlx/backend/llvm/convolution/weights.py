@@ -107,7 +107,7 @@ def _pieces(runs: Sequence[Run], strides: Sequence[int], tile: Tile) -> list[int
                 pieces.append([offset, run.channels, row])
             at += run.channels
         first += tile.depth_of(run.length)
-    following = [row for _, _, row in pieces[1:]] + [first]
+    following = [*(row for _, _, row in pieces[1:]), first][: len(pieces)]  # none without taps
     return [
         number
         for (offset, length, row), end in zip(pieces, following, strict=True)

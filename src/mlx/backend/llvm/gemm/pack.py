@@ -86,18 +86,25 @@ def _a_columns(tile: Tile, element: Element, f: Function) -> None:
     source, target = k.values
     panel = f.loop(i64(0), rows, i64(tile.rows), [target])
     (to,) = panel.values
-    count = f.min(f.sub(rows, panel.index), i64(tile.rows))
-    runs = []
-    for start in range(0, tile.rows, lanes):
-        at = f.mul(f.add(panel.index, i64(start)), i64(element.size))
-        runs.append(
-            element.across(f, f.gep(source, at), stride, k_stride, lanes,
-                           f.sub(count, i64(start)), f.sub(depth, k.index), True)
-        )  # fmt: skip
-    for plane in range(tile.planes):
-        for position, run in enumerate(runs):
-            offset = (plane * tile.rows + position * lanes) * size
-            f.store(run[plane], f.gep(to, i64(offset)), size)
+    left = f.sub(rows, panel.index)
+    count = f.min(left, i64(tile.rows))
+    starts = range(0, tile.rows, lanes)
+
+    def put(whole: bool) -> None:
+        runs = []
+        for start in starts:
+            at = f.mul(f.add(panel.index, i64(start)), i64(element.size))
+            there = None if whole else f.sub(count, i64(start))
+            runs.append(
+                element.across(f, f.gep(source, at), stride, k_stride, lanes, there,
+                               f.sub(depth, k.index), True)
+            )  # fmt: skip
+        for plane in range(tile.planes):
+            for position, run in enumerate(runs):
+                offset = (plane * tile.rows + position * lanes) * size
+                f.store(run[plane], f.gep(to, i64(offset)), size)
+
+    whole_or_part(f, f.icmp("sge", left, i64(len(starts) * lanes)), put)
     f.end_loop(panel, [f.gep(to, i64(tile.a_panel * size))])
     step = tile.rows * tile.planes * size
     following = f.gep(source, f.mul(k_stride, i64(element.step)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mlx.backend.llvm.gemm.elements import Element
 from mlx.backend.llvm.ir import Function
 from mlx.backend.llvm.target import Target
-from mlx.backend.llvm.values import Value, const, i64, lanes_of, vector
+from mlx.backend.llvm.values import Value, i64, lanes_of, vector
 
 _DOT = "llvm.x86.avx512bf16.dpbf16ps"
 
@@ -74,8 +74,9 @@ class WholePairs(Pairs):
 
 def join(f: Function, low: Value, high: Value) -> Value:
     """Pairs of 16-bit elements."""
-    wide = f.cast("zext", high, "i32")
-    return f.op("or", f.cast("zext", low, "i32"), f.op("shl", wide, const(wide.type, 16)))
+    lanes = lanes_of(low.type)
+    both = f.shuffle(low, high, [at for n in range(lanes) for at in (n, lanes + n)])
+    return f.bitcast(both, vector(lanes, "i32"))
 
 
 def has_pairs(target: Target) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import Kernel
 from mlx.backend.llvm.indexing.loops import WORD, Axis, stop_unless
@@ -109,20 +107,3 @@ def lowest(f: Function, bits: Value) -> Value:
     f.module.declare(f"llvm.cttz.{type}", type, [type, "i1"])
     number = f.emit(f"call {type} @llvm.cttz.{type}({type} {bits.ref}, i1 true)", type)
     return number if type == "i64" else f.cast("zext", number, "i64")
-
-
-def each_set(f: Function, bits: Value, body: Callable[[Value], object]) -> None:
-    """``body`` of the number of each set bit, the lowest first."""
-    type = bits.type
-    before, head, inside, done = f.block, f.label("bits"), f.label("bit"), f.label("none")
-    f.branch(head)
-    f.start(head)
-    mark = len(f.lines)
-    left = f.emit(f"phi {type} [ {bits.ref}, %{before} ], @LATCH@", type)
-    f.branch_if(f.icmp("ne", left, const(type, 0)), inside, done)
-    f.start(inside)
-    body(lowest(f, left))
-    fewer = f.op("and", left, f.sub(left, const(type, 1)))
-    f.lines[mark] = f.lines[mark].replace("@LATCH@", f"[ {fewer.ref}, %{f.block} ]")
-    f.branch(head)
-    f.start(done)

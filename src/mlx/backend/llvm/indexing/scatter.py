@@ -4,7 +4,7 @@ Loops are of two kinds.  *Parallel* ones (batch axes, those behind, and axes of 
 moves) reach disjoint elements in every iteration; tasks share them out, and the inner loop too.
 *Serial* ones (the index arrays' own axes, and windows, which may overlap) run in order inside
 each task.  Where parallel ones give too few tasks, every task looks at all indices and does what
-falls to it: each line of memory has an *owner*, so that what meets at one place stays in order.
+falls to it: each page of memory has an *owner*, so that what meets at one place stays in order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from mlx.backend.llvm import memory
 from mlx.backend.llvm.abi import SCATTER, Kernel
-from mlx.backend.llvm.indexing.checked import CheckedIndices, each_set, ramp
+from mlx.backend.llvm.indexing.checked import CheckedIndices, ramp
 from mlx.backend.llvm.indexing.loops import (
     Axis,
     position_of,
@@ -23,11 +23,17 @@ from mlx.backend.llvm.indexing.loops import (
 from mlx.backend.llvm.ir import Module
 from mlx.backend.llvm.lanes import LaneEmitter
 from mlx.backend.llvm.registers import Lane
+from mlx.backend.llvm.sorting.keep import compressed, mask_bits
 from mlx.backend.llvm.target import host
 from mlx.backend.llvm.values import Value, const, i64, vector
 from mlx.base.dtype import dtype_named
 from mlx.base.frozen import dataclass
 
+PAGE = 12
+"""Places are shared out by pages of 2**12 bytes: a processor that reads a line asks for its
+neighbours too, which another one must not be writing."""
+BLOCK = 128
+"""Indices of which a task lists those that it owns."""
 _PER_INDEX = 5
 _FIRST_INDEX = 12
 _GOLDEN = -1640531527  # 2^32 over the golden ratio
@@ -57,7 +63,7 @@ class ScatterSpec:
     result: str = "same"
     """The same of the result: only along a window it moves."""
     owned: bool = False
-    """Whether tasks own lines of memory."""
+    """Whether tasks own pages of memory."""
     near: tuple[str, ...] = ()
     """How the updates and each index array lie along a loop of ``each``."""
 
@@ -100,7 +106,8 @@ class _Scatter:
         ]
         self.step = strides.pop()
         self.serial_step = strides.pop()
-        self.found = f.alloca(vector(self.lanes, "i64"))
+        self.found = f.alloca("i64", BLOCK)
+        self.listed = f.alloca("i32", BLOCK + self.lanes)
         first, last = self._divide_task()
         items = f.loop(first, last, i64(1))
         split, zeros = spec.parallel, [i64(0)] * operands
@@ -128,7 +135,9 @@ class _Scatter:
         """The last serial loop."""
         f, size = self.f, self.k.const(2)
         if self.spec.owned:
-            vector_loop(f, i64(0), size, self.lanes, lambda s, mask: self._owned(pointers, s, mask))
+            blocks = f.loop(i64(0), size, i64(BLOCK))
+            self._owned(pointers, blocks.index, f.min(f.add(blocks.index, i64(BLOCK)), size))
+            f.end_loop(blocks)
             return
         if self.spec.inner == "one":
             kinds = self.spec.result, *self.spec.steps
@@ -224,30 +233,50 @@ class _Scatter:
             return self.f.gep(pointer, at, f"[{self.dtype.size} x i8]")
         return self.f.gep(pointer, self.f.mul(at, stride))
 
-    def _owned(self, pointers: list[Value], s: Value, mask: Value | None) -> None:
-        """Of a vector of indices those whose places this task owns."""
+    def _owned(self, pointers: list[Value], first: Value, last: Value) -> None:
+        """Of a block of indices those whose places this task owns: they are listed, then done,
+        for a branch on each of them would go wrong every other time."""
         f = self.f
         out, updates, *indices = pointers
+        whole = f.add(first, f.op("and", f.sub(last, first), i64(-self.lanes)))
+        loop = f.loop(first, whole, i64(self.lanes), [i64(0)])
+        count = self._listed(indices, loop.index, None, first, loop.values[0])
+        (count,) = f.end_loop(loop, [count])
+        mask = memory.below(f, f.sub(last, whole), self.lanes)
+        (count,) = f.changed(
+            f.icmp("slt", whole, last),
+            [count],
+            lambda: [self._listed(indices, whole, mask, first, count)],
+        )
+        loop = f.loop(i64(0), count, i64(1))
+        place = f.cast("zext", f.load(f.gep(self.listed, loop.index, "i32"), "i32", 4), "i64")
+        offset = f.load(f.gep(self.found, place, "i64"), "i64", 8)
+        source = f.gep(updates, f.mul(f.add(first, place), self.serial_step[1]))
+        self._row(f.gep(out, offset), source)
+        f.end_loop(loop)
+
+    def _listed(
+        self, indices: list[Value], s: Value, mask: Value | None, first: Value, count: Value
+    ) -> Value:
+        """List the indices of a vector whose places this task owns; how many there are now."""
+        f, lanes = self.f, self.lanes
         offsets = self._offsets(indices, s, mask, self.serial_step, self.spec.steps[1:])
-        f.store(offsets, self.found, 64)
+        here = f.sub(s, first)
+        f.store(offsets, f.gep(self.found, here, "i64"), 64)
         mine = self._mine(offsets)
         if mask is not None:
             mine = f.op("and", mine, mask)
-
-        def update(lane: Value) -> None:
-            offset = f.load(f.gep(self.found, lane, "i64"), "i64", 8)
-            source = f.gep(updates, f.mul(f.add(s, lane), self.serial_step[1]))
-            self._row(f.gep(out, offset), source)
-
-        each_set(f, f.bitcast(mine, f"i{self.lanes}"), update)
+        places = f.cast("trunc", ramp(f, here, lanes), "i32")
+        f.store(compressed(f, places, mine), f.gep(self.listed, count, "i32"), 4)
+        return f.add(count, f.intrinsic("ctpop", mask_bits(f, mine, lanes)))
 
     def _mine(self, offsets: Value) -> Value:
-        """Which places this task owns: lines of memory are spread over the owners by a hash, so
+        """Which places this task owns: pages of memory are spread over the owners by a hash, so
         that indices which prefer a region still are work for all."""
         f, lanes = self.f, self.lanes
         words = vector(lanes, "i32")
-        line = f.cast("trunc", f.op("lshr", offsets, const(offsets.type, 6)), "i32")
-        mixed = f.op("lshr", f.mul(line, const(words, _GOLDEN)), const(words, 16))
+        page = f.cast("trunc", f.op("lshr", offsets, const(offsets.type, PAGE)), "i32")
+        mixed = f.op("lshr", f.mul(page, const(words, _GOLDEN)), const(words, 16))
         owners, owner = (
             f.splat(f.emit(f"trunc i64 {x.ref} to i32", "i32"), lanes)
             for x in (self.k.const(7), self.owner)

@@ -19,6 +19,9 @@ from mlx.backend.llvm.indexing.loops import (
 from mlx.backend.llvm.indexing.scatter import ScatterSpec
 from mlx.base.dtype import Dtype, dtype_named
 
+OWNED = 1 << 22
+"""Bytes of a result from which tasks own parts of it: updates wait for memory then, so that
+looking at all indices costs little beside them."""
 COLUMNS = 16
 """The narrowest share of the inner loop a task is given."""
 NARROW = 256
@@ -62,7 +65,8 @@ class _Loops:
         self.divisible = False
         self.inner = self._inner()
         self.last = self.serial.pop() if self.serial else Loop(1, (0,) * (2 + len(indices)))
-        self.ownable = bool(any(self.last.strides[2:]) and not tail)
+        waits = prod(out.shape) * self.size >= OWNED
+        self.ownable = bool(waits and any(self.last.strides[2:]) and not tail)
         self.empty = 0 in updates.shape
 
     def _inner(self) -> Loop | None:
@@ -129,14 +133,14 @@ def _inner_kind(inner: Loop | None, dtype: Dtype) -> str:
 def _tasks(
     loops: _Loops, par: int, every: int, inner: int, kind: str, workers: int
 ) -> tuple[int, int, int]:
-    """(parallel items a task, inner elements a task, owners of lines)."""
+    """(parallel items a task, inner elements a task, owners of pages)."""
     task = SINGLE_ELEMENTS if kind in ("one", "each") else TASK_ELEMENTS
     wanted = max(1, min(every // task, 4 * workers))
     if par >= wanted:
         return -(-par // wanted), max(inner, 1), 1
     pieces = -(-wanted // max(par, 1))
     chunk = max(-(-inner // pieces // COLUMNS) * COLUMNS, COLUMNS)
-    if loops.divisible and (chunk * loops.size >= NARROW or not loops.ownable):
+    if loops.divisible and chunk * loops.size >= NARROW:
         return 1, chunk, 1
     owners = min(pieces, every // TASK_ELEMENTS, workers) if loops.ownable else 1
     return 1, max(inner, 1), max(owners, 1)
