@@ -45,9 +45,10 @@ def _streams(step: GemmStep, rows: int, columns: int) -> bool:
     depth, size = step.depth, step.a.dtype.size
     if depth > 1 and rows == 1:
         return False
-    if depth <= 2:
-        return True
-    return size >= 4 and step.b.strides[-1] == 1 and depth * columns * size <= _NEAR
+    beside = step.b.strides[-1] == 1
+    if depth <= 2:  # columns that lie apart are copied first, but only for a large result
+        return depth == 1 or beside or prod(step.shape) >= MANY
+    return size >= 4 and beside and depth * columns * size <= _NEAR
 
 
 def _operands(x: Strided, depth: int, along: int) -> list[Access]:

@@ -16,7 +16,7 @@ from mlx.backend.llvm.values import Value, const, i64, lanes_of, vector
 
 _COLUMNS = 4  # at a time,
 _ROWS = 4  # and rows of A: their sums stay in registers
-_AHEAD = 1024  # bytes along k that are asked for ahead of their use
+_AHEAD = 4096  # bytes along k that are asked for ahead of their use; at most a line
 
 
 class FewPairs(FewTransposed):

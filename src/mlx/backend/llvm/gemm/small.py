@@ -22,7 +22,8 @@ SLOTS = (
     "a_base", "a_offset", "b_base", "b_offset", "scratch_base", "scratch_offset", "m", "n", "k",
     "a_row", "a_col", "b_line", "together", "items", "table", "dims",
 )  # fmt: skip
-_ROWS, _COLUMNS, _DEPTH = 16, 32, 64  # that count as small
+_ROWS, _COLUMNS, _DEPTH = 16, 32, 64  # that count as small;
+_TWICE = 19, 24  # and rows that go by 12, where nothing is widened and little is turned
 _ITEMS = 64  # that count as many
 _LEAST = 1 << 15  # multiplications of a task
 _SUMS = 1024  # bytes of a worker's scratch: a vector for each of the rows,
@@ -138,13 +139,16 @@ def is_small(p: Product) -> bool:
     """Whether this is the kernel for a product of these sizes."""
     if not is_plain(p) or p.b.layout not in (UNIT_COL, UNIT_ROW) or p.items < _ITEMS:
         return False
-    return 1 < p.m <= _ROWS and 1 < p.n <= _COLUMNS and 0 < p.k <= _DEPTH
+    plain = {p.a.dtype, p.b.dtype} == {p.accumulate}
+    twice = plain and (p.b.layout == UNIT_COL or p.k <= _DEPTH // 2)
+    few = 1 < p.m <= _ROWS or (twice and _TWICE[0] <= p.m <= _TWICE[1])
+    return few and 1 < p.n <= _COLUMNS and 0 < p.k <= _DEPTH
 
 
 def plan_small(p: Product) -> list[Command]:
     """As ``plan_gemm``, where ``is_small``."""
     a, b, m, n, k, items = p.a, p.b, p.m, p.n, p.k, p.items
-    rows = 8 if m > 12 else next(r for r in (4, 8, 12) if m <= r)
+    rows = 12 if m > _ROWS else 8 if m > 12 else next(r for r in (4, 8, 12) if m <= r)
     transposed = b.layout == UNIT_ROW
     spec = SmallSpec(a.dtype, b.dtype, p.accumulate, rows, transposed, p.epilogue)
     together = min(max(1, _LEAST // (m * n * k)), -(-items // (4 * p.workers)))
