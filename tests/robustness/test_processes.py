@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import mlx.core as mx
+from mlx.backend.llvm import programs
 
 ENOUGH = 300_000
 
@@ -50,6 +51,7 @@ def test_one_array_in_many_threads() -> None:
 FORK = """
 import os, signal, threading
 import mlx.core as mx
+from mlx.backend.llvm import programs
 x = mx.ones((300_000,))
 y = x + 1
 stop = []
@@ -77,6 +79,7 @@ print(codes)
 FORK_WHILE_TRACING = """
 import os, signal, threading
 import mlx.core as mx
+from mlx.backend.llvm import programs
 inside, go_on = threading.Event(), threading.Event()
 def f(x):
     if threading.current_thread() is not threading.main_thread():
@@ -174,9 +177,29 @@ def test_interrupted_evaluation(alarm: Alarm, kind: str) -> None:
         mx.eval(state)
 
     loop = {"rebound": rebind, "in place": change, "compiled": call}[kind]
+    loop()
     for i in range(60):
         alarm.interrupt(1e-4 + i * 5e-5, loop)
         a, b = np.array(state["a"]), np.array(state["b"])
         assert (a == a[0]).all() and (b == b[0]).all() and a[0] - b[0] in (0, 1)
         state["b"] = mx.array(a)
     assert a[0] > 0
+
+
+def test_interrupted_planning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was to be planned when Ctrl-C came is planned the next time."""
+    plan = programs.build_executable
+
+    def interrupt(*args: Any) -> None:
+        monkeypatch.setattr(programs, "build_executable", plan)
+        raise KeyboardInterrupt
+
+    def odd(x: mx.array) -> mx.array:
+        return mx.tanh(x * 3.25) - mx.abs(x) + 17.5 * x
+
+    x = mx.arange(7.0)
+    monkeypatch.setattr(programs, "build_executable", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        mx.eval(odd(x))
+    for size in (7, 7, 9):
+        np.testing.assert_allclose(odd(mx.arange(size * 1.0))[:7], odd(x), 1e-6)

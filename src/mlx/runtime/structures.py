@@ -110,8 +110,9 @@ class Structure:
             self._first = sizes
             return _first_met(region)
         self._observe(sizes, self._first)
-        changing = self._pick(sizes)
-        pattern, values = _pattern(changing)
+        if not self._open:  # its program was forgotten, or planning it interrupted
+            return _first_met(region)
+        pattern, values = _pattern(self._pick(sizes))
         known = self._templates.setdefault(pattern, [])
         for at, template in enumerate(known):
             found = template.bind(values, team.Program.bound, check_size)
