@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import mlx.core as mx
-from mlx.backend.llvm import programs
+from mlx.runtime import structures
 
 ENOUGH = 300_000
 
@@ -51,7 +51,7 @@ def test_one_array_in_many_threads() -> None:
 FORK = """
 import os, signal, threading
 import mlx.core as mx
-from mlx.backend.llvm import programs
+from mlx.runtime import structures
 x = mx.ones((300_000,))
 y = x + 1
 stop = []
@@ -79,7 +79,7 @@ print(codes)
 FORK_WHILE_TRACING = """
 import os, signal, threading
 import mlx.core as mx
-from mlx.backend.llvm import programs
+from mlx.runtime import structures
 inside, go_on = threading.Event(), threading.Event()
 def f(x):
     if threading.current_thread() is not threading.main_thread():
@@ -188,17 +188,18 @@ def test_interrupted_evaluation(alarm: Alarm, kind: str) -> None:
 
 def test_interrupted_planning(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was to be planned when Ctrl-C came is planned the next time."""
-    plan = programs.build_executable
+    planned = structures.Region.planned
 
     def interrupt(*args: Any) -> None:
-        monkeypatch.setattr(programs, "build_executable", plan)
+        monkeypatch.setattr(structures.Region, "planned", planned)
         raise KeyboardInterrupt
 
     def odd(x: mx.array) -> mx.array:
         return mx.tanh(x * 3.25) - mx.abs(x) + 17.5 * x
 
     x = mx.arange(7.0)
-    monkeypatch.setattr(programs, "build_executable", interrupt)
+    monkeypatch.setattr(structures.Region, "planned", interrupt)
+    monkeypatch.setattr(structures.Region, "name", lambda region: None)  # nor is it on disk
     with pytest.raises(KeyboardInterrupt):
         mx.eval(odd(x))
     for size in (7, 7, 9):
