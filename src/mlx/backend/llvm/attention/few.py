@@ -14,7 +14,13 @@ from mlx.backend.llvm.attention.blocks import SHARED_SLOTS, TRUE, Blocks
 from mlx.backend.llvm.attention.moves import store_rows
 from mlx.backend.llvm.attention.product import product
 from mlx.backend.llvm.attention.tile import KEYS, Tile, tile_for
-from mlx.backend.llvm.gemm.elements import Element, first_lanes, multiply_add, prefetch
+from mlx.backend.llvm.gemm.elements import (
+    Element,
+    first_lanes,
+    folded,
+    multiply_add,
+    prefetch,
+)
 from mlx.backend.llvm.gemm.pack import whole_or_part
 from mlx.backend.llvm.ir import Function, Module
 from mlx.backend.llvm.quantized_panels import Named
@@ -60,7 +66,7 @@ def dots(module: Module, tile: Tile, dtype: str, ahead: bool = False) -> str:
         further = f.mul(row, i64(KEYS)) if ahead else None
         sums = _along_features(f, tile, element, lines, size, q, further)
         place = f.gep(out, f.mul(group.index, i64(tile.itemsize)))
-        f.store(_sums_of_lanes(f, sums), place, tile.itemsize)
+        f.store(folded(f, sums, 1), place, tile.itemsize)
         f.end_loop(group)
         f.ret()
     return name
@@ -88,18 +94,6 @@ def _along_features(
             added.append(multiply_add(f, value, right, total, tile.fused))
         sums = f.end_loop(loop, added)
     return sums
-
-
-def _sums_of_lanes(f: Function, rows: list[Value]) -> Value:
-    """Lane i: the sum of the lanes of vector i, of as many vectors as there are lanes."""
-    n, distance = len(rows), 1
-    while len(rows) > 1:
-        low = [i if not i & distance else n + i - distance for i in range(n)]
-        high = [i + distance if not i & distance else n + i for i in range(n)]
-        pairs = zip(rows[::2], rows[1::2], strict=True)
-        rows = [f.add(f.shuffle(a, b, low), f.shuffle(a, b, high)) for a, b in pairs]
-        distance *= 2
-    return rows[0]
 
 
 def fold(f: Function, value: Value, largest: bool) -> Value:

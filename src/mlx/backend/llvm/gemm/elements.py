@@ -242,6 +242,19 @@ def transpose(f: Function, rows: list[Value]) -> list[Value]:
     return rows
 
 
+def folded(f: Function, sums: list[Value], distance: int) -> Value:
+    """Add lanes ``distance`` apart, then twice as far and so on, until one vector is left: those
+    of a vector are where the bits of its number, times ``distance``, are set in the lane's."""
+    lanes = lanes_of(sums[0].type)
+    while len(sums) > 1:
+        low = [i if not i & distance else lanes + i - distance for i in range(lanes)]
+        high = [i + distance if not i & distance else lanes + i for i in range(lanes)]
+        pairs = zip(sums[::2], sums[1::2], strict=True)
+        sums = [f.add(f.shuffle(a, b, low), f.shuffle(a, b, high)) for a, b in pairs]
+        distance *= 2
+    return sums[0]
+
+
 def prefetch(f: Function, address: Value, write: bool = False, locality: int = 3) -> None:
     """Ask for a cache line that will be read or written soon; any address will do.
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from mlx.backend.llvm.gemm.elements import bytes_ahead, prefetch
+from mlx.backend.llvm.gemm.elements import folded
 from mlx.backend.llvm.gemm.few_transposed import FewTransposed
 from mlx.backend.llvm.gemm.pairs import Pairs, dot_pairs
-from mlx.backend.llvm.ir import Function
-from mlx.backend.llvm.values import Value, const, i64, lanes_of, vector
+from mlx.backend.llvm.values import Value, const, i64, vector
 
 _COLUMNS = 4  # at a time,
 _ROWS = 4  # and rows of A: their sums stay in registers
@@ -75,15 +74,7 @@ class FewPairs(FewTransposed):
     ) -> list[Value]:  # fmt: skip
         """Add the products of one step along k, or of the ``left`` elements there."""
         f = self.f
-        offset = f.mul(k, i64(self.b.size))
-        length = f.mul(self.slot("k"), i64(self.b.size))
-        ahead = bytes_ahead(f, offset, length, _AHEAD, self.jump)
-        words = []
-        for line in lines:
-            here = f.gep(line, offset)
-            if asks and left is None:
-                prefetch(f, f.gep(here, ahead), locality=2)
-            words.append(self._words(here, left))
+        words = self._words_at(lines, k, left, asks and left is None, _AHEAD)
         x = f.gep(x, f.mul(k, i64(self.x_step)))
         type = vector(self.lanes, "i32")
         out = []
@@ -92,16 +83,3 @@ class FewPairs(FewTransposed):
             totals = sums[r * len(words) :][: len(words)]
             out += [dot_pairs(f, row, w, t) for w, t in zip(words, totals, strict=True)]
         return out
-
-
-def folded(f: Function, sums: list[Value], distance: int) -> Value:
-    """Add lanes ``distance`` apart, then twice as far and so on, until one vector is left: those
-    of a vector are where the bits of its number, times ``distance``, are set in the lane's."""
-    lanes = lanes_of(sums[0].type)
-    while len(sums) > 1:
-        low = [i if not i & distance else lanes + i - distance for i in range(lanes)]
-        high = [i + distance if not i & distance else lanes + i for i in range(lanes)]
-        pairs = zip(sums[::2], sums[1::2], strict=True)
-        sums = [f.add(f.shuffle(a, b, low), f.shuffle(a, b, high)) for a, b in pairs]
-        distance *= 2
-    return sums[0]

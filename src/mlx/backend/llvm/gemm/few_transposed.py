@@ -113,15 +113,7 @@ class FewTransposed(Unpacked):
     ) -> list[Value]:
         """Add the products of one step along k, or of the ``left`` elements there."""
         f = self.f
-        offset = f.mul(k, i64(self.b.size))
-        length = f.mul(self.slot("k"), i64(self.b.size))
-        ahead = bytes_ahead(f, offset, length, _AHEAD, self.jump)
-        words = []
-        for line in lines:
-            here = f.gep(line, offset)
-            if left is None:
-                prefetch(f, f.gep(here, ahead), locality=2)
-            words.append(self._words(here, left))
+        words = self._words_at(lines, k, left, left is None, _AHEAD)
         x = f.gep(self.x, f.mul(k, i64(self.x_step)))
         turned = [number for word in transpose(f, words) for number in self._widen(word)]
         for at, number in enumerate(turned):
@@ -134,6 +126,22 @@ class FewTransposed(Unpacked):
                 new = [f.select(some, n, s) for n, s in zip(new, sums, strict=True)]
             sums = new
         return sums
+
+    def _words_at(
+        self, lines: list[Value], k: Value, left: Value | None, asks: bool, most: int
+    ) -> list[Value]:
+        """What lines of the matrix hold at k; ``asks`` for up to ``most`` bytes further on."""
+        f = self.f
+        offset = f.mul(k, i64(self.b.size))
+        length = f.mul(self.slot("k"), i64(self.b.size))
+        ahead = bytes_ahead(f, offset, length, most, self.jump)
+        words = []
+        for line in lines:
+            here = f.gep(line, offset)
+            if asks:
+                prefetch(f, f.gep(here, ahead), locality=2)
+            words.append(self._words(here, left))
+        return words
 
     def _multiply(self, place: Value, number: Value, total: Value) -> Value:
         """``total`` and the products of the element of A at ``place`` with a row of columns."""
