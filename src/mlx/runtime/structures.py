@@ -93,11 +93,12 @@ class Structure:
     """All sizes of one structure that were met."""
 
     __slots__ = ("_bound", "_first", "_made", "_open", "_pick", "_plain", "_templates")
+    _pick: Callable[[tuple[int, ...]], tuple[int, ...]]
+    """Takes the sizes that change, once there are some."""
 
     def __init__(self) -> None:
         self._first: tuple[int, ...] | None = None
         self._open: list[int] = []  # positions of the sizes that change
-        self._pick: Callable[[tuple[int, ...]], tuple[int, ...]] = _nothing
         self._templates: dict[tuple[int, ...], list[Template]] = {}
         self._made = 0
         self._bound = 0
@@ -171,10 +172,6 @@ class Structure:
         found = template.bind(values, team.Program.bound, check_size)
         assert found is not None
         return found
-
-
-def _nothing(sizes: tuple[int, ...]) -> tuple[int, ...]:
-    return ()
 
 
 def _picker(positions: list[int]) -> Callable[[Any], tuple[int, ...]]:
